@@ -1,0 +1,1 @@
+"""Testing a cached LitAPI, and stores, without a server."""
