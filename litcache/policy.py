@@ -1,0 +1,245 @@
+"""The options of a cached method, and the switches that turn caching off or strict."""
+
+from __future__ import annotations
+
+import inspect
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Literal
+
+_UNITS = {"": 1, "B": 1}
+for _power, _letter in enumerate("KMGT", start=1):
+    _UNITS[f"{_letter}B"] = 1000**_power
+    _UNITS[f"{_letter}IB"] = 1024**_power
+_SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*")
+
+
+class _Default(str):
+    """A default that can be told from the same text given by a user."""
+
+    __slots__ = ()
+
+
+_DEFAULT_MAX_BYTES = _Default("256 MiB")
+
+
+def parse_bytes(size: int | str) -> int:
+    """Return a size in bytes.
+
+    Args:
+        size: A whole number of bytes, or text such as `"256 MiB"` or `"1.5 GB"`.
+
+    Returns:
+        The number of bytes, at least 1.
+
+    Raises:
+        ValueError: If it is no size, or less than one byte.
+        TypeError: If it is neither a number nor text.
+
+    Example:
+        >>> parse_bytes("256 MiB"), parse_bytes("1 kB"), parse_bytes(5)
+        (268435456, 1000, 5)
+    """
+    allowed = 'a positive whole number of bytes or text such as "256 MiB"'
+    if isinstance(size, bool) or not isinstance(size, int | str):
+        raise TypeError(f"a size must be {allowed}, not {size!r}")
+    if isinstance(size, str):
+        match = _SIZE.fullmatch(size)
+        unit = match and _UNITS.get(match[2].upper())
+        if not match or not unit:
+            raise ValueError(f"a size must be {allowed}, not {size!r}")
+        number = float(match[1]) * unit if "." in match[1] else int(match[1]) * unit
+        size = int(number)
+    if not 1 <= size < 2**63:
+        raise ValueError(f"a size must be {allowed}, not {size!r}")
+    return size
+
+
+def wants_context(function: Callable[..., object] | None, arguments: int) -> bool:
+    """Say whether a policy's function takes the context after its `arguments`.
+
+    Args:
+        function: The function, or `None`.
+        arguments: How many arguments stand before the context.
+
+    Returns:
+        Whether it requires one more positional argument, or has a parameter named `context`.
+
+    Example:
+        >>> wants_context(lambda item: True, 1), wants_context(lambda item, context: True, 1)
+        (False, True)
+    """
+    if function is None:
+        return False
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):  # some builtins have no signature: they take the item alone
+        return False
+    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    required = [p for p in parameters if p.kind in positional and p.default is p.empty]
+    return len(required) > arguments or any(p.name == "context" for p in parameters)
+
+
+def with_context(function: Callable[..., Any] | None, arguments: int) -> Callable[..., Any] | None:
+    """Return a policy's function as one that takes the context after its `arguments`.
+
+    Args:
+        function: The function, or `None`.
+        arguments: How many arguments stand before the context.
+
+    Returns:
+        A function of `arguments + 1` arguments, or `None`.
+    """
+    if function is None:
+        return None
+    if not wants_context(function, arguments):
+        return lambda *values: function(*values[:arguments])
+    parameters = inspect.signature(function).parameters
+    named = parameters.get("context")
+    if named is not None and named.kind is named.KEYWORD_ONLY:
+        return lambda *values: function(*values[:arguments], context=values[arguments])
+    return function
+
+
+@dataclass(frozen=True, kw_only=True)
+class CachePolicy:
+    """How the outputs of one method are cached.
+
+    Args:
+        ttl: How long an entry stays valid: positive seconds, a `timedelta`, or `None`: until
+            evicted.
+        max_bytes: The budget of the default `MemoryStore`: bytes or text such as `"256 MiB"`.
+        store: A `Store`, or a callable `api -> Store` called at first use; by default a
+            `MemoryStore` for each process and API instance.
+        version: Which model makes the entries: text, or a callable `api -> str` called at the end
+            of each `setup`. Part of every key.
+        namespace: Whose entries these are; by default the module, class, method and path of the
+            API. Part of every key, and the name under which `clear` finds them.
+        items: `"request"`: an item is a request. `"list"`: the decoded input is a list of items.
+        max_items: With `items="list"`, at most so many items in one call of `predict`.
+        context: Which entries of `context` are in the key: `True` (all), a tuple of names, or
+            `False`.
+        key: `key(item[, context])` returns what stands in the key for item and context.
+        bypass_if: `bypass_if(item[, context])`: true computes without look-up and storing.
+        refresh_if: `refresh_if(item[, context])`: true computes and stores over what is there.
+        store_if: `store_if(item, output[, context])`: false answers without storing.
+        digest: `"blake"` (BLAKE2b and BLAKE3) or `"sha256"` (where FIPS 180-4 is required).
+
+    Raises:
+        ValueError: If a value is not allowed, or options contradict each other.
+        TypeError: If a value is of the wrong type.
+
+    Example:
+        >>> CachePolicy(ttl=60).seconds
+        60.0
+    """
+
+    ttl: float | timedelta | None = None
+    max_bytes: int | str = _DEFAULT_MAX_BYTES
+    store: Any = None
+    version: str | Callable[[Any], str] = ""
+    namespace: str | None = None
+    items: Literal["request", "list"] = "request"
+    max_items: int | None = None
+    context: bool | tuple[str, ...] = True
+    key: Callable[..., object] | None = None
+    bypass_if: Callable[..., bool] | None = None
+    refresh_if: Callable[..., bool] | None = None
+    store_if: Callable[..., bool] | None = None
+    digest: Literal["blake", "sha256"] = "blake"
+
+    def __post_init__(self) -> None:
+        self._check_ttl()
+        try:
+            parse_bytes(self.max_bytes)
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"max_bytes={self.max_bytes!r}: {error}") from None
+        self._check_store()
+        self._check_names()
+        self._check_items()
+        for name in ("key", "bypass_if", "refresh_if", "store_if"):
+            value = getattr(self, name)
+            if value is not None and not callable(value):
+                raise TypeError(f"{name}={value!r} must be a function or None")
+        if self.digest not in ("blake", "sha256"):
+            raise ValueError(f'digest={self.digest!r} must be "blake" or "sha256"')
+
+    @property
+    def seconds(self) -> float | None:
+        """The ttl in seconds, or `None`."""
+        if isinstance(self.ttl, timedelta):
+            return self.ttl.total_seconds()
+        return None if self.ttl is None else float(self.ttl)
+
+    def _check_ttl(self) -> None:
+        allowed = "a positive number of seconds, a positive timedelta, or None (until evicted)"
+        if self.ttl is None:
+            return
+        if isinstance(self.ttl, bool) or not isinstance(self.ttl, int | float | timedelta):
+            raise TypeError(f"ttl={self.ttl!r} must be {allowed}")
+        if not (math.isfinite(self.seconds or 0) and (self.seconds or 0) > 0):
+            raise ValueError(f"ttl={self.ttl!r} must be {allowed}")
+
+    def _check_store(self) -> None:
+        if self.store is None:
+            return
+        if not isinstance(self.max_bytes, _Default):
+            raise ValueError(
+                f"max_bytes={self.max_bytes!r} is the budget of the default store: "
+                f"give it to the store itself, not beside store={self.store!r}"
+            )
+        is_store = hasattr(self.store, "get_many") and not isinstance(self.store, type)
+        if not is_store and (isinstance(self.store, type) or not callable(self.store)):
+            raise TypeError(f"store={self.store!r} must be a Store or a function api -> Store")
+        if is_store:
+            self.check_persistent(self.store)
+
+    def check_persistent(self, store: Any) -> None:
+        """Refuse a persistent store without `namespace` and `version`.
+
+        Args:
+            store: The store that the policy is used with.
+
+        Raises:
+            ValueError: If the store outlives the process and one of the two is missing.
+        """
+        if not getattr(store, "persistent", False) or (self.namespace and self.version):
+            return
+        missing = " and ".join(n for n in ("namespace", "version") if not getattr(self, n))
+        raise ValueError(
+            f"{missing} must be given with {type(store).__name__}: its entries outlive this "
+            "process, so without a namespace a moved class loses them and without a version "
+            "another model's entries are served as this one's"
+        )
+
+    def _check_names(self) -> None:
+        if not isinstance(self.version, str) and not callable(self.version):
+            raise TypeError(f"version={self.version!r} must be text or a function api -> str")
+        if self.namespace is not None and not isinstance(self.namespace, str):
+            raise TypeError(f"namespace={self.namespace!r} must be text or None")
+        if self.namespace == "":
+            raise ValueError("namespace='' must be text of at least one character, or None")
+        names = self.context
+        if not isinstance(names, bool) and not (
+            isinstance(names, tuple) and all(isinstance(name, str) for name in names)
+        ):
+            raise TypeError(f"context={names!r} must be True, False or a tuple of names")
+        if self.key is not None and names is not True:
+            raise ValueError(
+                f"context={names!r} has no meaning beside key=, which is the whole of the key"
+            )
+
+    def _check_items(self) -> None:
+        if self.items not in ("request", "list"):
+            raise ValueError(f'items={self.items!r} must be "request" or "list"')
+        if self.max_items is None:
+            return
+        if self.items != "list":
+            raise ValueError(f'max_items={self.max_items!r} has a meaning only with items="list"')
+        if isinstance(self.max_items, bool) or not isinstance(self.max_items, int):
+            raise TypeError(f"max_items={self.max_items!r} must be a positive whole number")
+        if self.max_items < 1:
+            raise ValueError(f"max_items={self.max_items!r} must be a positive whole number")
