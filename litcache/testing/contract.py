@@ -1,0 +1,327 @@
+"""The suite that every store passes: subclass it where the store's own tests are."""
+# ruff: noqa: D102 - a test's name is what it claims
+
+from __future__ import annotations
+
+import os
+import pickle
+import random
+import select
+import signal
+import sys
+import threading
+import unittest
+import warnings
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from functools import cached_property
+
+from litcache.stores.base import Entry, NewEntry, Scope, Store
+from litcache.testing.doubles import FakeClock
+
+THREADS = 8
+SECONDS = 60  # what a thread or a forked process may take before it counts as hung
+
+
+class StoreContract:
+    """What a store promises, as test methods that pytest collects from a subclass.
+
+    Each test gets a store of its own, with room for 16 MiB at least, from `make_store`; it is
+    closed afterwards. Time stands still unless a test advances the clock.
+
+    Example:
+        >>> from litcache.stores.memory import MemoryStore
+        >>> class TestMemoryStore(StoreContract):
+        ...     def make_store(self, clock):
+        ...         return MemoryStore("64 MiB", clock=clock)
+        >>> TestMemoryStore().test_what_was_set_comes_back()
+    """
+
+    def make_store(self, clock: Callable[[], float]) -> Store:
+        """Return a new, empty store whose entries expire by `clock`; override this.
+
+        Args:
+            clock: The wall clock to use, in seconds.
+        """
+        raise NotImplementedError("override make_store(self, clock) to return the store to test")
+
+    @cached_property
+    def clock(self) -> FakeClock:
+        """The clock that the store was made with."""
+        return FakeClock()
+
+    @cached_property
+    def store(self) -> Store:
+        """The store under test, made at first use."""
+        return self.make_store(self.clock)
+
+    def teardown_method(self) -> None:
+        """Close the store; pytest calls this after each test."""
+        if "store" in self.__dict__:
+            self.store.close()
+
+    # Look-ups
+
+    def test_what_was_set_comes_back(self) -> None:
+        entry = NewEntry(b"layout", b"payload", self.clock() + 10)
+        self._set({_key(1): entry, _key(2): NewEntry(b"", b"for ever")})
+        (timed, untimed) = self._get(_key(1), _key(2))
+        assert _parts(timed) == entry
+        assert _parts(untimed) == NewEntry(b"", b"for ever", None)
+
+    def test_entries_come_back_in_the_order_of_the_keys_and_none_for_others(self) -> None:
+        self._set({_key(n): NewEntry(b"", b"%d" % n) for n in range(100)})
+        order = [*range(100), 777, 3, 3, 888]
+        random.Random(7).shuffle(order)
+        expected = [b"%d" % n if n < 100 else None for n in order]
+        assert self._payloads(*map(_key, order)) == expected
+
+    def test_no_keys_are_no_entries(self) -> None:
+        self._set({})
+        assert self._get() == []
+        assert self.store.delete_many(Scope("shop"), []) == 0
+
+    def test_a_payload_may_be_empty_large_or_a_view(self) -> None:
+        large = random.Random(7).randbytes(600_000)
+        self._set({_key(1): NewEntry(b"", b""), _key(2): NewEntry(b"", large)})
+        self._set({_key(3): NewEntry(b"", memoryview(b"before payload after")[7:14])})
+        assert self._payloads(_key(1), _key(2), _key(3)) == [b"", large, b"payload"]
+
+    def test_an_entry_cannot_be_changed_from_outside(self) -> None:
+        buffer = bytearray(b"payload")
+        self._set({_key(1): NewEntry(b"layout", memoryview(buffer))})
+        buffer[:] = b"changed"
+        (found,) = self._get(_key(1))
+        assert _parts(found) == NewEntry(b"layout", b"payload", None)
+        assert found is not None
+        assert memoryview(found.payload).readonly
+
+    # Writes
+
+    def test_a_later_entry_replaces_an_earlier_one(self) -> None:
+        self._set({_key(1): NewEntry(b"old layout", b"old", self.clock() + 10)})
+        self._set({_key(1): NewEntry(b"new layout", b"new one")})
+        (found,) = self._get(_key(1))
+        assert _parts(found) == NewEntry(b"new layout", b"new one", None)
+        assert self.store.info().entries == 1
+
+    def test_delete_says_how_many_there_were(self) -> None:
+        self._set({_key(n): NewEntry(b"", b"payload") for n in range(3)})
+        assert self.store.delete_many(Scope("shop"), [_key(0), _key(1), _key(1), _key(9)]) == 2
+        assert self.store.delete_many(Scope("shop"), [_key(0)]) == 0
+        assert self._payloads(_key(0), _key(1), _key(2)) == [None, None, b"payload"]
+
+    def test_info_counts_what_is_there(self) -> None:
+        assert self.store.info().entries == 0
+        self._set({_key(n): NewEntry(b"", bytes(1000)) for n in range(10)})
+        assert self.store.info().entries == 10
+        assert self.store.info().bytes >= 10_000
+        self.store.delete_many(Scope("shop"), [_key(0)])
+        assert self.store.info().entries == 9
+
+    # Expiry
+
+    def test_an_entry_is_valid_until_it_expires(self) -> None:
+        self._set({_key(1): NewEntry(b"", b"payload", self.clock() + 10)})
+        self.clock.advance(9)
+        assert self._payloads(_key(1)) == [b"payload"]
+        self.clock.advance(1)
+        assert self._payloads(_key(1)) == [None]
+
+    def test_an_expired_entry_takes_no_other_with_it(self) -> None:
+        now = self.clock()
+        self._set({_key(1): NewEntry(b"", b"1", now + 5), _key(2): NewEntry(b"", b"2", now + 50)})
+        self._set({_key(3): NewEntry(b"", b"3")})
+        self.clock.advance(10)
+        found = self._payloads(_key(1), _key(2), _key(1), _key(3))
+        assert found == [None, b"2", None, b"3"]
+
+    def test_an_expired_entry_can_be_set_again(self) -> None:
+        self._set({_key(1): NewEntry(b"", b"old", self.clock() + 1)})
+        self.clock.advance(2)
+        self._set({_key(1): NewEntry(b"", b"new", self.clock() + 1)})
+        assert self._payloads(_key(1)) == [b"new"]
+
+    # Clearing, and the epochs that make it hold
+
+    def test_clear_touches_no_other_namespace(self) -> None:
+        self._set({_key(1): NewEntry(b"", b"1")}, Scope("shop"))
+        self._set({_key(2): NewEntry(b"", b"2")}, Scope("blog"))
+        self.store.clear("shop")
+        assert self._payloads(_key(1), namespace="shop") == [None]
+        assert self._payloads(_key(2), namespace="blog") == [b"2"]
+
+    def test_clear_without_a_namespace_drops_everything(self) -> None:
+        self._set({_key(1): NewEntry(b"", b"1")}, Scope("shop"))
+        self._set({_key(2): NewEntry(b"", b"2")}, Scope("blog"))
+        self.store.clear()
+        assert self._payloads(_key(1), namespace="shop") == [None]
+        assert self._payloads(_key(2), namespace="blog") == [None]
+
+    def test_a_look_up_notes_the_epoch_that_clear_renews(self) -> None:
+        def epoch() -> bytes | None:
+            scope = Scope("shop")
+            self.store.get_many(scope, [_key(1)])
+            return scope.epoch
+
+        first = epoch()
+        assert first is not None
+        assert epoch() == first
+        self.store.clear("shop")
+        second = epoch()
+        self.store.clear()
+        assert len({first, second, epoch()}) == 3
+
+    def test_what_was_looked_up_before_a_clear_and_set_after_is_never_seen(self) -> None:
+        for namespace in ("shop", None):
+            scope = Scope("shop")
+            self.store.get_many(scope, [_key(1)])
+            self.store.clear(namespace)
+            self._set({_key(1): NewEntry(b"", b"from before the clear")}, scope)
+            assert self._payloads(_key(1)) == [None]
+
+    def test_clear_disturbs_no_computation_of_another_namespace(self) -> None:
+        scope = Scope("blog")
+        self.store.get_many(scope, [_key(1)])
+        self.store.clear("shop")
+        self._set({_key(1): NewEntry(b"", b"payload")}, scope)
+        assert self._payloads(_key(1), namespace="blog") == [b"payload"]
+
+    def test_a_cleared_namespace_fills_again(self) -> None:
+        self.store.clear("shop")
+        self.store.clear()
+        scope = Scope("shop")
+        self.store.get_many(scope, [_key(1)])
+        self._set({_key(1): NewEntry(b"", b"1")}, scope)
+        self._set({_key(2): NewEntry(b"", b"2")}, Scope("shop"))
+        assert self._payloads(_key(1), _key(2)) == [b"1", b"2"]
+
+    # Processes and threads
+
+    def test_it_pickles_as_its_configuration(self) -> None:
+        secret = b"what must not leave this process"
+        self._set({_key(1): NewEntry(b"", secret)})
+        pickled = pickle.dumps(self.store)
+        assert secret not in pickled
+        with closing(pickle.loads(pickled)) as again:
+            again.set_many(Scope("shop"), {_key(2): NewEntry(b"", b"payload")})
+            (found,) = again.get_many(Scope("shop"), [_key(2)])
+            assert _parts(found) == NewEntry(b"", b"payload", None)
+
+    def test_it_can_be_used_after_close(self) -> None:
+        self._set({_key(1): NewEntry(b"", b"1")})
+        self.store.close()
+        self.store.close()
+        self._set({_key(2): NewEntry(b"", b"2")})
+        assert self._payloads(_key(2)) == [b"2"]
+
+    def test_threads_get_only_what_was_set_for_the_key(self) -> None:
+        barrier = threading.Barrier(THREADS)
+        wrong: list[object] = []
+
+        def work(seed: int) -> None:
+            try:
+                barrier.wait(SECONDS)
+                wrong.extend(_mixed_use(self.store, random.Random(seed), rounds=150))
+            except BaseException as error:
+                wrong.append(error)
+
+        threads = [threading.Thread(target=work, args=(n,), daemon=True) for n in range(THREADS)]
+        interval = sys.getswitchinterval()
+        sys.setswitchinterval(1e-6)
+        try:
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join(SECONDS)
+        finally:
+            sys.setswitchinterval(interval)
+        assert not any(thread.is_alive() for thread in threads), "a thread hangs"
+        assert wrong == []
+
+    def test_a_process_forked_while_it_is_used_can_use_it(self) -> None:
+        if not hasattr(os, "fork"):
+            raise unittest.SkipTest("no processes are forked on this platform")
+        stop = threading.Event()
+
+        def work() -> None:
+            while not stop.is_set():
+                _mixed_use(self.store, random.Random(7), rounds=5)
+
+        thread = threading.Thread(target=work, daemon=True)
+        thread.start()
+        try:
+            for _ in range(10):
+                assert _works_in_a_fork(self.store)
+        finally:
+            stop.set()
+            thread.join(SECONDS)
+        assert _mixed_use(self.store, random.Random(7), rounds=5) == []
+
+    def _get(self, *keys: bytes, namespace: str = "shop") -> list[Entry | None]:
+        return self.store.get_many(Scope(namespace), keys)
+
+    def _payloads(self, *keys: bytes, namespace: str = "shop") -> list[bytes | None]:
+        found = self._get(*keys, namespace=namespace)
+        return [None if entry is None else bytes(entry.payload) for entry in found]
+
+    def _set(self, entries: Mapping[bytes, NewEntry], scope: Scope | None = None) -> None:
+        self.store.set_many(Scope("shop") if scope is None else scope, entries)
+
+
+def _key(number: int) -> bytes:
+    return number.to_bytes(16, "big")
+
+
+def _parts(entry: Entry | None) -> NewEntry | None:
+    if entry is None:
+        return None
+    return NewEntry(bytes(entry.layout), bytes(entry.payload), entry.expires)
+
+
+def _mixed_use(store: Store, rng: random.Random, rounds: int) -> list[object]:
+    """Use a store in every way, and return the entries got that were never set."""
+    wrong: list[object] = []
+    for _ in range(rounds):
+        namespace, start = rng.choice([("shop", 100), ("blog", 200)])
+        numbers = [start + rng.randrange(40) for _ in range(8)]
+        scope = Scope(namespace)
+        found = store.get_many(scope, [_key(n) for n in numbers])
+        for number, entry in zip(numbers, found, strict=True):
+            if entry is not None and bytes(entry.payload) != bytes(entry.layout) * number:
+                wrong.append((number, _parts(entry)))
+        mark = rng.randbytes(2)
+        store.set_many(scope, {_key(n): NewEntry(mark, mark * n) for n in numbers})
+        choice = rng.random()
+        if choice < 0.2:
+            store.delete_many(scope, [_key(n) for n in numbers[:2]])
+        elif choice < 0.25:
+            store.clear(namespace)
+        store.info()
+    return wrong
+
+
+def _works_in_a_fork(store: Store) -> bool:
+    """Return whether a forked process can set and get, and does not hang."""
+    reading, writing = os.pipe()
+    with warnings.catch_warnings():
+        # Python 3.12 and later warn of forks with threads: what is tested here.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        child = os.fork()
+    if child == 0:
+        try:
+            store.set_many(Scope("fork"), {_key(1): NewEntry(b"", b"payload")})
+            (found,) = store.get_many(Scope("fork"), [_key(1)])
+            if _parts(found) == NewEntry(b"", b"payload", None):
+                os.write(writing, b"!")
+        finally:
+            os._exit(0)
+    os.close(writing)
+    try:
+        answered, _, _ = select.select([reading], [], [], SECONDS)
+        if not answered:
+            os.kill(child, signal.SIGKILL)
+        return bool(answered) and os.read(reading, 1) == b"!"
+    finally:
+        os.close(reading)
+        os.waitpid(child, 0)

@@ -1,0 +1,112 @@
+"""A clock that a test turns, and a store that fails when it is told to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from litcache.errors import StoreError
+from litcache.stores.base import Entry, Scope, Store, StoreInfo
+from litcache.stores.memory import MemoryStore
+
+
+class FakeClock:
+    """A clock that stands still until it is advanced.
+
+    Args:
+        start: What it shows at first, in seconds.
+
+    Example:
+        >>> clock = FakeClock(start=100.0)
+        >>> clock.advance(2.5)
+        >>> clock()
+        102.5
+    """
+
+    def __init__(self, start: float = 1_000_000.0) -> None:
+        self._now = start
+
+    def __call__(self) -> float:
+        """Return the time it shows, in seconds."""
+        return self._now
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass.
+
+        Args:
+            seconds: How many seconds.
+
+        Example:
+            >>> clock = FakeClock(0.0)
+            >>> clock.advance(1)
+            >>> clock()
+            1.0
+        """
+        self._now += seconds
+
+
+class FailingStore(Store):
+    """A store whose operations raise `StoreError` while `failing` is true.
+
+    Args:
+        store: What it does otherwise; a `MemoryStore` if not given.
+        fail: The operations that fail, of `get`, `set`, `delete`, `clear` and `info`.
+
+    Attributes:
+        failing: Whether it fails now; a test switches it.
+
+    Raises:
+        ValueError: If `fail` names another operation.
+
+    Example:
+        >>> store = FailingStore(fail=("get",))
+        >>> store.get_many(Scope("shop"), [b"k" * 16])
+        Traceback (most recent call last):
+        litcache.errors.StoreError: FailingStore: get failed, as it was told to
+        >>> store.failing = False
+        >>> store.get_many(Scope("shop"), [b"k" * 16])
+        [None]
+    """
+
+    def __init__(
+        self,
+        store: Store | None = None,
+        *,
+        fail: Sequence[str] = ("get", "set", "delete", "clear", "info"),
+    ) -> None:
+        unknown = set(fail) - {"get", "set", "delete", "clear", "info"}
+        if unknown:
+            raise ValueError(f"fail: no such operations: {sorted(unknown)}")
+        self._store = MemoryStore() if store is None else store
+        self._fail = frozenset(fail)
+        self.clock = self._store.clock
+        self.failing = True
+
+    def _ask(self, operation: str) -> Store:
+        """Return the store that works, unless this operation fails now."""
+        if self.failing and operation in self._fail:
+            raise StoreError(f"{operation} failed, as it was told to", type(self).__name__)
+        return self._store
+
+    def get_many(self, scope: Scope, keys: Sequence[bytes]) -> list[Entry | None]:
+        """Fail, or look entries up."""
+        return self._ask("get").get_many(scope, keys)
+
+    def set_many(self, scope: Scope, entries: Mapping[bytes, Entry]) -> None:
+        """Fail, or store entries."""
+        self._ask("set").set_many(scope, entries)
+
+    def delete_many(self, scope: Scope, keys: Sequence[bytes]) -> int:
+        """Fail, or delete entries."""
+        return self._ask("delete").delete_many(scope, keys)
+
+    def clear(self, namespace: str | None = None) -> None:
+        """Fail, or drop the entries of a namespace."""
+        self._ask("clear").clear(namespace)
+
+    def info(self) -> StoreInfo:
+        """Fail, or return what the store holds and did."""
+        return self._ask("info").info()
+
+    def close(self) -> None:
+        """Close the store that works; this never fails."""
+        self._store.close()

@@ -1,0 +1,430 @@
+"""MemoryStore: the contract, SIEVE as published, the budget, expiry, epochs, threads and forks."""
+
+from __future__ import annotations
+
+import copy
+import gc
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import threading
+import warnings
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from litcache.stores import memory
+from litcache.stores.base import NewEntry, Scope
+from litcache.stores.memory import MemoryStore
+from litcache.testing.contract import StoreContract
+from litcache.testing.doubles import FakeClock
+
+SCOPE = Scope("shop")
+ENTRY = NewEntry(b"layout", b"payload")
+
+
+def key(number):
+    return number.to_bytes(16, "big")
+
+
+def room_for(count, entry=ENTRY):
+    probe = MemoryStore()
+    probe.set_many(SCOPE, {key(0): entry})
+    return count * probe.info().bytes
+
+
+def fill(store, *numbers, entry=ENTRY):
+    for number in numbers:
+        store.set_many(SCOPE.renewed(), {key(number): entry})
+
+
+def held(store, *numbers):
+    found = store.get_many(SCOPE.renewed(), [key(n) for n in numbers])
+    return [n for n, entry in zip(numbers, found, strict=True) if entry is not None]
+
+
+class TestMemoryStore(StoreContract):
+    def make_store(self, clock):
+        return MemoryStore("64 MiB", clock=clock)
+
+
+# Eviction
+
+
+class ModelSieve:
+    """Algorithm 1 of the SIEVE paper over a plain list, the newest first."""
+
+    def __init__(self, capacity):
+        self.capacity, self.queue, self.visited, self.hand = capacity, [], set(), None
+
+    def access(self, item):
+        if item in self.queue:
+            self.visited.add(item)
+            return True
+        if len(self.queue) == self.capacity:
+            self.evict()
+        self.queue.insert(0, item)
+        return False
+
+    def evict(self):
+        at = len(self.queue) - 1 if self.hand is None else self.queue.index(self.hand)
+        while self.queue[at] in self.visited:
+            self.visited.remove(self.queue[at])
+            at = at - 1 if at else len(self.queue) - 1
+        self.delete(self.queue[at], then=self.queue[at - 1] if at else None)
+
+    def delete(self, item, *, then):
+        self.queue.remove(item)
+        self.visited.discard(item)
+        self.hand = then
+
+
+@settings(deadline=None)
+@given(
+    st.integers(1, 12),
+    st.lists(st.tuples(st.integers(0, 20), st.integers(0, 9)), max_size=300),
+)
+def test_it_hits_and_evicts_as_the_sieve_of_the_paper(capacity, requests):
+    store, model = MemoryStore(room_for(capacity)), ModelSieve(capacity)
+    for item, choice in requests:
+        if choice == 0 and item in model.queue:
+            at = model.queue.index(item)
+            newer = model.queue[at - 1] if at else None
+            model.delete(item, then=newer if model.hand == item else model.hand)
+            assert store.delete_many(SCOPE, [key(item)]) == 1
+            continue
+        hit = held(store, item) == [item]
+        assert hit == model.access(item)
+        if not hit:
+            fill(store, item)
+    assert held(store, *range(21)) == sorted(model.queue)
+
+
+def test_what_was_hit_outlives_what_was_not():
+    store = MemoryStore(room_for(3))
+    fill(store, 1, 2, 3)
+    held(store, 1)
+    fill(store, 4, 5)
+    assert held(store, 1, 2, 3, 4, 5) == [1, 4, 5]
+    assert store.info().evicted == 2
+
+
+def test_one_eviction_clears_no_more_flags_than_the_bound():
+    count = memory.SCAN_STEPS * 3
+    store = MemoryStore(room_for(count))
+    fill(store, *range(count))
+    assert len(held(store, *range(count))) == count
+    fill(store, count)
+    cleared = sum(not node.visited for node in store._nodes.values())
+    # Those that the hand passed, and the new one.
+    assert cleared == memory.SCAN_STEPS + 1
+    assert store.info().evicted == 1
+
+
+def test_a_replaced_entry_keeps_that_it_was_hit():
+    store = MemoryStore(room_for(2))
+    fill(store, 1, 2)
+    held(store, 1)
+    fill(store, 1, 2)
+    fill(store, 3)
+    assert held(store, 1, 2, 3) == [1, 3]
+
+
+def test_an_evicted_entry_stays_whole_for_who_holds_it_and_keeps_no_other_alive():
+    store = MemoryStore(room_for(2))
+    fill(store, 1, 2)
+    entry, _ = store.get_many(SCOPE.renewed(), [key(1), key(2)])
+    fill(store, 3)
+    assert held(store, 1, 2, 3) == [2, 3]
+    assert (entry.layout, entry.payload, entry.expires) == ENTRY
+    assert not any(isinstance(thing, type(entry)) for thing in gc.get_referents(entry))
+
+
+# The budget
+
+
+class WatchedStore(MemoryStore):
+    """A store that notes the most it ever accounted, at every moment."""
+
+    most = 0
+
+    @property
+    def _bytes(self):
+        return self.__dict__["bytes"]
+
+    @_bytes.setter
+    def _bytes(self, value):
+        self.__dict__["bytes"] = value
+        self.most = max(self.most, value)
+
+
+sizes = st.integers(0, 400)
+writes = st.tuples(st.integers(0, 15), sizes, sizes, st.booleans())
+
+
+@settings(deadline=None)
+@given(st.integers(1, 4000), st.lists(st.lists(writes, max_size=5), max_size=40))
+def test_what_is_accounted_never_exceeds_the_budget_and_is_exact(budget, batches):
+    store = WatchedStore(budget)
+    for batch in batches:
+        entries = {
+            key(number): NewEntry(bytes(layout), bytes(payload), 2e9 if timed else None)
+            for number, layout, payload, timed in batch
+        }
+        store.set_many(SCOPE.renewed(), entries)
+    there = [e for e in store.get_many(SCOPE.renewed(), [key(n) for n in range(16)]) if e]
+    assert store.most <= budget
+    assert store.info().entries == len(there)
+    assert store.info().bytes == sum(
+        memory.ENTRY_BYTES
+        + 16
+        + len(e.layout)
+        + len(e.payload)
+        + (memory.EXPIRY_BYTES if e.expires else 0)
+        for e in there
+    )
+    store.delete_many(SCOPE, [key(n) for n in range(16)])
+    assert (store.info().entries, store.info().bytes) == (0, 0)
+
+
+def test_an_entry_as_large_as_the_budget_is_stored_and_a_larger_one_rejected():
+    payload = bytes(1000)
+    store = MemoryStore(room_for(1, NewEntry(b"", payload)))
+    fill(store, 1, entry=NewEntry(b"", payload))
+    assert held(store, 1) == [1]
+    fill(store, 2, entry=NewEntry(b"", payload + b"!"))
+    assert held(store, 1, 2) == [1]
+    assert store.info().rejected == 1
+    assert store.info().evicted == 0
+
+
+def test_a_rejected_entry_leaves_no_older_one_under_its_key():
+    store = MemoryStore(room_for(2))
+    fill(store, 1, 2)
+    fill(store, 1, entry=NewEntry(b"", bytes(10_000)))
+    assert held(store, 1, 2) == [2]
+    assert store.info().bytes == room_for(1)
+
+
+def test_equal_layouts_are_one_object():
+    store = MemoryStore()
+    entries = {key(n): NewEntry(bytes([1, 2, n % 2]), b"payload") for n in range(4)}
+    for number, entry in entries.items():
+        store.set_many(SCOPE.renewed(), {number: entry})
+    a, b, c, d = store.get_many(SCOPE.renewed(), list(entries))
+    assert a.layout is c.layout
+    assert b.layout is d.layout
+    assert a.layout != b.layout
+
+
+def test_layouts_of_no_two_entries_alike_are_not_collected_for_ever():
+    store = MemoryStore(room_for(10))
+    for number in range(memory.SHARED_LAYOUTS * 3):
+        fill(store, number, entry=NewEntry(b"%06d" % number, b"payload"))
+    assert len(store._layouts) <= memory.SHARED_LAYOUTS
+
+
+MEASURE = """
+import random
+from litcache.stores.base import NewEntry, Scope
+from litcache.stores.memory import MemoryStore
+
+def resident():
+    with open("/proc/self/statm") as pages:
+        return int(pages.read().split()[1]) * 4096
+
+rng, scope, store = random.Random(7), Scope("shop"), MemoryStore("32 MiB")
+before = resident()
+for _ in range(4000):
+    store.set_many(scope, {rng.randbytes(16): NewEntry(b"", rng.randbytes(100)) for _ in range(64)})
+assert store.info().evicted > 100_000
+print((resident() - before) / store.info().bytes)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs Linux's /proc")
+def test_the_process_grows_by_no_more_than_a_tenth_beyond_what_is_accounted():
+    done = subprocess.run(
+        [sys.executable, "-c", MEASURE], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert 0.5 < float(done.stdout) <= 1.1
+
+
+@pytest.mark.parametrize("size", ["lots", "-1 MiB", 0, -5])
+def test_impossible_sizes_are_refused(size):
+    with pytest.raises(ValueError, match="size"):
+        MemoryStore(size)
+
+
+# Expiry and epochs
+
+
+def test_expired_entries_are_removed_and_counted_when_they_are_met():
+    clock = FakeClock()
+    store = MemoryStore(clock=clock)
+    fill(store, 1, 2, 3, entry=NewEntry(b"", b"payload", clock() + 10))
+    fill(store, 4)
+    clock.advance(10)
+    assert held(store, 1, 1, 4) == [4]
+    assert (store.info().expired, store.info().entries) == (1, 3)
+    assert store.delete_many(SCOPE, [key(2), key(4)]) == 1
+    assert (store.info().expired, store.info().entries) == (2, 1)
+
+
+def test_a_batch_asks_the_clock_once():
+    asked = []
+    store = MemoryStore(clock=lambda: asked.append(None) or 5.0)
+    fill(store, 1, 2, 3, entry=NewEntry(b"", b"payload", 10.0))
+    asked.clear()
+    assert held(store, 1, 2, 3) == [1, 2, 3]
+    assert len(asked) == 1
+
+
+def test_what_a_clear_overtook_is_counted_as_dropped():
+    store, scope = MemoryStore(), Scope("shop")
+    store.get_many(scope, [key(1)])
+    store.clear("shop")
+    store.set_many(scope, {key(1): ENTRY, key(2): ENTRY})
+    assert (store.info().dropped, store.info().entries) == (2, 0)
+
+
+def test_what_a_clear_overtook_removes_no_entry_set_since():
+    store, scope = MemoryStore(), Scope("shop")
+    store.get_many(scope, [key(1)])
+    store.clear("shop")
+    fill(store, 1)
+    store.set_many(scope, {key(1): NewEntry(b"", b"older")})
+    assert held(store, 1) == [1]
+
+
+def test_clearing_counts_as_no_eviction_and_gives_all_bytes_back():
+    store = MemoryStore()
+    fill(store, 1, 2, 3)
+    store.clear()
+    assert store.info() == MemoryStore().info()
+
+
+# Copies, threads, forks
+
+
+@pytest.mark.parametrize(
+    "copied", [copy.copy, copy.deepcopy, lambda s: pickle.loads(pickle.dumps(s))]
+)
+def test_a_copy_is_its_configuration_without_entries(copied):
+    store = MemoryStore("1 MiB", clock=FakeClock(5.0))
+    fill(store, 1)
+    again = copied(store)
+    assert (again.max_bytes, again.clock()) == (2**20, 5.0)
+    assert held(again, 1) == []
+    fill(again, 2)
+    assert held(store, 1, 2) == [1]
+
+
+def test_a_hit_waits_for_no_writer():
+    store = MemoryStore()
+    fill(store, 1)
+    found = []
+    with store._lock:
+        thread = threading.Thread(target=lambda: found.extend(held(store, 1)), daemon=True)
+        thread.start()
+        thread.join(10)
+    assert found == [1]
+
+
+def test_an_expired_entry_met_by_many_threads_is_counted_once():
+    clock, barrier, found = FakeClock(), threading.Barrier(8), []
+    store = MemoryStore(clock=clock)
+    fill(store, 1, entry=NewEntry(b"", b"payload", clock() + 1))
+    clock.advance(1)
+
+    def work():
+        barrier.wait(10)
+        found.append(held(store, 1))
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+    assert found == [[]] * 8
+    assert (store.info().expired, store.info().bytes) == (1, 0)
+
+
+def test_threads_leave_the_queue_the_dict_and_the_account_in_agreement():
+    store, barrier = MemoryStore(room_for(20)), threading.Barrier(8)
+
+    def work(offset):
+        barrier.wait(10)
+        for round_ in range(200):
+            numbers = [(offset * 7 + round_ * 3 + n) % 60 for n in range(8)]
+            held(store, *numbers)
+            store.set_many(SCOPE.renewed(), dict.fromkeys(map(key, numbers), ENTRY))
+            store.delete_many(SCOPE, [key(numbers[0])])
+            if round_ % 50 == 0:
+                store.clear("shop")
+
+    threads = [threading.Thread(target=work, args=(n,)) for n in range(8)]
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(60)
+    finally:
+        sys.setswitchinterval(interval)
+    queue, node = [], store._root.newer
+    while node is not store._root:
+        assert node.newer.older is node
+        queue.append(node.key)
+        node = node.newer
+    assert sorted(queue) == sorted(store._nodes)
+    assert store.info().bytes == room_for(len(queue)) <= store.max_bytes
+
+
+def in_a_fork(check):
+    """Return what a forked process's check returned, or `hung` if it took ten seconds."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        child = os.fork()
+    if child == 0:
+        ended = 1
+        try:
+            # A child that hangs is ended by the alarm.
+            signal.alarm(10)
+            ended = 0 if check() else 1
+        finally:
+            os._exit(ended)
+    status = os.waitpid(child, 0)[1]
+    return "hung" if os.WIFSIGNALED(status) else os.WEXITSTATUS(status) == 0
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
+def test_a_process_forked_while_a_thread_holds_the_lock_starts_empty_and_works():
+    store = MemoryStore(room_for(3))
+    fill(store, 1)
+    locked, done = threading.Event(), threading.Event()
+
+    def hold():
+        with store._lock:
+            locked.set()
+            done.wait(30)
+
+    def check():
+        empty = store.info() == MemoryStore().info() and held(store, 1) == []
+        fill(store, 2, 3, 4, 5)
+        return empty and held(store, 3, 4, 5) == [3, 4, 5]
+
+    thread = threading.Thread(target=hold, daemon=True)
+    thread.start()
+    try:
+        assert locked.wait(10)
+        assert in_a_fork(check) is True
+    finally:
+        done.set()
+        thread.join(10)
+    assert held(store, 1) == [1]
