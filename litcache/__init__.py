@@ -1,3 +1,34 @@
-"""The caching toolkit for LitServe."""
+"""The caching toolkit for LitServe: `@cached_predict` on `predict` or `decode_request`."""
+
+from litcache.decorator import cached_predict
+from litcache.errors import (
+    BatchSizeError,
+    KeyEncodingError,
+    LitCacheError,
+    StoreError,
+    UnsupportedMethodError,
+    ValueEncodingError,
+)
+from litcache.policy import CachePolicy
+from litcache.stats import CacheInfo
+from litcache.stores.base import Entry, Store
+from litcache.stores.memory import MemoryStore
+from litcache.switches import disabled
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "BatchSizeError",
+    "CacheInfo",
+    "CachePolicy",
+    "Entry",
+    "KeyEncodingError",
+    "LitCacheError",
+    "MemoryStore",
+    "Store",
+    "StoreError",
+    "UnsupportedMethodError",
+    "ValueEncodingError",
+    "cached_predict",
+    "disabled",
+]

@@ -1,0 +1,224 @@
+"""What a hit costs: 64 real short texts that are all in the cache, and one by itself.
+
+    python -m benchmarks.hits
+
+The floor is what no cache of arrays by content can do without: a reused msgpack `Packer`, BLAKE2b
+by copied state, `dict.get`, and one join into a writable array, all bare.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import time
+from collections.abc import Callable
+from typing import Any
+
+import litserve as ls
+import msgpack
+import numpy as np
+
+from benchmarks import peers
+from benchmarks.common import Row, note, report, texts, timed
+from litcache import cached_predict
+from litcache.keys import FORMAT
+from litcache.litapi import cache_of
+from litcache.testing import APIRunner
+
+BATCH, WIDTH = 64, 384
+TEXTS = texts(BATCH)
+VECTORS = dict(
+    zip(TEXTS, np.random.default_rng(7).random((BATCH, WIDTH), dtype=np.float32), strict=True)
+)
+
+
+def model(batch: list[str]) -> Any:
+    """Return `(n, 384)` float32, as a model would."""
+    return np.stack([VECTORS[text] for text in batch])
+
+
+class VectorAPI(ls.LitAPI):
+    @cached_predict
+    def predict(self, batch: list[str]) -> Any:
+        return model(batch)
+
+
+class TtlAPI(ls.LitAPI):
+    @cached_predict(ttl=3600)
+    def predict(self, batch: list[str]) -> Any:
+        return model(batch)
+
+
+class ContextAPI(ls.LitAPI):
+    @cached_predict
+    def predict(self, batch: list[str], context: Any) -> Any:
+        return model(batch)
+
+
+class DictAPI(ls.LitAPI):
+    @cached_predict
+    def predict(self, batch: list[str]) -> Any:
+        return [{"label": text[:8], "score": len(text) / 7} for text in batch]
+
+
+class TensorAPI(ls.LitAPI):
+    @cached_predict
+    def predict(self, batch: list[str]) -> Any:
+        import torch
+
+        return torch.from_numpy(model(batch))
+
+
+class OneAPI(ls.LitAPI):
+    @cached_predict
+    def predict(self, text: str) -> Any:
+        return VECTORS[text].copy()
+
+
+class OneDictAPI(ls.LitAPI):
+    @cached_predict
+    def predict(self, text: str) -> Any:
+        return {"label": text[:8], "score": len(text) / 7}
+
+
+def floor(api: ls.LitAPI, mode: str) -> Callable[[list[str]], Any]:
+    """Return the bare floor, with the state that an API's keys begin with and a filled dict."""
+    start = hashlib.blake2b(digest_size=16)
+    namespace = cache_of(api, "predict").scope.namespace
+    start.update(msgpack.packb([FORMAT, namespace, mode, ""]))
+    pack, copy = msgpack.Packer().pack, start.copy
+    stored: dict[bytes, bytes] = {}
+
+    def filled(batch: list[str]) -> None:
+        for text in batch:
+            state = copy()
+            state.update(pack(text))
+            stored[state.digest()] = VECTORS[text].tobytes()
+
+    def look_up(batch: list[str]) -> Any:
+        rows: list[bytes] = []
+        append, get = rows.append, stored.__getitem__
+        for text in batch:
+            state = copy()
+            state.update(pack(text))
+            append(get(state.digest()))
+        return np.frombuffer(bytearray().join(rows), np.float32).reshape(len(rows), WIDTH)
+
+    filled(TEXTS)
+    return look_up
+
+
+def checked(call: Callable[[], Any]) -> Callable[[], Any]:
+    """Fill the cache, and check that a hit is what the model gives: the same, writable."""
+    call()
+    hit = call()
+    assert type(hit) is np.ndarray
+    assert hit.dtype == np.float32
+    assert hit.flags.writeable
+    assert np.array_equal(hit, model(TEXTS))
+    return call
+
+
+def batch_table() -> list[Row]:
+    api, ttl = VectorAPI(max_batch_size=BATCH), TtlAPI(max_batch_size=BATCH)
+    bare = floor(api, "row")
+    calls = {
+        "the floor": checked(lambda: bare(TEXTS)),
+        "litcache": checked(lambda: api.predict(TEXTS)),
+        "litcache, ttl=3600": checked(lambda: ttl.predict(TEXTS)),
+    }
+    rows = timed(calls, repeats=151, seconds=0.005, per=BATCH, floor="the floor")
+    rows["litcache"].at_most(1.5, of="ratio")
+    assert api.predict.cache.info().misses == BATCH, "these were not all hits"
+    return list(rows.values())
+
+
+def peers_table() -> list[Row]:
+    api = VectorAPI(max_batch_size=BATCH)
+    bare = floor(api, "row")
+    calls = {"the floor": checked(lambda: bare(TEXTS)), "litcache": lambda: api.predict(TEXTS)}
+    for name, cached in peers.installed(model).items():
+        calls[name] = lambda cached=cached: cached(TEXTS)
+    for call in calls.values():
+        checked(call)
+    return list(timed(calls, repeats=51, seconds=0.005, per=BATCH, floor="the floor").values())
+
+
+def shapes_table() -> list[Row]:
+    """Time other outputs, contexts and LitServe's own hooks, against the same floor."""
+    api = VectorAPI(max_batch_size=BATCH)
+    bare = floor(api, "row")
+    with_context, dicts = ContextAPI(max_batch_size=BATCH), DictAPI(max_batch_size=BATCH)
+    contexts = [{"tenant": number % 7} for number in range(BATCH)]
+    served = APIRunner(VectorAPI(max_batch_size=BATCH)).__enter__().api
+    calls: dict[str, Callable[[], Any]] = {
+        "the floor": lambda: bare(TEXTS),
+        "array of rows": lambda: api.predict(TEXTS),
+        "array of rows, an empty context each": lambda: with_context.predict(
+            TEXTS, context=[{} for _ in TEXTS]
+        ),
+        "array of rows, a context of one entry each": lambda: with_context.predict(
+            TEXTS, context=[dict(context) for context in contexts]
+        ),
+        "array of rows, by LitServe's batch, predict, unbatch": lambda: served.unbatch(
+            served.predict(served.batch(TEXTS))
+        ),
+        "list of small dicts": lambda: dicts.predict(TEXTS),
+    }
+    try:
+        tensors = TensorAPI(max_batch_size=BATCH)
+        tensors.predict(TEXTS)
+        calls["tensor of rows"] = lambda: tensors.predict(TEXTS)
+    except ModuleNotFoundError:
+        note("left out, torch is not installed: tensors")
+    for call in calls.values():
+        call()
+    return list(timed(calls, repeats=51, seconds=0.005, per=BATCH, floor="the floor").values())
+
+
+def one_table() -> list[Row]:
+    api, dicts = OneAPI(), OneDictAPI()
+    text = TEXTS[0]
+    bare = floor(api, "single")
+    lru = peers.functools_lru(model)
+    calls: dict[str, Callable[[], Any]] = {
+        "the floor": lambda: bare([text]),
+        "functools.lru_cache + np.stack": lambda: lru([text]),
+        "litcache, a small dict": lambda: dicts.predict(text),
+        "litcache, a vector": lambda: api.predict(text),
+    }
+    for call in calls.values():
+        call()
+    rows = timed(calls, repeats=101, seconds=0.002, floor="the floor")
+    hit = Row("litcache, a vector: the least of 2,000 samples", least(calls["litcache, a vector"]))
+    return [*rows.values(), hit.at_most(7)]
+
+
+def least(call: Callable[[], object], samples: int = 2_000, calls: int = 20) -> float:
+    """Return the µs of a call while nobody else had the processor: the least of short samples."""
+    taken = []
+    for _ in range(samples):
+        start = time.perf_counter()
+        for _ in range(calls):
+            call()
+        taken.append(time.perf_counter() - start)
+    return min(taken) / calls * 1e6
+
+
+def main() -> bool:
+    logging.getLogger("litcache").setLevel(logging.ERROR)
+    return report(
+        "hits",
+        {
+            f"All hits: {BATCH} short texts → writable ({BATCH}, {WIDTH}) float32, an item": (
+                batch_table()
+            ),
+            "All hits, beside the peers, an item": peers_table(),
+            "All hits, other outputs and ways, an item": shapes_table(),
+            "One hit": one_table(),
+        },
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,119 @@
+"""What the cache adds to a real model when nothing hits.
+
+    python -m benchmarks.misses
+
+The model is MiniLM (int8, ONNX), 32 real texts a batch. The cache's own time is measured with a
+model that answers at once, and set against the real model's: a difference between two runs of the
+real model, which is also shown, says less, since its noise is larger than what is looked for.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+import litserve as ls
+import numpy as np
+
+from benchmarks.common import Row, note, report, texts
+from litcache import cached_predict
+from litcache.testing import APIRunner
+
+BATCH, WIDTH = 32, 384
+TURNS = 41
+QUESTIONS = texts(BATCH)
+_numbers = itertools.count()
+
+
+def unseen() -> list[str]:
+    """Return 32 texts that no cache has seen, as long as real ones."""
+    number = next(_numbers)
+    return [f"{text} {number}" for text in QUESTIONS]
+
+
+def api_of(model: Callable[[list[str]], Any]) -> ls.LitAPI:
+    class EmbeddingAPI(ls.LitAPI):
+        @cached_predict
+        def predict(self, batch: list[str]) -> Any:
+            return model(batch)
+
+    return EmbeddingAPI(max_batch_size=BATCH)
+
+
+def seconds(call: Callable[[list[str]], Any], batch: list[str]) -> float:
+    start = time.perf_counter()
+    call(batch)
+    return time.perf_counter() - start
+
+
+def overhead() -> dict[str, float]:
+    """Return the seconds that 32 misses take beyond a model that answers at once."""
+    vectors = np.random.default_rng(7).random((BATCH, WIDTH), dtype=np.float32)
+    direct = api_of(lambda batch: vectors)
+    with APIRunner(api_of(lambda batch: vectors)) as runner:
+        served = runner.api
+        calls = {
+            "direct predict": direct.predict,
+            "LitServe's batch, predict, unbatch": lambda batch: served.unbatch(
+                served.predict(served.batch(batch))
+            ),
+        }
+        taken: dict[str, list[float]] = {name: [] for name in calls}
+        for _ in range(TURNS * 25):
+            for name, call in calls.items():
+                taken[name].append(seconds(call, unseen()))
+    assert direct.predict.cache.info().hits == 0
+    return {name: statistics.median(times) for name, times in taken.items()}
+
+
+def paired(model: Callable[[list[str]], Any]) -> tuple[list[float], list[float]]:
+    """Return the seconds of batches by the model alone and behind the cache, in turns."""
+    api = api_of(model)
+    alone, cached = [], []
+    model(unseen())
+    for turn in range(TURNS):
+        batch = unseen()
+        if turn % 2:
+            alone.append(seconds(model, batch))
+            cached.append(seconds(api.predict, batch))
+        else:
+            cached.append(seconds(api.predict, batch))
+            alone.append(seconds(model, batch))
+    assert api.predict.cache.info().hits == 0
+    return alone, cached
+
+
+def table() -> list[Row]:
+    try:
+        from examples.minilm import MiniLM
+
+        model = MiniLM().encode
+    except ModuleNotFoundError as error:
+        note(f"left out, {error.name} is not installed: misses beside MiniLM")
+        return []
+    alone, cached = paired(model)
+    batch = statistics.median(alone)
+    rows = [Row(f"MiniLM alone, a batch of {BATCH}", batch * 1e3, "ms")]
+    for name, extra in overhead().items():
+        rows.append(Row(f"the cache's own time, {BATCH} misses, {name}", extra * 1e6))
+        rows.append(Row(f"… of MiniLM's, {name}", extra / batch * 100, "%").at_most(1))
+    differences = [b / a - 1 for a, b in zip(alone, cached, strict=True)]
+    rows.append(
+        Row("median difference of pairs, real model", statistics.median(differences) * 100, "%")
+    )
+    low, _, high = statistics.quantiles(differences, n=4)
+    rows.append(Row("… half of the differences are within", (high - low) * 100, "%"))
+    return rows
+
+
+def main() -> bool:
+    logging.getLogger("litcache").setLevel(logging.ERROR)
+    return report("misses", {"All misses": table()})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,378 @@
+"""The engine: two halves around the model call, which it never makes itself."""
+
+from __future__ import annotations
+
+import os
+import time
+import weakref
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from litcache import batching, codec
+from litcache.call import ROWS, Call
+from litcache.contexts import Context, snapshot
+from litcache.errors import KeyEncodingError, ValueEncodingError
+from litcache.flight import Claim, Flight
+from litcache.guard import GuardedStore
+from litcache.keyring import Keyring
+from litcache.log import Reporter
+from litcache.outputs import OutputEncoder
+from litcache.policy import CachePolicy, with_context
+from litcache.stats import CacheInfo, Counters
+from litcache.stores.base import Entry, Scope, Store
+
+
+class Cache:
+    """The entries of one method of one API, and the way to and from them.
+
+    Args:
+        method: The method's qualified name, for messages.
+        namespace: Whose entries.
+        policy: The method's policy.
+        store: Where they live.
+        api: The object that the method belongs to: its `device` and `request_timeout` are read,
+            and the policy's functions of an api are given it.
+        reads_context: Whether the method reads and writes a context.
+    """
+
+    def __init__(
+        self,
+        method: str,
+        namespace: str,
+        policy: CachePolicy,
+        store: Store,
+        api: Any,
+        *,
+        reads_context: bool,
+    ) -> None:
+        self.method = method
+        self.policy = policy
+        self.store = store
+        self.api = api
+        self.reads_context = reads_context
+        self.scope = Scope(namespace)
+        self.keyring = Keyring(
+            method, namespace, policy, api,
+            persistent=store.persistent, reads_context=reads_context,
+        )  # fmt: skip
+        self.counters = Counters()
+        self.reporter = Reporter(method)
+        self.flight = Flight()
+        self._guarded = GuardedStore(store, self.counters, self.reporter)
+        self._encoder = OutputEncoder(method, policy.seconds, self.reporter)
+        self._bypass_if = with_context(policy.bypass_if, 1)
+        self._refresh_if = with_context(policy.refresh_if, 1)
+        self._store_if = with_context(policy.store_if, 2)
+        self._plain = not (policy.bypass_if or policy.refresh_if or policy.key)
+        _caches.add(self)
+
+    @property
+    def device(self) -> Any:
+        """The device that the API serves on, or `None`."""
+        return getattr(self.api, "device", None)
+
+    def info(self) -> CacheInfo:
+        """Return the counters; entries and bytes are 0 when the store is silent."""
+        store = self._guarded.info()
+        return self.counters.info(
+            entries=store.entries,
+            bytes=store.bytes,
+            rejected=store.rejected,
+            evicted=store.evicted,
+            expired=store.expired,
+        )
+
+    # ------------------------------------------------------------------ the first half
+
+    def lookup(
+        self, mode: str, items: Sequence[object], contexts: Sequence[Context] | None = None
+    ) -> Call:
+        """Look items up and sort them into hits, misses, and what other calls compute.
+
+        Args:
+            mode: How the method is called: `single`, `batch`, `row` or `list`.
+            items: The items as decoded, in order of arrival.
+            contexts: A context for each item, if the method or its policy takes one.
+
+        Returns:
+            The call. While it has `misses`, compute those and give them to `complete`, or
+            `abandon` the call; then, while it has `waits`, wait for one and `resume`; then
+            `finish` it. A call without either is all hits, and finished.
+        """
+        call = Call(mode, items, contexts, self.scope.renewed())
+        released = self.flight.released
+        if self._plain and contexts is None:
+            try:
+                keys = self.keyring.keyer(mode).keys(items)
+            except KeyEncodingError:
+                pass  # one of them: they are told apart below
+            else:
+                entries = self._guarded.get_many(call.scope, keys)
+                if entries is not None and None not in entries and self._accept(call, entries):
+                    return call
+                call.spread(released)
+                call.keys = list(keys)
+                return self._sort(call, entries)
+        call.spread(released)
+        call.keys = [self._decide(call, position) for position in range(len(items))]
+        wanted = [k for k in dict.fromkeys(call.keys) if k is not None and k not in call.refreshed]
+        found: Sequence[Entry | None] | None = ()
+        if wanted or call.refreshed:  # a refresh needs the epoch
+            found = self._guarded.get_many(call.scope, wanted)
+        known = dict(zip(wanted, found, strict=True)) if found is not None else None
+        return self._sort(call, known and [known.get(key) for key in call.keys])  # type: ignore[arg-type]
+
+    def _accept(self, call: Call, entries: list[Entry | None]) -> bool:
+        """Take a call whose items all hit; false if an entry cannot be read."""
+        if call.mode in ROWS:
+            call.entries = entries
+        else:
+            try:
+                call.values = codec.decode_many(entries, self.device)  # type: ignore[arg-type]
+            except ValueEncodingError:
+                return False
+        self.counters.add_hits(len(entries))
+        self.reporter.hit()
+        if self.reporter.due():
+            self.reporter.counted(self.info())
+        return True
+
+    def _decide(self, call: Call, position: int) -> bytes | None:
+        """Return an item's key, or `None` if it is computed for itself, unstored."""
+        item, context = call.items[position], call.context(position)
+        try:
+            if self._bypass_if is not None and self._bypass_if(item, context):
+                call.bypassed.add(position)
+                return None
+            key = self.keyring.key(call.mode, item, context)
+            if self._refresh_if is not None and self._refresh_if(item, context):
+                call.refreshed.add(key)
+        except Exception as error:  # the policy's functions are the user's: they may raise anything
+            self.reporter.swallow("key", error, "an item has no key and goes uncached")
+            call.uncacheable.add(position)
+            return None
+        return key
+
+    def _sort(self, call: Call, entries: Sequence[Entry | None] | None) -> Call:
+        """Take the hits of a call and claim its misses; `None`: the store failed."""
+        call.store_works = entries is not None
+        missing = []
+        for position, entry in enumerate(entries or call.entries):
+            if entry is None or not self._take(call, position, entry):
+                missing.append(position)
+            else:
+                call.hits += 1
+        self._claim(call, missing)
+        if not call.misses and not call.waits:
+            self.finish(call)
+        return call
+
+    def _take(self, call: Call, position: int, entry: Entry) -> bool:
+        """Take an entry as the output of an item; false if it cannot be read."""
+        try:
+            call.take(position, entry, self.device)
+        except ValueEncodingError as error:
+            self.reporter.swallow("decode", error, "an entry cannot be read and is deleted")
+            self._guarded.delete(call.scope, call.keys[position] or b"")
+            return False
+        return True
+
+    def _claim(self, call: Call, missing: Sequence[int], *, force: bool = False) -> None:
+        """Sort what misses into what to compute here, now, and what to wait for."""
+        leaders: dict[bytes, int] = {}
+        for position in missing:
+            key = call.keys[position]
+            if key is None:
+                call.misses.append(position)
+            elif key in leaders:
+                call.equals.setdefault(leaders[key], []).append(position)
+            else:
+                leaders[key] = position
+        if leaders:
+            if call.claim is None:
+                call.claim = Claim(call.scope.epoch)
+            forced = leaders.keys() if force else leaders.keys() & call.refreshed
+            self.flight.claim(call.claim, forced, force=True)
+            taken = self.flight.claim(call.claim, leaders.keys() - forced)
+            for key, claim in taken.items():
+                position = leaders.pop(key)
+                for waiting in (position, *call.equals.pop(position, ())):
+                    call.waits[waiting] = claim
+            if not force:
+                self._look_again(call, leaders)
+            if not leaders:
+                self._release(call, {}, {})
+        call.misses = sorted([*call.misses, *leaders.values()])
+
+    def _look_again(self, call: Call, leaders: dict[bytes, int]) -> None:
+        """Look claimed keys up again if others finished between the look-up and the claim."""
+        released = self.flight.released
+        if released == call.released or not call.store_works:
+            return
+        call.released = released
+        keys = [key for key in leaders if key not in call.refreshed]
+        for key, entry in zip(keys, self._guarded.get_many(call.scope, keys) or (), strict=False):
+            position = leaders[key]
+            if entry is not None and self._take(call, position, entry):
+                del leaders[key]
+                equals = call.equals.pop(position, ())
+                call.coalesced += 1 + sum(self._take(call, equal, entry) for equal in equals)
+
+    # ------------------------------------------------------------------ the second half
+
+    def before_compute(self, call: Call) -> float:
+        """Note the contexts of the misses as the method finds them; return the time."""
+        if call.contexts is not None and self.reads_context:
+            for position in call.misses:
+                call.snapshots[position] = snapshot(call.contexts[position])
+        return time.perf_counter()
+
+    def complete(self, call: Call, outputs: Sequence[Any], started: float) -> None:
+        """Store the outputs of a call's misses and give them to whoever waits.
+
+        Args:
+            call: The call.
+            outputs: An output for each of `call.misses`; in the modes of `ROWS`, the containers
+                that the method returned, whose rows are one for each.
+            started: What `before_compute` returned.
+
+        Raises:
+            BatchSizeError: If the number of outputs is another one; nothing was stored.
+            NotRows: If a container is none.
+        """
+        self.counters.add(seconds=time.perf_counter() - started)
+        entries = self._encoder.entries(call, outputs, self.store.clock)
+        positions, call.misses = call.misses, []
+        published: dict[bytes, Entry | None] = {}
+        stored: dict[bytes, Entry] = {}
+        for index, (position, entry) in enumerate(zip(positions, entries, strict=True)):
+            output = None if call.mode in ROWS else outputs[index]
+            call.keep(position, entry, output, self.device)
+            key = call.keys[position]
+            if key is None:
+                continue
+            published[key] = entry
+            if entry is not None and self._may_store(call, position, outputs, index):
+                stored[key] = entry
+            self._share(call, position, entry)
+        self._release(call, published, stored)
+
+    def _may_store(self, call: Call, position: int, outputs: Sequence[Any], index: int) -> bool:
+        if self._store_if is None:
+            return True
+        if call.mode in ROWS:
+            output = batching.row_at(outputs, index, columns=call.mode == "list")
+        else:
+            output = outputs[index]
+        try:
+            return bool(self._store_if(call.items[position], output, call.context(position)))
+        except Exception as error:  # the policy's functions are the user's: they may raise anything
+            self.reporter.swallow("store_if", error, "store_if failed and nothing is stored")
+            call.uncacheable.add(position)
+            return False
+
+    def _share(self, call: Call, position: int, entry: Entry | None) -> None:
+        """Give the entry of a computed item to its equals in the same call."""
+        for equal in call.equals.pop(position, ()):
+            if entry is not None and self._take(call, equal, entry):
+                call.coalesced += 1
+            else:  # there is nothing to share: it is computed for itself
+                self._compute_alone(call, equal)
+
+    def _compute_alone(self, call: Call, position: int) -> None:
+        call.keys[position] = None
+        call.uncacheable.add(position)
+        call.misses.append(position)
+
+    def _release(
+        self, call: Call, published: Mapping[bytes, Entry | None], stored: Mapping[bytes, Entry]
+    ) -> None:
+        """Let followers go on, store, and only then take the claims back."""
+        claim, call.claim = call.claim, None
+        if claim is not None:
+            claim.publish(published)
+        try:
+            if stored and call.store_works:
+                self._guarded.set_many(call.scope, stored)
+        finally:
+            if claim is not None:
+                self.flight.release(claim)
+
+    # ------------------------------------------------------------------ waiting for other calls
+
+    def resume(self, call: Call) -> None:
+        """Take what the calls waited for have published; claim what they did not compute."""
+        missing: list[int] = []
+        for position, claim in list(call.waits.items()):
+            key = call.keys[position]
+            if not claim.done or key is None:
+                continue
+            del call.waits[position]
+            if key not in claim.entries:
+                missing.append(position)
+                continue
+            entry = claim.entries[key]
+            if entry is not None and self._take(call, position, entry):
+                call.coalesced += 1
+            else:
+                self._compute_alone(call, position)
+        self._claim(call, missing)
+
+    def overtake(self, call: Call) -> None:
+        """Compute here what other calls have not published in time."""
+        waiting = sorted(call.waits)
+        call.waits.clear()
+        self._claim(call, waiting, force=True)
+
+    def remaining(self, call: Call) -> float | None:
+        """Return how many seconds a call may still wait; `None` without a limit."""
+        timeout = getattr(self.api, "request_timeout", None)
+        if timeout in (None, False, -1):  # as LitServe's loops read it
+            return None
+        now = time.monotonic()
+        if call.deadline is None:
+            call.deadline = now + float(timeout)
+        return max(0.0, call.deadline - now)
+
+    # ------------------------------------------------------------------ the end of a call
+
+    def abandon(self, call: Call) -> None:
+        """Give a call up whose method raised or was cancelled: followers compute for themselves."""
+        self._release(call, {}, {})
+        self.finish(call)
+        call.misses, call.waits = [], {}
+
+    def finish(self, call: Call) -> None:
+        """Count a call that was not all hits."""
+        uncacheable = len(call.uncacheable - call.bypassed)
+        others = call.hits + call.coalesced + len(call.bypassed) + uncacheable
+        misses = len(call.items) - others
+        self.counters.add(
+            hits=call.hits,
+            misses=misses,
+            coalesced=call.coalesced,
+            bypassed=len(call.bypassed),
+            uncacheable=uncacheable,
+        )
+        if call.hits:
+            self.reporter.hit()
+        elif call.contexts is not None and self.reads_context:
+            self.reporter.missed(misses, call.contexts)
+        else:
+            self.reporter.missed(misses, ())
+        if self.reporter.due():
+            self.reporter.counted(self.info())
+
+
+_caches: weakref.WeakSet[Cache] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    """Forget the locks and claims of threads that a forked child does not have."""
+    for cache in list(_caches):
+        cache.counters.renew_lock()
+        cache.flight = Flight()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

@@ -1,0 +1,112 @@
+"""One call of a cached method: its items, and what is known of each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from litcache import codec
+from litcache.contexts import Context
+from litcache.flight import Claim
+from litcache.stores.base import Entry, NewEntry, Scope
+
+ROWS = ("row", "list")
+"""The modes in which outputs come as rows of a container; in the others each is a value."""
+
+
+_NO_POSITIONS: list[int] = []
+_NO_CLAIMS: dict[int, Claim] = {}
+
+
+class Call:
+    """One call's items, and what is known of each by its position.
+
+    Attributes:
+        mode: How the method is called: `single`, `batch`, `row` or `list`.
+        items: The items as decoded, in order of arrival.
+        contexts: A context for each, or `None`.
+        scope: Whose entries, and the epoch that the look-up saw.
+        keys: A key for each item; `None` for one that is computed for itself, unstored.
+        entries: An entry for each item that was found or computed.
+        values: An output for each item (not in the modes of `ROWS`).
+        misses: Positions that this call computes now, in order of arrival.
+        waits: Positions that another call computes, with its claim.
+        equals: Of a position that this call computes: the other positions of equal items.
+        refreshed: Keys that are computed whatever is stored.
+        snapshots: Of a position that this call computes: its context before.
+        claim: This call's claim of the keys that it computes.
+        released: How many claims had been released when the store was asked.
+        deadline: When waiting for others ends (monotonic clock, seconds).
+        store_works: Whether the store has answered.
+    """
+
+    __slots__ = (
+        "bypassed", "claim", "coalesced", "contexts", "deadline", "entries", "equals", "hits",
+        "items", "keys", "misses", "mode", "refreshed", "released", "scope", "snapshots",
+        "store_works", "uncacheable", "values", "waits",
+    )  # fmt: skip
+
+    def __init__(
+        self, mode: str, items: Sequence[object], contexts: Sequence[Context] | None, scope: Scope
+    ) -> None:
+        self.mode = mode
+        self.items = items
+        self.contexts = contexts
+        self.scope = scope
+        self.keys: list[bytes | None]
+        self.entries: list[Entry | None]
+        self.values: list[Any]
+        # Shared and empty until there is something: most calls are all hits.
+        self.misses = _NO_POSITIONS
+        self.waits = _NO_CLAIMS
+
+    def spread(self, released: int) -> None:
+        """Make room for what only a call that is not all hits needs."""
+        self.entries = [None] * len(self.items)
+        self.misses = []
+        self.waits = {}
+        self.values = [None] * len(self.items)
+        self.released = released
+        self.store_works = True
+        self.claim: Claim | None = None
+        self.deadline: float | None = None
+        self.equals: dict[int, list[int]] = {}
+        self.refreshed: set[bytes] = set()
+        self.snapshots: dict[int, dict[str, object]] = {}
+        self.hits = self.coalesced = 0
+        self.bypassed: set[int] = set()
+        self.uncacheable: set[int] = set()
+
+    def context(self, position: int) -> Context | None:
+        """Return the context of an item, if it has one."""
+        return None if self.contexts is None else self.contexts[position]
+
+    def take(self, position: int, entry: Entry, device: Any) -> None:
+        """Take an entry as the output of an item, and do again what was done to its context.
+
+        Raises:
+            ValueEncodingError: If the entry cannot be read.
+        """
+        changes = codec.context_changes(entry.layout, entry.payload)
+        if changes is not None:
+            entry = NewEntry(changes[0], changes[1], entry.expires)
+        if self.mode not in ROWS:
+            self.values[position] = codec.decode(entry.layout, entry.payload, device)
+        self.entries[position] = entry
+        context = self.context(position)
+        if changes is not None and context is not None:
+            context.update(changes[2])
+            for name in changes[3]:
+                context.pop(name, None)
+
+    def keep(self, position: int, entry: Entry | None, output: Any, device: Any) -> None:
+        """Keep what was computed for an item: the method's own output, but without its graph."""
+        if entry is not None:
+            changes = codec.context_changes(entry.layout, entry.payload)
+            if changes is not None:
+                entry = NewEntry(changes[0], changes[1], entry.expires)
+            if self.mode not in ROWS and codec.requires_grad(output):
+                output = codec.decode(entry.layout, entry.payload, device)
+        self.entries[position] = entry
+        if self.mode not in ROWS:
+            self.values[position] = output

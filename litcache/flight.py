@@ -1,0 +1,116 @@
+"""Single-flight: one computation for equal items that are asked for at the same time."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterable, Mapping
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeoutError
+
+from litcache.stores.base import Entry
+
+
+class Claim:
+    """One call's promise to compute some keys; other calls wait for it.
+
+    Attributes:
+        epoch: The epoch that the call's look-up saw: a call of another epoch does not wait for it.
+        entries: What was published: an entry for each key, `None` for an output that cannot be
+            stored. A key that is missing was not computed: its followers compute it themselves.
+    """
+
+    __slots__ = ("_done", "entries", "epoch", "keys")
+
+    def __init__(self, epoch: bytes | None) -> None:
+        self.epoch = epoch
+        self.keys: list[bytes] = []
+        self.entries: Mapping[bytes, Entry | None] = {}
+        self._done: Future[None] = Future()
+        # A running future cannot be cancelled, so one cancelled follower disturbs nobody.
+        self._done.set_running_or_notify_cancel()
+
+    @property
+    def done(self) -> bool:
+        """Whether the call has published, or given up."""
+        return self._done.done()
+
+    def publish(self, entries: Mapping[bytes, Entry | None]) -> None:
+        """Give the followers what was computed, and let them go on."""
+        self.entries = entries
+        self._done.set_result(None)
+
+    def serves(self, key: bytes, epoch: bytes | None) -> bool:
+        """Say whether waiting for this claim can give an entry of that epoch for the key."""
+        return self.epoch == epoch and (not self.done or key in self.entries)
+
+    def wait(self, timeout: float | None) -> bool:
+        """Block until published; return false if that took longer than `timeout` seconds."""
+        try:
+            self._done.result(timeout)
+        except FutureTimeoutError:
+            return False
+        return True
+
+    async def wait_async(self, timeout: float | None) -> bool:
+        """Await until published; return false if that took longer than `timeout` seconds."""
+        # asyncio.wait leaves the future alone when the waiting task is cancelled.
+        done, _ = await asyncio.wait([asyncio.wrap_future(self._done)], timeout=timeout)
+        return bool(done)
+
+
+class Flight:
+    """The claims of the computations under way for one cache in this process.
+
+    Example:
+        >>> flight = Flight()
+        >>> leader, follower = Claim(b"epoch"), Claim(b"epoch")
+        >>> flight.claim(leader, [b"key"])
+        {}
+        >>> flight.claim(follower, [b"key"]) == {b"key": leader}
+        True
+        >>> flight.release(leader)
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._claims: dict[bytes, Claim] = {}
+        self.released = 0
+
+    def claim(
+        self, claim: Claim, keys: Iterable[bytes], *, force: bool = False
+    ) -> dict[bytes, Claim]:
+        """Claim keys for a call, all at once.
+
+        Args:
+            claim: The call's claim.
+            keys: What it would compute.
+            force: Claim also what another call has claimed (a refresh, or a leader that hangs).
+
+        Returns:
+            The keys that another call is computing, with its claim.
+        """
+        taken: dict[bytes, Claim] = {}
+        with self._lock:
+            for key in keys:
+                other = None if force else self._claims.get(key)
+                if other is not None and other.serves(key, claim.epoch) and other is not claim:
+                    taken[key] = other
+                else:
+                    self._claims[key] = claim
+                    claim.keys.append(key)
+        return taken
+
+    def release(self, claim: Claim) -> None:
+        """Take back a call's claims, once its entries are in the store."""
+        with self._lock:
+            for key in claim.keys:
+                if self._claims.get(key) is claim:
+                    del self._claims[key]
+            self.released += 1
+
+    def forget(self) -> None:
+        """Let nobody join what is being computed now."""
+        with self._lock:
+            self._claims.clear()
+            self.released += 1

@@ -1,0 +1,170 @@
+"""The hooks of an API that are taken over: `batch`, `unbatch` and `setup`."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable
+from typing import Any
+
+import wrapt
+from litserve import LitAPI
+
+from litcache.cache import Cache
+from litcache.litapi import (
+    CACHEABLE,
+    CachedMethod,
+    Items,
+    Outputs,
+    TakenOver,
+    attribute_of,
+    cache_of,
+    is_computing,
+    is_served,
+    state_of,
+)
+from litcache.log import logger
+from litcache.policy import parse_bytes
+from litcache.stores.memory import MemoryStore
+from litcache.switches import is_disabled
+
+_HOOKS = ("batch", "unbatch", "setup")
+
+
+class Hook(TakenOver):
+    """A descriptor in the place of `batch`, `unbatch` or `setup` of a class.
+
+    By hand, in a `super()` call and while the method computes it gives what stood there before.
+    """
+
+    def __get__(self, api: LitAPI | None, cls: type | None = None) -> Any:
+        cls = cls or type(api)
+        if api is None:
+            # What a class without a definition of its own resolves to depends on who asks.
+            return getattr(super(self.owner, cls), self.name) if self.own is None else (
+                self.own.__get__(None, cls)
+            )  # fmt: skip
+        if self.own is None:
+            original = getattr(super(self.owner, api), self.name)
+        else:
+            original = self.own.__get__(api, cls)
+        if attribute_of(type(api), self.name) is not self:
+            return original
+        act = getattr(self, f"_{self.name}")(api, original)
+        return original if act is None else _Acting(original, act)
+
+    def __getattr__(self, name: str) -> Any:
+        """Look like the function (`__code__`, `__doc__`) to whoever reads the class's dict."""
+        if name.startswith("__") and self.__dict__.get("own") is not None:
+            return getattr(self.own, name)
+        raise AttributeError(name)
+
+    def _setup(self, api: LitAPI, original: Callable[..., Any]) -> Callable[..., Any] | None:
+        def setup(*args: Any, **kwargs: Any) -> Any:
+            result = original(*args, **kwargs)
+            after_setup(api)
+            return result
+
+        return setup
+
+    def _batch(self, api: LitAPI, original: Callable[..., Any]) -> Callable[..., Any] | None:
+        if not is_served(api) or is_disabled() or api.max_batch_size < 2 or api.stream:
+            return None
+        if not isinstance(attribute_of(type(api), "predict"), CachedMethod):
+            return None
+        if "predict" in api.__dict__ or is_computing(cache_of(api, "predict")):
+            return None
+        return lambda inputs, **context: Items(inputs)
+
+    def _unbatch(self, api: LitAPI, original: Callable[..., Any]) -> Callable[..., Any] | None:
+        if not is_served(api):
+            return None
+
+        def unbatch(output: Any, **context: Any) -> Any:
+            return output.values if type(output) is Outputs else original(output, **context)
+
+        return unbatch
+
+
+class _Acting(wrapt.ObjectProxy):  # type: ignore[type-arg]
+    """A bound hook that looks as before and does something else."""
+
+    def __init__(self, original: Callable[..., Any], act: Callable[..., Any]) -> None:
+        super().__init__(original)
+        self._self_act = act
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self._self_act(*args, **kwargs)
+
+
+def take_over(cls: type) -> None:
+    """Take over the hooks of a class and of every class made from it."""
+    _follow_subclasses(cls)
+    if not issubclass(cls, LitAPI):
+        return
+    for name in _HOOKS:
+        current = attribute_of(cls, name)
+        if isinstance(current, Hook):
+            continue
+        setattr(cls, name, Hook(cls, name, cls.__dict__.get(name)))
+
+
+def _follow_subclasses(cls: Any) -> None:
+    """Have `take_over` called for every class that will be made from this one."""
+    if getattr(cls.__init_subclass__, "_litcache", False):
+        return
+    own = cls.__dict__.get("__init_subclass__")
+
+    def init_subclass(subclass: type, /, **kwargs: Any) -> None:
+        if own is not None:
+            own.__get__(None, subclass)(**kwargs)
+        else:
+            super(cls, subclass).__init_subclass__(**kwargs)
+        take_over(subclass)
+
+    init_subclass._litcache = True  # type: ignore[attr-defined]
+    cls.__init_subclass__ = classmethod(init_subclass)
+
+
+def after_setup(api: LitAPI) -> None:
+    """Take note that the model was set up; in a worker, ask for versions and log the start."""
+    state = state_of(api)
+    state.ready = True
+    for cache in state.caches.values():
+        cache.keyring.renew_version()
+    if api.request_timeout is None:
+        return
+    show_log_lines()
+    for name in CACHEABLE:
+        attribute = attribute_of(type(api), name)
+        if isinstance(attribute, CachedMethod):
+            _log_start(cache_of(api, name))
+
+
+def _log_start(cache: Cache) -> None:
+    store = cache.store
+    memory = isinstance(store, MemoryStore)
+    size = getattr(store, "max_bytes", None)
+    text = "no budget of its own" if size is None else f"{parse_bytes(size) / 2**20:,.0f} MiB"
+    cache.reporter.started(
+        cache.scope.namespace,
+        cache.keyring.version,
+        type(store).__name__,
+        f"{text} in each worker" if memory else text,
+    )
+    # The ids of an API's workers count from 0, so exactly one of several workers is number 1.
+    if memory and os.environ.get("LITSERVE_WORKER_ID") == "1":
+        cache.reporter.warn_once(
+            "workers",
+            "several workers, each with a MemoryStore of its own: what one computed, the others "
+            "compute again. A SharedStore is used by all of them",
+        )
+
+
+def show_log_lines() -> None:
+    """Send litcache's lines where LitServe's go, unless the user has set up logging."""
+    if logger.hasHandlers():
+        return
+    for handler in logging.getLogger("litserve").handlers:
+        logger.addHandler(handler)
+    logger.setLevel(logging.INFO)

