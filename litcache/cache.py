@@ -132,8 +132,9 @@ class Cache:
             except ValueEncodingError:
                 return False
         self.counters.add_hits(len(entries))
-        self.reporter.hit()
-        if self.reporter.due():
+        if self.reporter.unexplained:
+            self.reporter.hit()
+        if time.monotonic() >= self.reporter.next_line:
             self.reporter.counted(self.info())
         return True
 
@@ -360,7 +361,7 @@ class Cache:
             self.reporter.missed(misses, call.contexts)
         else:
             self.reporter.missed(misses, ())
-        if self.reporter.due():
+        if time.monotonic() >= self.reporter.next_line:
             self.reporter.counted(self.info())
 
 

@@ -7,7 +7,7 @@ import contextvars
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from litcache import batching, codec
 from litcache.cache import Cache
@@ -17,8 +17,15 @@ from litcache.errors import BatchSizeError, ValueEncodingError
 from litcache.litapi import BatchSizeMismatch, computing, contexts_at, takes_context
 from litcache.outputs import NotRows
 
-Function = Callable[..., Any]
 _T = TypeVar("_T")
+
+
+class Method(Protocol):
+    """A user's method, as the wrapper around it calls it."""
+
+    def compute(self, item: Any, context: Any, items: int | None = None) -> Any:
+        """Call the method with an item or a container of as many items as known."""
+
 
 _NOT_CUT = "its input or output cannot be cut into rows, so the call goes uncached"
 
@@ -121,17 +128,17 @@ def merge(cache: Cache, call: Call, start: int, stop: int) -> Any:
 # ---------------------------------------------------------------------- calls without async
 
 
-def call_one(cache: Cache, function: Function, item: Any, context: Context | None) -> Any:
+def call_one(cache: Cache, method: Method, item: Any, context: Context | None) -> Any:
     """Answer one item."""
     contexts = None if context is None else (context,)
     call = cache.lookup("single", (item,), contexts)
     if call.misses or call.waits:
-        _settle(cache, call, lambda misses: [function(item, context, 1)])
+        _settle(cache, call, lambda misses: [method.compute(item, context, 1)])
     return call.values[0]
 
 
 def call_batch(
-    cache: Cache, api: Any, function: Function, items: list[Any], contexts: Any
+    cache: Cache, api: Any, method: Method, items: list[Any], contexts: Any
 ) -> Sequence[Any]:
     """Answer a batch of LitServe's: the user's three hooks run on the misses alone."""
 
@@ -139,7 +146,7 @@ def call_batch(
         whole = len(misses) == len(items)
         part = contexts if whole else contexts_at(contexts, misses)
         x = _hook(api.batch, items if whole else [items[p] for p in misses], part)
-        return _hook(api.unbatch, function(x, part, len(misses)), part)  # type: ignore[no-any-return]
+        return _hook(api.unbatch, method.compute(x, part, len(misses)), part)  # type: ignore[no-any-return]
 
     call = cache.lookup("batch", items, contexts)
     if call.misses or call.waits:
@@ -150,46 +157,48 @@ def call_batch(
     return call.values
 
 
-def call_rows(cache: Cache, function: Function, mode: str, rows: Rows) -> Any:
+def call_rows(cache: Cache, method: Method, mode: str, rows: Rows) -> Any:
     """Answer the rows of a container; uncached if they turn out not to be rows."""
     call = cache.lookup(mode, rows.items, rows.contexts)
     try:
         if call.misses or call.waits:
-            _settle(cache, call, lambda misses: _rows_of(function, rows, call, misses))
+            _settle(cache, call, lambda misses: _rows_of(method, rows, call, misses))
             return rows.result(cache, call)
         return batching.merge_rows(call.entries, cache.device)  # type: ignore[arg-type]
     except (NotRows, ValueEncodingError) as error:
         cache.reporter.swallow("rows", error, _NOT_CUT)
-        return function(rows.container, rows.contexts)
+        return method.compute(rows.container, rows.contexts)
 
 
-def call_pool(cache: Cache, function: Function, decoded: list[Any]) -> list[Any]:
+def call_pool(cache: Cache, method: Method, decoded: list[Any]) -> list[Any]:
     """Answer a batch of requests that are lists of items each."""
     split = [batching.split_items(request) for request in decoded]
     pool = Pool([items for items in split if items is not None], cache.policy.max_items)
     call = cache.lookup("list", pool.items)
     try:
         if call.misses or call.waits:
-            _settle(cache, call, lambda misses: _rows_of(function, pool, call, misses))
+            _settle(cache, call, lambda misses: _rows_of(method, pool, call, misses))
         results = iter(pool.result(cache, call))
     except (NotRows, ValueEncodingError) as error:
         cache.reporter.swallow("rows", error, _NOT_CUT)
-        results = iter([function(items, None) for items in split if items is not None])
+        results = iter([method.compute(items, None) for items in split if items is not None])
     except BatchSizeError as error:
         raise BatchSizeMismatch(error.method, error.expected, error.actual) from None
     return [
-        function(request, None, 0 if request == [] else None) if items is None else next(results)
+        method.compute(request, None, 0 if request == [] else None)
+        if items is None
+        else next(results)
         for request, items in zip(decoded, split, strict=True)
     ]
 
 
-def _rows_of(function: Function, rows: Rows | Pool, call: Call, misses: Sequence[int]) -> list[Any]:
-    outputs = [function(*arguments) for arguments in rows.arguments(misses)]
+def _rows_of(method: Method, rows: Rows | Pool, call: Call, misses: Sequence[int]) -> list[Any]:
+    outputs = [method.compute(*arguments) for arguments in rows.arguments(misses)]
     rows.computed(call, outputs)
     return outputs
 
 
-def _hook(hook: Function, argument: Any, contexts: Any) -> Any:
+def _hook(hook: Callable[..., Any], argument: Any, contexts: Any) -> Any:
     """Call a hook as LitServe does."""
     return hook(argument, context=contexts) if takes_context(hook) else hook(argument)
 
@@ -216,25 +225,25 @@ def _settle(cache: Cache, call: Call, compute: Callable[[Sequence[int]], Sequenc
 # ---------------------------------------------------------------------- calls with async
 
 
-async def await_one(cache: Cache, function: Function, item: Any, context: Context | None) -> Any:
+async def await_one(cache: Cache, method: Method, item: Any, context: Context | None) -> Any:
     """Answer one item of an async method."""
     one = One(item, context)
     call = await _begin(cache, "single", one)
     if call.misses or call.waits:
-        await _settle_async(cache, call, function, one)
+        await _settle_async(cache, call, method, one)
     return call.values[0]
 
 
-async def await_rows(cache: Cache, function: Function, rows: Rows) -> Any:
+async def await_rows(cache: Cache, method: Method, rows: Rows) -> Any:
     """Answer a list of items of an async method."""
     call = await _begin(cache, "list", rows)
     try:
         if call.misses or call.waits:
-            await _settle_async(cache, call, function, rows)
+            await _settle_async(cache, call, method, rows)
         return rows.result(cache, call)
     except (NotRows, ValueEncodingError) as error:
         cache.reporter.swallow("rows", error, _NOT_CUT)
-        return await function(rows.container, rows.contexts)
+        return await method.compute(rows.container, rows.contexts)
 
 
 async def _begin(cache: Cache, mode: str, asked: One | Rows) -> Call:
@@ -243,14 +252,14 @@ async def _begin(cache: Cache, mode: str, asked: One | Rows) -> Call:
     return await _in_thread(cache, None, cache.lookup, mode, asked.items, asked.contexts)
 
 
-async def _settle_async(cache: Cache, call: Call, function: Function, asked: One | Rows) -> None:
+async def _settle_async(cache: Cache, call: Call, method: Method, asked: One | Rows) -> None:
     """Do as `_settle`, awaiting the method and the claims of others."""
     while call.misses or call.waits:
         if call.misses:
             try:
                 started = cache.before_compute(call)
                 with computing(cache):
-                    outputs = [await function(*a) for a in asked.arguments(call.misses)]
+                    outputs = [await method.compute(*a) for a in asked.arguments(call.misses)]
                 if isinstance(asked, Rows):
                     asked.computed(call, outputs)
             except BaseException:

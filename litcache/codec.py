@@ -40,6 +40,9 @@ _CONTAINERS = frozenset({list, tuple, dict, set, frozenset})
 Encoded = tuple[bytes, bytes]
 
 
+_ELEMENTS = frozenset((b"a", b"t"))
+
+
 def encode(value: object) -> Encoded:
     """Make the entry of a value.
 
@@ -134,6 +137,8 @@ def read_many(
     layouts: Sequence[bytes], payloads: Sequence[Payload], device: object = None
 ) -> list[object]:
     """Make the values of layouts and payloads side by side, as `decode_many` does of entries."""
+    if len(layouts) == 1:
+        return _read(layouts[0], payloads, device)
     places: dict[bytes, list[int]] = {}
     for place, layout in enumerate(layouts):
         places.setdefault(layout, []).append(place)
@@ -268,10 +273,10 @@ def _encode_like_tensors(values: Sequence[object]) -> dict[int, Encoded]:
 def _read(layout: bytes, payloads: Sequence[Payload], device: object) -> list[Any]:
     """Make the values of payloads of one layout."""
     try:
+        if layout[:1] in _ELEMENTS:
+            return parse(layout).read(payloads, device)
         if layout == _PLAIN:
             return [decode_plain(bytes(payload), device) for payload in payloads]
-        if layout[:1] in (b"a", b"t"):
-            return parse(layout).read(payloads, device)
     except MALFORMED as error:
         raise ValueEncodingError(f"malformed payload: {error}") from error
     raise ValueEncodingError(f"no layout of a value: {layout[:1]!r}")

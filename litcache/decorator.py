@@ -152,6 +152,7 @@ class _Facts:
         self.is_async = inspect.iscoroutinefunction(function)
         self.takes_context = takes_context(function)
         self.wants_context = wants_contexts(cls, name, method._self_policy)
+        self.in_rows = method._self_policy.items == "list"
         self.default_batch = has_default_batch(cls)
         self.reporter = Reporter(qualified)
         parameters = list(inspect.signature(function).parameters)[1:]
@@ -222,38 +223,45 @@ class _BoundCachedMethod(wrapt.BoundFunctionWrapper):  # type: ignore[type-arg]
             if facts.overridden:
                 facts.reporter.warn_once("override", _OVERRIDDEN)
             return self._pass(facts, args, kwargs)
-        bound = (args[0], None) if len(args) == 1 and not kwargs else facts.bind(args, kwargs)
-        if bound is None:
-            facts.reporter.warn_once("arguments", _MORE_ARGUMENTS)
-            return self._pass(facts, args, kwargs)
+        if len(args) == 1 and not kwargs:
+            item, context = args[0], None
+        else:
+            bound = facts.bind(args, kwargs)
+            if bound is None:
+                facts.reporter.warn_once("arguments", _MORE_ARGUMENTS)
+                return self._pass(facts, args, kwargs)
+            item, context = bound
         cache = cache_of(api, facts.name)
         if is_computing(cache) or facts.name in api.__dict__:
             return self._pass(facts, args, kwargs)
-        return self._answer(facts, api, cache, *bound)
+        if facts.in_rows or (api.max_batch_size > 1 and facts.name == "predict"):
+            return self._answer_many(facts, api, cache, item, context)
+        if facts.is_async:
+            return await_one(cache, self, item, context)
+        return call_one(cache, self, item, context)
 
-    def _answer(self, facts: _Facts, api: LitAPI, cache: Cache, item: Any, context: Any) -> Any:
-        """Answer a call from the cache, by the way that fits it."""
-        if type(item) is Items:  # LitServe's batched loop: see litapi.Hook
-            if cache.policy.items == "list":
-                return Outputs(call_pool(cache, self._compute, item.items))
-            return Outputs(call_batch(cache, api, self._compute, item.items, context))
-        if cache.policy.items == "list":
+    def _answer_many(
+        self, facts: _Facts, api: LitAPI, cache: Cache, item: Any, context: Any
+    ) -> Any:
+        """Answer a batch, or a list of items."""
+        if type(item) is Items:  # LitServe's batched loop: see hooks.Hook
+            if facts.in_rows:
+                return Outputs(call_pool(cache, self, item.items))
+            return Outputs(call_batch(cache, api, self, item.items, context))
+        if facts.in_rows:
             rows = _list_rows(item, cache.policy.max_items)
             if rows is None:
                 return self._uncut(cache, item, context)
             if facts.is_async:
-                return await_rows(cache, self._compute, rows)
-            return call_rows(cache, self._compute, "list", rows)
-        if facts.name == "predict" and api.max_batch_size > 1:
-            default_batch = facts.default_batch and "batch" not in api.__dict__
-            items = batching.split(item) if default_batch else None
-            if not items or (context is not None and len(context) != len(items)):
-                return self._uncut(cache, item, context)
-            return call_rows(cache, self._compute, "row", Rows(item, items, context))
-        answer = await_one if facts.is_async else call_one
-        return answer(cache, self._compute, item, context)
+                return await_rows(cache, self, rows)
+            return call_rows(cache, self, "list", rows)
+        default_batch = facts.default_batch and "batch" not in api.__dict__
+        items = batching.split(item) if default_batch else None
+        if not items or (context is not None and len(context) != len(items)):
+            return self._uncut(cache, item, context)
+        return call_rows(cache, self, "row", Rows(item, items, context))
 
-    def _compute(self, item: Any, context: Any, items: int | None = None) -> Any:
+    def compute(self, item: Any, context: Any, items: int | None = None) -> Any:
         """Call the user's method with as many items as known."""
         self._note_call(items)
         if context is not None and self._self_parent._self_takes_context:
@@ -271,7 +279,7 @@ class _BoundCachedMethod(wrapt.BoundFunctionWrapper):  # type: ignore[type-arg]
         if not (type(item) is list and not item):
             cache.reporter.warn_once("uncut", "its input cannot be cut into items: goes uncached")
             cache.counters.add(uncacheable=1)
-        return self._compute(item, context)
+        return self.compute(item, context)
 
     def _pass(self, facts: _Facts, args: Any, kwargs: Any) -> Any:
         """Call the user's method as if it were not decorated."""

@@ -207,24 +207,30 @@ class ArrayLayout:
     dtype: Any
     shape: tuple[int, ...]
     nbytes: int
+    is_text: bool
 
     def join(self, payloads: Sequence[Payload], device: object = None) -> Any:
         """Return one writable array of shape `(len(payloads), *shape)`, made by one copy."""
-        buffer = bytearray().join(payloads)
-        if len(buffer) != self.nbytes * len(payloads):
-            raise ValueEncodingError("the payload has not the size that its layout tells")
-        if self.dtype.kind == "U" and buffer:
-            characters = self.numpy.ndarray(len(buffer) // 4, self.dtype.str[0] + "u4", buffer)
-            if characters.max() > sys.maxunicode:  # numpy would fail as late as an element is read
-                raise ValueEncodingError("the payload is no text")
-        return self.numpy.ndarray((len(payloads), *self.shape), self.dtype, buffer)
+        return self._array((len(payloads), *self.shape), payloads)
 
     def read(self, payloads: Sequence[Payload], device: object = None) -> list[object]:
         """Return one array for each payload, rows of one that is joined."""
+        if len(payloads) == 1:
+            return [self._array(self.shape, payloads)]
         joined = self.join(payloads)
         if self.shape:
             return list(joined)
         return [joined[index, ...] for index in range(len(payloads))]
+
+    def _array(self, shape: tuple[int, ...], payloads: Sequence[Payload]) -> Any:
+        buffer = bytearray().join(payloads)
+        if len(buffer) != self.nbytes * len(payloads):
+            raise ValueEncodingError("the payload has not the size that its layout tells")
+        if self.is_text and buffer:
+            characters = self.numpy.ndarray(len(buffer) // 4, self.dtype.str[0] + "u4", buffer)
+            if characters.max() > sys.maxunicode:  # numpy would fail as late as an element is read
+                raise ValueEncodingError("the payload is no text")
+        return self.numpy.ndarray(shape, self.dtype, buffer)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -282,7 +288,8 @@ def parse(layout: bytes) -> ArrayLayout | TensorLayout:
             raise ValueError("no shape")
         if layout[:1] in (b"a", b"A") and not made_on:
             dtype = read_dtype(form)
-            return ArrayLayout(import_module("numpy"), dtype, shape, prod(shape) * dtype.itemsize)
+            nbytes = prod(shape) * dtype.itemsize
+            return ArrayLayout(import_module("numpy"), dtype, shape, nbytes, dtype.kind == "U")
         dtype, (device,) = torch_dtypes()[form], made_on
         if layout[:1] in (b"t", b"T") and type(device) is str:
             nbytes = prod(shape) * dtype.itemsize

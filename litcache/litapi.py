@@ -120,11 +120,11 @@ def serving_mode(api: LitAPI, name: str, policy: CachePolicy) -> str:
 
 def cache_of(api: LitAPI, name: str) -> Cache:
     """Return the cache of a method of an API, made at first use."""
-    state = state_of(api)
-    cache = state.caches.get(name)
-    if cache is None:
-        cache = state.caches.setdefault(name, _make_cache(api, name, state.store))
-    return cache
+    try:
+        return api.__dict__["_litcache"].caches[name]  # type: ignore[no-any-return]
+    except KeyError:
+        state = state_of(api)
+        return state.caches.setdefault(name, _make_cache(api, name, state.store))
 
 
 def _make_cache(api: LitAPI, name: str, store: Store | None) -> Cache:
@@ -209,7 +209,8 @@ _computing: ContextVar[tuple[Cache, ...]] = ContextVar("litcache_computing", def
 
 def is_computing(cache: Cache) -> bool:
     """Say whether this thread or task is inside the method of a cache already."""
-    return cache in _computing.get()
+    caches = _computing.get()
+    return bool(caches) and cache in caches
 
 
 @contextmanager

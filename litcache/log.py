@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import time
 from collections.abc import Iterable, Mapping
@@ -22,16 +23,21 @@ class Reporter:
 
     Args:
         method: The name that stands at the start of each line.
+
+    Attributes:
+        next_line: When the next line of counters is due (monotonic clock, seconds).
+        unexplained: Whether misses are still watched, as there was no hit yet.
     """
 
     def __init__(self, method: str) -> None:
         self.method = method
-        self._interval = float(os.environ.get("LITCACHE_LOG_SECONDS") or 60.0)
-        self._next_line = time.monotonic() + self._interval
+        self._interval = float(os.environ.get("LITCACHE_LOG_SECONDS") or 60.0) or math.inf
+        self.next_line = time.monotonic() + self._interval
         self._last: CacheInfo | None = None
         self._causes: set[object] = set()
         self._misses = 0
-        self._varied: dict[str, set[object]] | None = {}
+        self._varied: dict[str, set[object]] = {}
+        self.unexplained = True
 
     def warn_once(self, cause: object, message: str) -> None:
         """Log a warning unless one of the same cause was logged before."""
@@ -52,13 +58,9 @@ class Reporter:
             self.method, namespace, version, store, size,
         )  # fmt: skip
 
-    def due(self) -> bool:
-        """Say whether the next line of counters may be logged now."""
-        return self._interval > 0 and time.monotonic() >= self._next_line
-
     def counted(self, info: CacheInfo) -> None:
         """Log the counters if they changed since the last line."""
-        self._next_line = time.monotonic() + self._interval
+        self.next_line = time.monotonic() + self._interval
         if info == self._last:
             return
         self._last = info
@@ -72,11 +74,12 @@ class Reporter:
 
     def hit(self) -> None:
         """Note that there was a hit: misses need no explanation any more."""
-        self._varied = None
+        self.unexplained = False
+        self._varied.clear()
 
     def missed(self, count: int, contexts: Iterable[Mapping[str, object]]) -> None:
         """Note misses, and explain them when a thousand came before the first hit."""
-        if self._varied is None:
+        if not self.unexplained:
             return
         self._misses += count
         for context in contexts:
@@ -85,7 +88,8 @@ class Reporter:
                 forms.add(form if isinstance(form, bytes) else id(form))
         if self._misses >= _MISSES_BEFORE_WARNING:
             differed = sorted(n for n, forms in self._varied.items() if len(forms) >= self._misses)
-            self._varied = None
+            self.unexplained = False
+            self._varied.clear()
             why = (
                 f"these context entries differed each time: {', '.join(differed)}; leave them out "
                 "of the key with context=(names that matter)"

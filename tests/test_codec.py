@@ -368,12 +368,12 @@ def test_tensors_go_to_the_device_of_the_type_that_they_were_made_on(made_on, de
 
 
 def operations(function):
-    """The names of torch's operations that a function runs, and what it returns."""
-    mode = pytest.importorskip("torch.utils._python_dispatch").TorchDispatchMode
+    """The names of torch's operations that a function calls, and what it returns."""
+    mode = pytest.importorskip("torch").overrides.TorchFunctionMode
 
     class Names(mode):
-        def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
-            names.append(operation.overloadpacket._qualified_op_name.removeprefix("aten::"))
+        def __torch_function__(self, operation, types, args=(), kwargs=None):
+            names.append(operation.__name__)
             return operation(*args, **(kwargs or {}))
 
     names = []
@@ -388,7 +388,7 @@ def test_a_batch_goes_to_its_device_by_one_copy_for_each_layout():
     other = layouts.tensor_layout(b"t", torch.float32, (4,), "meta")
     rows = [NewEntry(one, b"\0" * 8), NewEntry(other, b"\0" * 16), NewEntry(one, b"\0" * 8)]
     names, decoded = operations(lambda: codec.decode_many(rows, "meta"))
-    assert names.count("_to_copy") == 2
+    assert names.count("to") == 2
     assert [(tensor.device.type, tensor.shape) for tensor in decoded] == [
         ("meta", (2,)), ("meta", (4,)), ("meta", (2,)),
     ]  # fmt: skip
@@ -411,7 +411,7 @@ def test_tensors_alike_leave_their_device_by_one_copy():
     alike = [torch.full((2,), float(n)) for n in range(8)]
     values = [*alike[:4], torch.ones(3), "text", *alike[4:], object()]
     names, encoded = operations(lambda: codec.encode_many(values))
-    assert names.count("stack") + names.count("cat") == 2  # of (2,) and of (3,)
+    assert names.count("cpu") == 2  # of all (2,) and of the (3,)
     assert [pair[1] for pair in encoded[:4]] == [codec.encode(tensor)[1] for tensor in alike[:4]]
     assert isinstance(encoded[-1], ValueEncodingError)
 
@@ -667,7 +667,7 @@ def golden_builtins():
         (dt.datetime(2024, 1, 2, 3, 4, 5, 6, dt.timezone.utc), "9ad40900cd07e80102030405060000"),
         (dt.datetime(2024, 1, 2, fold=1), "99d40900cd07e801020000000001"),
         (dt.date(2024, 1, 2), "94d40a00cd07e80102"),
-        (dt.time(1, tzinfo=dt.timezone(dt.timedelta(0, 3600), "x")), "98d40b000100000000ced693a400a178"),
+        (dt.time(tzinfo=dt.timezone(dt.timedelta(0, 9), "x")), "98d40b000000000000ce00895440a178"),
         (dt.timedelta(-1, 2, 3), "94d40c00ff0203"),
         (UUID(int=5), "93d40d00c41000000000000000000000000000000005c0"),
         (PurePosixPath("a/b"), "92d41000a3612f62"),

@@ -7,7 +7,7 @@ from servers import serve
 
 pytestmark = pytest.mark.e2e
 
-API = '''
+API = """
 import os
 
 import litserve as ls
@@ -44,14 +44,14 @@ class WordAPI(ls.LitAPI):
     def encode_response(self, output, context):
         output["worker"] = context["worker"]
         return output
-'''
-MAIN = '''
+"""
+MAIN = """
 
 if __name__ == "__main__":
     api = WordAPI(max_batch_size=8, batch_timeout=0.01)
     server = ls.LitServer(api, accelerator="cpu", workers_per_device=2)
     server.run(host="127.0.0.1", port=int(os.environ["PORT"]), generate_client_file=False)
-'''
+"""
 
 
 @pytest.fixture(params=["script", "module"])
