@@ -58,6 +58,8 @@ def main() -> int:
     options = parser.parse_args()
     if min(options.requests, options.seconds, options.clients) <= 0:
         parser.error("--requests, --seconds and --clients must be more than 0")
+    # A job in the background of a script inherits an ignored SIGINT.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # or the servers would live on
     try:
         check_packages()

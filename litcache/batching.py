@@ -95,7 +95,7 @@ def take(container: Any, indices: Sequence[int]) -> Any:
     if is_tensor(container):
         torch = sys.modules["torch"]
         places = torch.tensor(indices, dtype=torch.int64, device=container.device)
-        return container.index_select(0, places)
+        return container[places]  # index_select lacks dtypes
     return [container[index] for index in indices]
 
 

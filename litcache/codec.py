@@ -130,6 +130,8 @@ def decode_many(entries: Sequence[Entry], device: object = None) -> list[object]
         >>> decode_many([NewEntry(*encode(1)), NewEntry(*encode("two"))])
         [1, 'two']
     """
+    if len(entries) == 1:
+        return _read(entries[0].layout, (entries[0].payload,), device)
     return read_many([e.layout for e in entries], [e.payload for e in entries], device)
 
 
@@ -137,8 +139,6 @@ def read_many(
     layouts: Sequence[bytes], payloads: Sequence[Payload], device: object = None
 ) -> list[object]:
     """Make the values of layouts and payloads side by side, as `decode_many` does of entries."""
-    if len(layouts) == 1:
-        return _read(layouts[0], payloads, device)
     places: dict[bytes, list[int]] = {}
     for place, layout in enumerate(layouts):
         places.setdefault(layout, []).append(place)

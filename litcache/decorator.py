@@ -31,8 +31,8 @@ from litcache.litapi import (
     Outputs,
     attribute_of,
     cache_of,
+    caches_computing,
     has_default_batch,
-    is_computing,
     is_elsewhere,
     serving_mode,
     state_of,
@@ -232,7 +232,7 @@ class _BoundCachedMethod(wrapt.BoundFunctionWrapper):  # type: ignore[type-arg]
                 return self._pass(facts, args, kwargs)
             item, context = bound
         cache = cache_of(api, facts.name)
-        if is_computing(cache) or facts.name in api.__dict__:
+        if cache in caches_computing() or facts.name in api.__dict__:
             return self._pass(facts, args, kwargs)
         if facts.in_rows or (api.max_batch_size > 1 and facts.name == "predict"):
             return self._answer_many(facts, api, cache, item, context)

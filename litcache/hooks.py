@@ -19,7 +19,7 @@ from litcache.litapi import (
     TakenOver,
     attribute_of,
     cache_of,
-    is_computing,
+    caches_computing,
     is_served,
     state_of,
 )
@@ -72,7 +72,7 @@ class Hook(TakenOver):
             return None
         if not isinstance(attribute_of(type(api), "predict"), CachedMethod):
             return None
-        if "predict" in api.__dict__ or is_computing(cache_of(api, "predict")):
+        if "predict" in api.__dict__ or cache_of(api, "predict") in caches_computing():
             return None
         return lambda inputs, **context: Items(inputs)
 

@@ -207,10 +207,8 @@ def wants_contexts(cls: type, name: str, policy: CachePolicy) -> bool:
 _computing: ContextVar[tuple[Cache, ...]] = ContextVar("litcache_computing", default=())
 
 
-def is_computing(cache: Cache) -> bool:
-    """Say whether this thread or task is inside the method of a cache already."""
-    caches = _computing.get()
-    return bool(caches) and cache in caches
+caches_computing = _computing.get
+"""Return the caches whose methods this thread or task is inside already."""
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from typing import Any
 
 import litserve as ls
 import numpy as np
+import pytest
 
 Decorator = Callable[..., Any]
 
@@ -66,7 +67,7 @@ def stacked_arrays(decorate: Decorator) -> ls.LitAPI:
 
 
 def stacked_tensors(decorate: Decorator) -> ls.LitAPI:
-    import torch
+    torch = pytest.importorskip("torch")
 
     class API(ls.LitAPI):
         def setup(self, device):
@@ -242,7 +243,7 @@ def packed_ragged(decorate: Decorator) -> ls.LitAPI:
 
 
 def dicts_of_tensors(decorate: Decorator) -> ls.LitAPI:
-    import torch
+    torch = pytest.importorskip("torch")
 
     class API(ls.LitAPI):
         def decode_request(self, request):

@@ -111,7 +111,7 @@ def test_gathered_rows_of_an_array_or_tensor_are_that_array_or_tensor(container)
         assert type(gathered) is type(container)
         assert gathered.shape == container.shape
         assert list(map(facts, batching.split(gathered))) == list(map(facts, rows))
-        if getattr(container.dtype, "kind", "f") not in "US":  # as wide as the widest that is left
+        if container.ndim > 1:  # numpy's scalars have their own byte order and width
             assert gathered.dtype == container.dtype
 
 
@@ -271,7 +271,8 @@ def test_rows_that_do_not_fit_together_are_refused(rows):
                    (np.array(["a"]), np.array(["ab"], ">U2"))],
         "tensors": [(t, torch.zeros(1, 3)), (t, torch.zeros(1, 2).half()), (t, torch.zeros(1))],
         "columns": [({"a": [1]}, {"b": [1]}), ({"a": [1]}, {"a": [1], "b": [1]}),
-                    ({"a": [1]}, ([1],)), (([1],), ([1], [1])), ({"a": [1]}, {"a": a}), ({"a": a}, {"a": np.zeros(1)}),
+                    ({"a": [1]}, ([1],)), (([1],), ([1], [1])), ({"a": [1]}, {"a": a}),
+                    ({"a": a}, {"a": np.zeros(1)}),
                     ({"a": [1], "b": [1]}, {"b": [1], "a": [1]})],
     }  # fmt: skip
     for parts in together[rows]:

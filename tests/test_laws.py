@@ -7,6 +7,7 @@ import pathlib
 
 import litserve as ls
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -124,8 +125,7 @@ def test_a_hit_is_indistinguishable_from_a_miss(outputs, batches):
     st.sampled_from(["array", "list", "tuple", "tensor"]),
 )
 def test_rows_of_a_direct_call_come_back_in_order_and_in_kind(batches, kind):
-    import torch
-
+    torch = pytest.importorskip("torch")
     table = np.random.default_rng(0).standard_normal((13, 5)).astype(np.float32)
 
     def pick(items):

@@ -1,0 +1,106 @@
+"""A store that waits for I/O, under an async API: the event loop goes on, and nothing is left."""
+
+import asyncio
+import threading
+
+import litserve as ls
+import pytest
+
+from litcache import MemoryStore, cached_predict
+from litcache.litapi import cache_of
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*LitServe will asyncify")
+
+
+class HeldStore(MemoryStore):
+    """A store whose operations wait until they are let go."""
+
+    blocking = True
+
+    def __init__(self):
+        super().__init__()
+        self.held = set()
+        self.entered = threading.Semaphore(0)
+        self.go = threading.Event()
+
+    def _hold(self, operation):
+        if operation in self.held:
+            self.entered.release()
+            assert self.go.wait(30)
+
+    def get_many(self, scope, keys):
+        self._hold("get")
+        return super().get_many(scope, keys)
+
+    def set_many(self, scope, entries):
+        self._hold("set")
+        super().set_many(scope, entries)
+
+
+def serve(store):
+    class API(ls.LitAPI):
+        calls = ()
+
+        @cached_predict(store=store)
+        async def predict(self, x):
+            self.calls += (x,)
+            return [x]
+
+    return API(enable_async=True)
+
+
+async def entered(store):
+    """Wait until a thread is inside the store, with the event loop running on."""
+    while not store.entered.acquire(blocking=False):
+        await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("operation", ["get", "set"])
+def test_the_event_loop_goes_on_while_a_store_waits(operation):
+    async def main():
+        store = HeldStore()
+        store.held = {operation}
+        api = serve(store)
+        task = asyncio.create_task(api.predict("a"))
+        await entered(store)  # spins the event loop, so it runs
+        assert not task.done()
+        store.go.set()
+        assert await task == ["a"]
+        assert await api.predict("a") == ["a"]
+        assert api.calls == ("a",)
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("operation", ["get", "set"])
+def test_a_task_cancelled_in_the_store_leaves_no_claim_behind(operation):
+    async def main():
+        store = HeldStore()
+        store.held = {operation}
+        api = serve(store)
+        task = asyncio.create_task(api.predict("a"))
+        await entered(store)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        store.held = set()
+        later = asyncio.create_task(api.predict("a"))
+        store.go.set()
+        assert await asyncio.wait_for(later, 30) == ["a"]
+        flight = cache_of(api, "predict").flight
+        while flight._claims:
+            await asyncio.sleep(0)
+
+    asyncio.run(main())
+
+
+def test_many_followers_leave_the_default_executor_to_others():
+    async def main():
+        store = HeldStore()
+        api = serve(store)
+        answers = asyncio.gather(*[api.predict("a") for _ in range(200)])
+        assert await asyncio.wait_for(asyncio.to_thread(lambda: "free"), 30) == "free"
+        assert await asyncio.wait_for(answers, 30) == [["a"]] * 200
+        assert api.calls == ("a",)
+
+    asyncio.run(main())
