@@ -8,7 +8,7 @@ import weakref
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from litcache import batching, codec
+from litcache import codec
 from litcache.call import ROWS, Call
 from litcache.contexts import Context, snapshot
 from litcache.errors import KeyEncodingError, ValueEncodingError
@@ -17,7 +17,8 @@ from litcache.guard import GuardedStore
 from litcache.keyring import Keyring
 from litcache.log import Reporter
 from litcache.outputs import OutputEncoder
-from litcache.policy import CachePolicy, with_context
+from litcache.policy import CachePolicy
+from litcache.rules import Rules
 from litcache.stats import CacheInfo, Counters
 from litcache.stores.base import Entry, Scope, Store
 
@@ -60,9 +61,7 @@ class Cache:
         self.flight = Flight()
         self._guarded = GuardedStore(store, self.counters, self.reporter)
         self._encoder = OutputEncoder(method, policy.seconds, self.reporter)
-        self._bypass_if = with_context(policy.bypass_if, 1)
-        self._refresh_if = with_context(policy.refresh_if, 1)
-        self._store_if = with_context(policy.store_if, 2)
+        self._rules = Rules(policy, self.keyring, self.reporter)
         self._plain = not (policy.bypass_if or policy.refresh_if or policy.key)
         _caches.add(self)
 
@@ -114,7 +113,7 @@ class Cache:
                 call.keys = list(keys)
                 return self._sort(call, entries)
         call.spread(released)
-        call.keys = [self._decide(call, position) for position in range(len(items))]
+        call.keys = [self._rules.key(call, position) for position in range(len(items))]
         wanted = [k for k in dict.fromkeys(call.keys) if k is not None and k not in call.refreshed]
         found: Sequence[Entry | None] | None = ()
         if wanted or call.refreshed:  # a refresh needs the epoch
@@ -137,22 +136,6 @@ class Cache:
         if time.monotonic() >= self.reporter.next_line:
             self.reporter.counted(self.info())
         return True
-
-    def _decide(self, call: Call, position: int) -> bytes | None:
-        """Return an item's key, or `None` if it is computed for itself, unstored."""
-        item, context = call.items[position], call.context(position)
-        try:
-            if self._bypass_if is not None and self._bypass_if(item, context):
-                call.bypassed.add(position)
-                return None
-            key = self.keyring.key(call.mode, item, context)
-            if self._refresh_if is not None and self._refresh_if(item, context):
-                call.refreshed.add(key)
-        except Exception as error:  # the policy's functions are the user's: they may raise anything
-            self.reporter.swallow("key", error, "an item has no key and goes uncached")
-            call.uncacheable.add(position)
-            return None
-        return key
 
     def _sort(self, call: Call, entries: Sequence[Entry | None] | None) -> Call:
         """Take the hits of a call and claim its misses; `None`: the store failed."""
@@ -253,24 +236,10 @@ class Cache:
             if key is None:
                 continue
             published[key] = entry
-            if entry is not None and self._may_store(call, position, outputs, index):
+            if entry is not None and self._rules.may_store(call, position, outputs, index):
                 stored[key] = entry
             self._share(call, position, entry)
         self._release(call, published, stored)
-
-    def _may_store(self, call: Call, position: int, outputs: Sequence[Any], index: int) -> bool:
-        if self._store_if is None:
-            return True
-        if call.mode in ROWS:
-            output = batching.row_at(outputs, index, columns=call.mode == "list")
-        else:
-            output = outputs[index]
-        try:
-            return bool(self._store_if(call.items[position], output, call.context(position)))
-        except Exception as error:  # the policy's functions are the user's: they may raise anything
-            self.reporter.swallow("store_if", error, "store_if failed and nothing is stored")
-            call.uncacheable.add(position)
-            return False
 
     def _share(self, call: Call, position: int, entry: Entry | None) -> None:
         """Give the entry of a computed item to its equals in the same call."""

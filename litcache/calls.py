@@ -63,7 +63,7 @@ class Rows:
         self.items = items
         self.contexts = contexts
         self._max_items = max_items or max(1, len(items))
-        self._whole: list[Any] = []
+        self.whole: list[Any] = []
 
     def arguments(self, misses: Sequence[int]) -> list[tuple[Any, Any, int]]:
         """Return what the method is called with, call by call, and how many items that is."""
@@ -78,12 +78,12 @@ class Rows:
     def computed(self, call: Call, outputs: list[Any]) -> None:
         """Keep the method's own container if it answers the whole call."""
         if len(call.misses) == len(self.items) and len(outputs) == 1:
-            self._whole = outputs
+            self.whole = outputs
 
     def result(self, cache: Cache, call: Call) -> Any:
         """Return what the caller gets: the method's container, or one merged of rows."""
-        if self._whole and not codec.requires_grad(self._whole[0]):
-            return self._whole[0]
+        if self.whole and not codec.requires_grad(self.whole[0]):
+            return self.whole[0]
         return merge(cache, call, 0, len(self.items))
 
 
@@ -167,7 +167,7 @@ def call_rows(cache: Cache, method: Method, mode: str, rows: Rows) -> Any:
         return batching.merge_rows(call.entries, cache.device)  # type: ignore[arg-type]
     except (NotRows, ValueEncodingError) as error:
         cache.reporter.swallow("rows", error, _NOT_CUT)
-        return method.compute(rows.container, rows.contexts)
+        return rows.whole[0] if rows.whole else method.compute(rows.container, rows.contexts)
 
 
 def call_pool(cache: Cache, method: Method, decoded: list[Any]) -> list[Any]:
@@ -243,7 +243,7 @@ async def await_rows(cache: Cache, method: Method, rows: Rows) -> Any:
         return rows.result(cache, call)
     except (NotRows, ValueEncodingError) as error:
         cache.reporter.swallow("rows", error, _NOT_CUT)
-        return await method.compute(rows.container, rows.contexts)
+        return rows.whole[0] if rows.whole else await method.compute(rows.container, rows.contexts)
 
 
 async def _begin(cache: Cache, mode: str, asked: One | Rows) -> Call:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import fields
 from typing import Any, TypeVar, overload
 
@@ -22,6 +22,7 @@ from litcache.calls import (
     call_rows,
 )
 from litcache.errors import UnsupportedMethodError
+from litcache.facts import Facts
 from litcache.handle import CacheHandle
 from litcache.hooks import take_over
 from litcache.litapi import (
@@ -32,14 +33,11 @@ from litcache.litapi import (
     attribute_of,
     cache_of,
     caches_computing,
-    has_default_batch,
     is_elsewhere,
     serving_mode,
     state_of,
     takes_context,
-    wants_contexts,
 )
-from litcache.log import Reporter
 from litcache.policy import CachePolicy
 from litcache.switches import is_disabled
 
@@ -135,64 +133,6 @@ def _check_function(function: Any, name: str) -> None:
         raise UnsupportedMethodError(name, "only predict and decode_request are cached")
 
 
-class _Facts:
-    """What a cached method is to one class: computed once, read at every call."""
-
-    def __init__(self, method: _CachedMethod, cls: type) -> None:
-        name = self.name = method._self_name
-        qualified = f"{cls.__qualname__}.{name}"
-        if not issubclass(cls, LitAPI):
-            raise UnsupportedMethodError(qualified, f"{cls.__qualname__} is no LitAPI")
-        if name not in CACHEABLE:
-            raise UnsupportedMethodError(qualified, "only predict and decode_request are cached")
-        function = method.__wrapped__
-        outermost = attribute_of(cls, name)
-        self.passes = outermost is not method
-        self.overridden = self.passes and not isinstance(outermost, CachedMethod)
-        self.is_async = inspect.iscoroutinefunction(function)
-        self.takes_context = takes_context(function)
-        self.wants_context = wants_contexts(cls, name, method._self_policy)
-        self.in_rows = method._self_policy.items == "list"
-        self.default_batch = has_default_batch(cls)
-        self.reporter = Reporter(qualified)
-        parameters = list(inspect.signature(function).parameters)[1:]
-        self._item = parameters[0] if parameters else None
-        self._second = parameters[1] if len(parameters) > 1 else None
-        self.shown = self._shown(method) if self.wants_context and not self.takes_context else None
-
-    @staticmethod
-    def _shown(method: _CachedMethod) -> _ShownFunction:
-        """Return the function as LitServe must see it, to pass it the context."""
-        signature = inspect.signature(method.__wrapped__)
-        context = inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, default=None)
-        parameters = list(signature.parameters.values())
-        last = bool(parameters) and parameters[-1].kind is inspect.Parameter.VAR_KEYWORD
-        parameters.insert(len(parameters) - last, context)
-        return _ShownFunction(method, signature.replace(parameters=parameters))
-
-    def bind(self, args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[Any, Any] | None:
-        """Return the item and the context of a call; `None` if there is more than these."""
-        kwargs = dict(kwargs)
-        context = kwargs.pop("context", None) if self.wants_context else None
-        if len(args) == 2 and self._second == "context":
-            args, context = args[:1], args[1]
-        if not args and self._item in kwargs:
-            args = (kwargs.pop(self._item),)
-        return (args[0], context) if len(args) == 1 and not kwargs else None
-
-
-class _ShownFunction(wrapt.CallableObjectProxy):  # type: ignore[type-arg]
-    """A function under another signature."""
-
-    def __init__(self, function: Any, signature: inspect.Signature) -> None:
-        super().__init__(function)
-        self._self_signature = signature
-
-    @property
-    def __signature__(self) -> inspect.Signature:
-        return self._self_signature
-
-
 class _BoundCachedMethod(wrapt.BoundFunctionWrapper):  # type: ignore[type-arg]
     """A cached method of one API."""
 
@@ -240,9 +180,7 @@ class _BoundCachedMethod(wrapt.BoundFunctionWrapper):  # type: ignore[type-arg]
             return await_one(cache, self, item, context)
         return call_one(cache, self, item, context)
 
-    def _answer_many(
-        self, facts: _Facts, api: LitAPI, cache: Cache, item: Any, context: Any
-    ) -> Any:
+    def _answer_many(self, facts: Facts, api: LitAPI, cache: Cache, item: Any, context: Any) -> Any:
         """Answer a batch, or a list of items."""
         if type(item) is Items:  # LitServe's batched loop: see hooks.Hook
             if facts.in_rows:
@@ -281,7 +219,7 @@ class _BoundCachedMethod(wrapt.BoundFunctionWrapper):  # type: ignore[type-arg]
             cache.counters.add(uncacheable=1)
         return self.compute(item, context)
 
-    def _pass(self, facts: _Facts, args: Any, kwargs: Any) -> Any:
+    def _pass(self, facts: Facts, args: Any, kwargs: Any) -> Any:
         """Call the user's method as if it were not decorated."""
         if facts.shown is not None:
             kwargs.pop("context", None)
@@ -300,7 +238,7 @@ class _CachedMethod(CachedMethod):
         self._self_policy = policy
         self._self_name = function.__name__
         self._self_takes_context = takes_context(function)
-        self._self_facts: dict[type, _Facts] = {}
+        self._self_facts: dict[type, Facts] = {}
 
     def __set_name__(self, owner: type, name: str) -> None:
         self._self_name = name
@@ -311,12 +249,12 @@ class _CachedMethod(CachedMethod):
             self.__qualname__, "another decorator hides it; put @cached_predict on top"
         )
 
-    def facts_of(self, cls: type) -> _Facts:
+    def facts_of(self, cls: type) -> Facts:
         """Return what this method is to a class."""
         facts = self._self_facts.get(cls)
         if facts is None:
             take_over(cls)  # classes that were given the method after they were made
-            facts = self._self_facts[cls] = _Facts(self, cls)
+            facts = self._self_facts[cls] = Facts(self, cls)
         return facts
 
 

@@ -30,6 +30,7 @@ class CachedMethod(wrapt.FunctionWrapper):  # type: ignore[type-arg]
     """A method under `@cached_predict`, as the class attribute that it replaces."""
 
     _self_policy: CachePolicy
+    _self_name: str
 
 
 class TakenOver:

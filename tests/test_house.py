@@ -14,15 +14,15 @@ FLOORS = [
     ["errors", "policy", "stats", "switches"],
     ["canonical", "keys", "contexts", "dtypes", "layouts", "plain", "columns", "codec", "batching"],
     ["stores", "stores.base", "stores.memory", "flight", "log"],
-    ["call", "keyring", "guard", "outputs", "cache", "handle"],
-    ["litapi", "hooks", "calls"],
+    ["call", "keyring", "rules", "guard", "outputs", "cache", "handle"],
+    ["litapi", "hooks", "calls", "facts"],
     ["decorator"],
     [""],
     ["testing", "testing.compare", "testing.contract", "testing.doubles", "testing.plugin",
      "testing.runner"],
 ]  # fmt: skip
 FLOOR = {module: height for height, floor in enumerate(FLOORS) for module in floor}
-KNOW_LITSERVE = {"litapi", "hooks", "decorator", "testing.runner", "testing.plugin"}
+KNOW_LITSERVE = {"litapi", "hooks", "facts", "decorator", "testing.runner", "testing.plugin"}
 
 
 def modules():

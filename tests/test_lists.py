@@ -130,12 +130,16 @@ def test_a_wrong_number_of_rows_raises_and_nothing_is_stored():
 
 def test_an_output_that_is_no_rows_is_answered_uncached(caplog):
     class API(ls.LitAPI):
+        calls = 0
+
         @cached_predict(items="list")
         def predict(self, items):
+            self.calls += 1
             return " ".join(items)
 
     api = API()
     assert [api.predict(["a", "b"]), api.predict(["a", "b"])] == ["a b", "a b"]
+    assert api.calls == 2
     assert api.predict.cache.info().entries == 0
     assert len(caplog.records) == 1
 
