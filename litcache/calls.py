@@ -130,6 +130,8 @@ def merge(cache: Cache, call: Call, start: int, stop: int) -> Any:
 
 def call_one(cache: Cache, method: Method, item: Any, context: Context | None) -> Any:
     """Answer one item."""
+    if context is None and (found := cache.hit(item)) is not None:
+        return found[0]
     contexts = None if context is None else (context,)
     call = cache.lookup("single", (item,), contexts)
     if call.misses or call.waits:
@@ -227,6 +229,8 @@ def _settle(cache: Cache, call: Call, compute: Callable[[Sequence[int]], Sequenc
 
 async def await_one(cache: Cache, method: Method, item: Any, context: Context | None) -> Any:
     """Answer one item of an async method."""
+    if context is None and (found := cache.hit(item)) is not None:
+        return found[0]
     one = One(item, context)
     call = await _begin(cache, "single", one)
     if call.misses or call.waits:

@@ -106,7 +106,7 @@ def decode(layout: bytes, payload: Payload, device: object = None) -> object:
         >>> decode(*encode([1, (2, 3)]))
         [1, (2, 3)]
     """
-    return _read(layout, [payload], device)[0]
+    return _read(layout, (payload,), device)[0]
 
 
 def decode_many(entries: Sequence[Entry], device: object = None) -> list[object]:

@@ -171,8 +171,10 @@ class _BoundCachedMethod(wrapt.BoundFunctionWrapper):  # type: ignore[type-arg]
                 facts.reporter.warn_once("arguments", _MORE_ARGUMENTS)
                 return self._pass(facts, args, kwargs)
             item, context = bound
-        cache = cache_of(api, facts.name)
-        if cache in caches_computing() or facts.name in api.__dict__:
+        attributes = api.__dict__
+        state = attributes.get("_litcache")
+        cache = (state and state.caches.get(facts.name)) or cache_of(api, facts.name)
+        if cache in caches_computing() or facts.name in attributes:
             return self._pass(facts, args, kwargs)
         if facts.in_rows or (api.max_batch_size > 1 and facts.name == "predict"):
             return self._answer_many(facts, api, cache, item, context)

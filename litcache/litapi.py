@@ -121,11 +121,11 @@ def serving_mode(api: LitAPI, name: str, policy: CachePolicy) -> str:
 
 def cache_of(api: LitAPI, name: str) -> Cache:
     """Return the cache of a method of an API, made at first use."""
-    try:
-        return api.__dict__["_litcache"].caches[name]  # type: ignore[no-any-return]
-    except KeyError:
-        state = state_of(api)
-        return state.caches.setdefault(name, _make_cache(api, name, state.store))
+    state = state_of(api)
+    cache = state.caches.get(name)
+    if cache is None:
+        cache = state.caches.setdefault(name, _make_cache(api, name, state.store))
+    return cache
 
 
 def _make_cache(api: LitAPI, name: str, store: Store | None) -> Cache:

@@ -210,23 +210,24 @@ def test_a_tensor_without_numpy_has_the_same_form(monkeypatch):
 
 
 def refused_tensors(torch):
-    yield torch.zeros(2, 2).to_sparse()
-    yield torch.zeros(2, 2).to_sparse_csr()
-    yield torch.zeros(2, device="meta")
-    yield torch.nested.nested_tensor([torch.zeros(1), torch.zeros(2)])
-    yield torch.quantize_per_tensor(torch.zeros(2), 1.0, 0, torch.quint8)
-    yield torch.nn.Parameter(torch.zeros(2))
-    yield torch.zeros(2).as_subclass(type("Sub", (torch.Tensor,), {}))
-    yield torch.float32
-    yield torch.device("cpu")
+    dense, unknown = "it is no dense tensor", "its type has no canonical form"
+    yield torch.zeros(2, 2).to_sparse(), dense
+    yield torch.zeros(2, 2).to_sparse_csr(), dense
+    yield torch.zeros(2, device="meta"), dense
+    yield torch.nested.nested_tensor([torch.zeros(1), torch.zeros(2)]), dense
+    yield torch.quantize_per_tensor(torch.zeros(2), 1.0, 0, torch.quint8), dense
+    yield torch.nn.Parameter(torch.zeros(2)), unknown
+    yield torch.zeros(2).as_subclass(type("Sub", (torch.Tensor,), {})), unknown
+    yield torch.float32, unknown
+    yield torch.device("cpu"), unknown
 
 
 def test_tensors_that_are_not_dense_and_subclasses_are_refused():
     torch = pytest.importorskip("torch")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch calls some of these layouts beta or deprecated
-        for value in refused_tensors(torch):
-            with pytest.raises(KeyEncodingError) as caught:
+        for value, reason in refused_tensors(torch):
+            with pytest.raises(KeyEncodingError, match=reason) as caught:
                 canonical({"x": [value]})
             assert caught.value.path == "$.x[0]"
             assert caught.value.type is type(value)
@@ -353,8 +354,10 @@ def test_images_of_several_frames_and_foreign_image_classes_are_refused():
     moving = Image.open(image_bytes(frames[0], "GIF", save_all=True, append_images=frames[1:]))
     with pytest.raises(KeyEncodingError, match="several frames"):
         canonical(moving)
-    with pytest.raises(KeyEncodingError):
-        canonical(type("Marked", (Image.Image,), {})())
+    marked = gradient(Image)
+    marked.__class__ = type("Marked", (Image.Image,), {})
+    with pytest.raises(KeyEncodingError, match="its type has no canonical form"):
+        canonical(marked)
     broken = Image.open(io.BytesIO(image_bytes(gradient(Image), "JPEG").getvalue()[:-20]))
     with pytest.raises(KeyEncodingError, match=re.escape("reading it raised OSError")):
         canonical(broken)

@@ -67,7 +67,7 @@ def same(a, b):
         return same(a.real, b.real) and same(a.imag, b.imag)
     if isinstance(a, decimal.Decimal):
         return a.as_tuple() == b.as_tuple()
-    if isinstance(a, dt.datetime):
+    if isinstance(a, (dt.datetime, dt.time)):
         return same_time(a, b)
     if isinstance(a, (Box, Crate)):
         return same(vars(a), vars(b))
