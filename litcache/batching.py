@@ -300,7 +300,8 @@ def _merge(layouts: Sequence[bytes], payloads: Sequence[Payload], device: object
             return parse(first).join(payloads, device)
         if all(layout[:1] == kind for layout in layouts):
             if kind in (_LIST, _TUPLE):
-                rows = read_many([interned(layout[1:]) for layout in layouts], payloads, device)
+                inner = {layout: interned(layout[1:]) for layout in set(layouts)}
+                rows = read_many([inner[layout] for layout in layouts], payloads, device)
                 return rows if kind == _LIST else tuple(rows)
             if kind in _COLUMNS:
                 names, cells = separate(layouts, payloads)

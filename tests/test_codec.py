@@ -323,7 +323,6 @@ def test_what_was_changed_in_the_context_comes_back_beside_the_value(value, chan
         *codec.with_context(*plain, changed, removed)
     )
     assert (layout, bytes(payload)) == plain
-    assert layout is plain[0]
     assert (facts(context), names) == (facts(detached(changed)), removed)
 
 
