@@ -100,12 +100,12 @@ class Call:
                 context.pop(name, None)
 
     def keep(self, position: int, entry: Entry | None, output: Any, device: Any) -> None:
-        """Keep what was computed for an item: the method's own output, but without its graph."""
+        """Keep what was computed for an item: the output itself, unless a hit would differ."""
         if entry is not None:
             changes = codec.context_changes(entry.layout, entry.payload)
             if changes is not None:
                 entry = NewEntry(changes[0], changes[1], entry.expires)
-            if self.mode not in ROWS and codec.requires_grad(output):
+            if self.mode not in ROWS and codec.differs_from_stored(output):
                 output = codec.decode(entry.layout, entry.payload, device)
         self.entries[position] = entry
         if self.mode not in ROWS:

@@ -82,7 +82,7 @@ class Rows:
 
     def result(self, cache: Cache, call: Call) -> Any:
         """Return what the caller gets: the method's container, or one merged of rows."""
-        if self.whole and not codec.requires_grad(self.whole[0]):
+        if self.whole and not codec.differs_from_stored(self.whole[0]):
             return self.whole[0]
         return merge(cache, call, 0, len(self.items))
 

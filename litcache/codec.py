@@ -221,28 +221,28 @@ def cut(data: bytes, count: int) -> list[bytes]:
     return [data[start : start + size] for start in range(0, len(data), size)]
 
 
-def requires_grad(value: object) -> bool:
-    """Tell whether a value is, or holds, a tensor that requires a gradient.
+def differs_from_stored(value: Any) -> bool:
+    """Tell whether a value holds a tensor that requires a gradient, or an array that is read-only.
 
     Args:
         value: Any value; what is not a builtin container is not looked into.
 
     Returns:
-        Whether a hit, where tensors are detached, would differ from it.
+        Whether a hit, where tensors are detached and arrays writable, would differ from it.
 
     Example:
-        >>> requires_grad([1.0, {"label": "cat"}])
+        >>> differs_from_stored([1.0, {"label": "cat"}])
         False
     """
-    if "torch" not in sys.modules:
-        return False
     seen: set[int] = set()
-    waiting = [value]
+    waiting: list[Any] = [value]
     while waiting:
         value = waiting.pop()
         if is_tensor(value):
-            tensor: Any = value
-            if tensor.requires_grad:
+            if value.requires_grad:
+                return True
+        elif is_array(value):
+            if not value.flags.writeable:
                 return True
         elif type(value) in _CONTAINERS and id(value) not in seen:
             seen.add(id(value))

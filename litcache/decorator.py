@@ -173,7 +173,9 @@ class _BoundCachedMethod(wrapt.BoundFunctionWrapper):  # type: ignore[type-arg]
             item, context = bound
         attributes = api.__dict__
         state = attributes.get("_litcache")
-        cache = (state and state.caches.get(facts.name)) or cache_of(api, facts.name)
+        cache = state.caches.get(facts.name) if state is not None else None
+        if cache is None or cache.api is not api:
+            cache = cache_of(api, facts.name)
         if cache in caches_computing() or facts.name in attributes:
             return self._pass(facts, args, kwargs)
         if facts.in_rows or (api.max_batch_size > 1 and facts.name == "predict"):

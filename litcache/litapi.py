@@ -82,7 +82,8 @@ class Outputs:
 class ApiState:
     """What litcache keeps of one API instance in this process."""
 
-    def __init__(self) -> None:
+    def __init__(self, api: LitAPI | None = None) -> None:
+        self.api = api
         self.caches: dict[str, Cache] = {}
         self.ready = False
         self.store: Store | None = None
@@ -98,7 +99,9 @@ def state_of(api: LitAPI) -> ApiState:
     attributes = api.__dict__
     state = attributes.get("_litcache")
     if state is None:
-        state = attributes.setdefault("_litcache", ApiState())
+        state = attributes.setdefault("_litcache", ApiState(api))
+    if state.api is not api:  # it came with a copy of another API's attributes
+        state = attributes["_litcache"] = ApiState(api)
     return state  # type: ignore[no-any-return]
 
 

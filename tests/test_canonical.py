@@ -125,9 +125,9 @@ def test_padding_of_extended_floats_does_not_count():
 def test_dtypes_of_other_libraries_count_by_name():
     np = pytest.importorskip("numpy")
     ml_dtypes = pytest.importorskip("ml_dtypes")
-    one = [np.ones(2, ml_dtypes.bfloat16), np.ones(2, "V2"), np.ones(2, "f2")]
-    eight = [np.ones(2, ml_dtypes.float8_e4m3fn), np.ones(2, ml_dtypes.float8_e5m2)]
-    assert collisions([*one, *eight, np.ones(BIG, ml_dtypes.bfloat16)]) == []
+    names = ["bfloat16", "float8_e4m3fn", "float8_e5m2", "float8_e4m3b11fnuz"]
+    dtypes = [*(getattr(ml_dtypes, name) for name in names), "V1", "V2", "f2", "i1"]
+    assert collisions([np.zeros(count, dtype) for dtype in dtypes for count in (2, BIG)]) == []
 
 
 def refused_arrays(np):

@@ -5,6 +5,7 @@ import inspect
 import pickle
 
 import litserve as ls
+import numpy as np
 import pytest
 
 from litcache import CachePolicy, UnsupportedMethodError, cached_predict, disabled
@@ -249,4 +250,37 @@ def test_the_same_function_may_be_given_to_a_class_after_it_was_made():
     API.predict = cached_predict(Plain.predict)
     api = API()
     assert [api.predict("a"), api.predict("a")] == ["A", "A"]
+    assert api.predict.cache.info().hits == 1
+
+
+def test_a_shallow_copy_of_an_api_has_entries_of_its_own():
+    class API(ls.LitAPI):
+        scale = 1
+
+        @cached_predict
+        def predict(self, x):
+            return x * self.scale
+
+    api = API()
+    assert api.predict(2) == 2
+    other = copy.copy(api)
+    other.scale = 10
+    assert [other.predict(2), api.predict(2), other.predict(2)] == [20, 2, 20]
+    assert api.predict.cache.info().hits == other.predict.cache.info().hits == 1
+
+
+def test_arrays_are_writable_and_tensors_detached_on_a_miss_as_on_a_hit():
+    torch = pytest.importorskip("torch")
+
+    class API(ls.LitAPI):
+        @cached_predict
+        def predict(self, n):
+            fixed = np.arange(n)
+            fixed.flags.writeable = False
+            return {"array": fixed, "tensor": [torch.ones(n, requires_grad=True) * 2]}
+
+    api = API()
+    for output in (api.predict(3), api.predict(3)):
+        assert output["array"].flags.writeable
+        assert not output["tensor"][0].requires_grad
     assert api.predict.cache.info().hits == 1

@@ -131,3 +131,23 @@ def test_by_hand_batch_and_unbatch_are_untouched():
     ls.LitServer(other, accelerator="cpu")  # nor does a LitServer alone
     assert other.batch(["a"]) == ["a"]
     assert other.unbatch(("a", "b")) == ["a", "b"]
+
+
+@pytest.mark.parametrize("size", [1, 4])
+def test_a_streaming_api_may_cache_its_decode_request(size):
+    class API(ls.LitAPI):
+        @cached_predict
+        def decode_request(self, request):
+            return request["n"]
+
+        def predict(self, x):
+            for step in range(3):
+                yield [n + step for n in x] if size > 1 else x + step
+
+        def encode_response(self, output):
+            yield from output
+
+    api = API(stream=True, max_batch_size=size)
+    with APIRunner(api) as runner:
+        assert [runner.run({"n": 1}), runner.run({"n": 1})] == [[1, 2, 3]] * 2
+    assert api.decode_request.cache.info().hits == 1
