@@ -21,6 +21,7 @@ from litcache.policy import CachePolicy
 from litcache.rules import Rules
 from litcache.stats import CacheInfo, Counters
 from litcache.stores.base import Entry, Scope, Store
+from litcache.stores.memory import MemoryStore
 
 
 class Cache:
@@ -63,7 +64,8 @@ class Cache:
         self._encoder = OutputEncoder(method, policy.seconds, self.reporter)
         self._rules = Rules(policy, self.keyring, self.reporter)
         self._plain = not (policy.bypass_if or policy.refresh_if or policy.key)
-        self._short = self._plain and not store.blocking
+        # A miss by the short way asks twice, which only this store does not notice.
+        self._short = self._plain and type(store) is MemoryStore
         self._peek = self.scope.renewed()  # its epoch is used by nobody
         _caches.add(self)
 
