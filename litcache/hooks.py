@@ -132,7 +132,7 @@ def after_setup(api: LitAPI) -> None:
     state.ready = True
     for cache in state.caches.values():
         cache.keyring.renew_version()
-    if api.request_timeout is None:
+    if api.request_timeout is None or is_disabled():
         return
     show_log_lines()
     for name in CACHEABLE:

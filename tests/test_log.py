@@ -3,7 +3,7 @@ import logging
 import litserve as ls
 import pytest
 
-from litcache import MemoryStore, cached_predict
+from litcache import MemoryStore, cached_predict, disabled
 from litcache.testing import APIRunner
 
 
@@ -88,3 +88,9 @@ def test_the_store_of_the_runner_replaces_that_of_the_policy():
     with APIRunner(served, store) as runner:
         runner.run(1)
     assert store.info().entries == 1
+
+
+def test_a_worker_whose_caches_are_off_says_nothing_of_caching(lines):
+    with disabled(), APIRunner(api()) as runner:
+        runner.run(1)
+    assert lines() == []

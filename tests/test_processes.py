@@ -27,6 +27,9 @@ print(api.calls)
 """
 
 
+SHA256 = '@cached_predict(digest="sha256")'
+
+
 @pytest.mark.parametrize(("value", "calls"), [("1", "2"), ("0", "1"), ("", "1")])
 def test_the_environment_turns_every_cache_off(value, calls):
     environment = {**os.environ, "LITCACHE_DISABLED": value}
@@ -35,6 +38,19 @@ def test_the_environment_turns_every_cache_off(value, calls):
         env=environment, capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert run.stdout.strip() == calls
+
+
+def test_sha256_does_without_any_other_digest():
+    # As where a policy of the system (FIPS) refuses BLAKE2.
+    code = (
+        "import hashlib, sys\n"
+        "def refuse(*a, **k): raise ValueError('refused')\n"
+        "hashlib.blake2b = refuse\n" + SWITCH.replace("@cached_predict", SHA256)
+    )
+    run = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True
+    )
+    assert run.stdout.strip() == "1"
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="os.fork is missing")

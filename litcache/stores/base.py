@@ -55,9 +55,7 @@ class Scope:
 
     def __init__(self, namespace: str) -> None:
         self.namespace = namespace
-        self.tag = hashlib.blake2b(
-            namespace.encode("utf-8", "surrogatepass"), digest_size=8
-        ).digest()
+        self.tag = hashlib.sha256(namespace.encode("utf-8", "surrogatepass")).digest()[:8]
         self.epoch: bytes | None = None
 
     def renewed(self) -> Scope:
