@@ -108,9 +108,3 @@ class Flight:
                 if self._claims.get(key) is claim:
                     del self._claims[key]
             self.released += 1
-
-    def forget(self) -> None:
-        """Let nobody join what is being computed now."""
-        with self._lock:
-            self._claims.clear()
-            self.released += 1

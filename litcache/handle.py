@@ -145,8 +145,8 @@ class CacheHandle:
                 "(SharedStore, RedisStore)",
                 type(cache.store).__name__,
             )
+        # What is being computed now carries the old epoch: nobody joins it, and it is not stored.
         cache.store.clear(cache.scope.namespace)
-        cache.flight.forget()
 
     def _keys(self, items: Sequence[object], contexts: Sequence[Context] | None) -> list[bytes]:
         if contexts is None:
