@@ -18,6 +18,19 @@ _MISSES_BEFORE_WARNING = 1_000
 _MOST_CAUSES = 100
 
 
+def _interval() -> float:
+    """Return the seconds between two lines of counters, as the environment asks for."""
+    asked = os.environ.get("LITCACHE_LOG_SECONDS") or "60"
+    try:
+        seconds = float(asked)
+    except ValueError:
+        seconds = -1.0
+    if not seconds >= 0:
+        logger.warning("LITCACHE_LOG_SECONDS=%r is no number of seconds: 60 is taken", asked)
+        return 60.0
+    return seconds or math.inf
+
+
 class Reporter:
     """The log lines of one cached method in this process.
 
@@ -31,7 +44,7 @@ class Reporter:
 
     def __init__(self, method: str) -> None:
         self.method = method
-        self._interval = float(os.environ.get("LITCACHE_LOG_SECONDS") or 60.0) or math.inf
+        self._interval = _interval()
         self.next_line = time.monotonic() + self._interval
         self._last: CacheInfo | None = None
         self._causes: set[object] = set()

@@ -94,3 +94,11 @@ def test_a_worker_whose_caches_are_off_says_nothing_of_caching(lines):
     with disabled(), APIRunner(api()) as runner:
         runner.run(1)
     assert lines() == []
+
+
+@pytest.mark.parametrize("asked", ["often", "-1", "nan"])
+def test_a_bad_number_of_seconds_is_named_and_serving_goes_on(lines, monkeypatch, asked):
+    monkeypatch.setenv("LITCACHE_LOG_SECONDS", asked)
+    with APIRunner(api()) as runner:
+        assert runner.run(1) == "item"
+    assert any(f"LITCACHE_LOG_SECONDS={asked!r}" in line for line in lines())
