@@ -68,6 +68,7 @@ def timed(
     seconds: float = 0.0005,
     per: int = 1,
     floor: str | None = None,
+    clock: Callable[[], float] = time.thread_time,
 ) -> dict[str, Row]:
     """Time calls in turns, so that whatever slows the machine slows all of them.
 
@@ -78,15 +79,17 @@ def timed(
         seconds: About how long one sample takes.
         per: Items in one call; times are of one item.
         floor: The name of the call that the others are compared with.
+        clock: What tells the seconds. The default counts while this thread has the processor, so
+            that others who share it do not count; for calls that wait, give `time.perf_counter`.
 
     Returns:
         A row for each call, in µs an item; `ratio` is the median of the ratios within a turn.
     """
-    numbers = {name: _calls_in(call, seconds) for name, call in calls.items()}
+    numbers = {name: _calls_in(call, seconds, clock) for name, call in calls.items()}
     samples: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(repeats):
         for name, call in calls.items():
-            samples[name].append(_sample(call, numbers[name]) / per * 1e6)
+            samples[name].append(_sample(call, numbers[name], clock) / per * 1e6)
     rows = {name: Row(name, statistics.median(taken)) for name, taken in samples.items()}
     if floor is not None:
         for name, row in rows.items():
@@ -95,16 +98,16 @@ def timed(
     return rows
 
 
-def _sample(call: Callable[[], object], number: int) -> float:
-    start = time.perf_counter()
+def _sample(call: Callable[[], object], number: int, clock: Callable[[], float]) -> float:
+    start = clock()
     for _ in range(number):
         call()
-    return (time.perf_counter() - start) / number
+    return (clock() - start) / number
 
 
-def _calls_in(call: Callable[[], object], seconds: float) -> int:
+def _calls_in(call: Callable[[], object], seconds: float, clock: Callable[[], float]) -> int:
     number = 1
-    while (taken := _sample(call, number)) * number < seconds / 4:
+    while (taken := _sample(call, number, clock)) * number < seconds / 4:
         number *= 2
     return max(1, int(seconds / taken))
 

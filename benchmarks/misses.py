@@ -44,10 +44,14 @@ def api_of(model: Callable[[list[str]], Any]) -> ls.LitAPI:
     return EmbeddingAPI(max_batch_size=BATCH)
 
 
-def seconds(call: Callable[[list[str]], Any], batch: list[str]) -> float:
-    start = time.perf_counter()
+def seconds(
+    call: Callable[[list[str]], Any],
+    batch: list[str],
+    clock: Callable[[], float] = time.perf_counter,
+) -> float:
+    start = clock()
     call(batch)
-    return time.perf_counter() - start
+    return clock() - start
 
 
 def overhead() -> dict[str, float]:
@@ -65,7 +69,7 @@ def overhead() -> dict[str, float]:
         taken: dict[str, list[float]] = {name: [] for name in calls}
         for _ in range(TURNS * 25):
             for name, call in calls.items():
-                taken[name].append(seconds(call, unseen()))
+                taken[name].append(seconds(call, unseen(), time.thread_time))
     assert direct.predict.cache.info().hits == 0
     return {name: statistics.median(times) for name, times in taken.items()}
 
@@ -96,8 +100,11 @@ def table() -> list[Row]:
         note(f"left out, {error.name} is not installed: misses beside MiniLM")
         return []
     alone, cached = paired(model)
-    batch = statistics.median(alone)
-    rows = [Row(f"MiniLM alone, a batch of {BATCH}", batch * 1e3, "ms")]
+    batch = min(alone)  # the strictest: a busy machine makes the model slower, and the share less
+    rows = [
+        Row(f"MiniLM alone, a batch of {BATCH}, median", statistics.median(alone) * 1e3, "ms"),
+        Row(f"MiniLM alone, a batch of {BATCH}, the least", batch * 1e3, "ms"),
+    ]
     for name, extra in overhead().items():
         rows.append(Row(f"the cache's own time, {BATCH} misses, {name}", extra * 1e6))
         rows.append(Row(f"… of MiniLM's, {name}", extra / batch * 100, "%").at_most(1))
@@ -111,7 +118,7 @@ def table() -> list[Row]:
 
 
 def main() -> bool:
-    logging.getLogger("litcache").setLevel(logging.ERROR)
+    logging.getLogger("litcache").disabled = True  # its lines would stand in the tables
     return report("misses", {"All misses": table()})
 
 

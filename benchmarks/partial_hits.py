@@ -41,12 +41,12 @@ class Model:
         self._vectors = np.random.default_rng(7).random((BATCH, WIDTH), dtype=np.float32)
 
     def __call__(self, batch: list[str]) -> Any:
-        start = time.perf_counter()
+        start = time.thread_time()
         vectors = self._vectors[: len(batch)].copy()
-        while time.perf_counter() - start < MODEL_SECONDS * len(batch):
+        while time.thread_time() - start < MODEL_SECONDS * len(batch):
             pass
         self.calls += 1
-        self.seconds += time.perf_counter() - start
+        self.seconds += time.thread_time() - start
         return vectors
 
 
@@ -112,9 +112,9 @@ def table(share: int) -> list[Row]:
         batch = batch_of(share, turn)
         for name, (model, cached) in found.items():
             before, model.calls = model.seconds, 0
-            start = time.perf_counter()
+            start = time.thread_time()
             cached(batch)
-            total = time.perf_counter() - start
+            total = time.thread_time() - start
             beyond.setdefault(name, []).append((total - model.seconds + before) * 1e6)
             calls[name] = model.calls
     rows = []
@@ -126,7 +126,7 @@ def table(share: int) -> list[Row]:
 
 
 def main() -> bool:
-    logging.getLogger("litcache").setLevel(logging.ERROR)
+    logging.getLogger("litcache").disabled = True  # its lines would stand in the tables
     tables = {
         f"{share} % hits: time of a batch of {BATCH} beyond the model": table(share)
         for share in SHARES

@@ -213,8 +213,12 @@ class Cache:
                 position = leaders.pop(key)
                 for waiting in (position, *call.equals.pop(position, ())):
                     call.waits[waiting] = claim
-            if not force:
-                self._look_again(call, leaders)
+            try:
+                if not force:
+                    self._look_again(call, leaders)
+            except BaseException:  # in strict mode, a store that fails
+                self._release(call, {}, {})
+                raise
             if not leaders:
                 self._release(call, {}, {})
         call.misses = sorted([*call.misses, *leaders.values()])
@@ -293,6 +297,8 @@ class Cache:
         if claim is not None:
             claim.publish(published)
         try:
+            if claim is not None and claim.superseded:  # a refresh has what is newer
+                stored = {k: e for k, e in stored.items() if k not in claim.superseded}
             if stored and call.store_works:
                 self._guarded.set_many(call.scope, stored)
         finally:

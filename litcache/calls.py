@@ -147,7 +147,7 @@ def call_batch(
     def compute(misses: Sequence[int]) -> Sequence[Any]:
         whole = len(misses) == len(items)
         part = contexts if whole else contexts_at(contexts, misses)
-        x = _hook(api.batch, items if whole else [items[p] for p in misses], part)
+        x = _hook(api.batch, list(items) if whole else [items[p] for p in misses], part)
         return _hook(api.unbatch, method.compute(x, part, len(misses)), part)  # type: ignore[no-any-return]
 
     call = cache.lookup("batch", items, contexts)
@@ -187,7 +187,7 @@ def call_pool(cache: Cache, method: Method, decoded: list[Any]) -> list[Any]:
     except BatchSizeError as error:
         raise BatchSizeMismatch(error.method, error.expected, error.actual) from None
     return [
-        method.compute(request, None, 0 if request == [] else None)
+        method.compute(request, None, 0 if type(request) is list and not request else None)
         if items is None
         else next(results)
         for request, items in zip(decoded, split, strict=True)

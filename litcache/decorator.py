@@ -245,7 +245,8 @@ class _CachedMethod(CachedMethod):
         self._self_facts: dict[type, Facts] = {}
 
     def __set_name__(self, owner: type, name: str) -> None:
-        self._self_name = name
+        if name in CACHEABLE:
+            self._self_name = name
         take_over(owner)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:

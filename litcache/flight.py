@@ -16,15 +16,17 @@ class Claim:
 
     Attributes:
         epoch: The epoch that the call's look-up saw: a call of another epoch does not wait for it.
+        superseded: Keys that a later call has claimed over it: it does not store them any more.
         entries: What was published: an entry for each key, `None` for an output that cannot be
             stored. A key that is missing was not computed: its followers compute it themselves.
     """
 
-    __slots__ = ("_done", "entries", "epoch", "keys")
+    __slots__ = ("_done", "entries", "epoch", "keys", "superseded")
 
     def __init__(self, epoch: bytes | None) -> None:
         self.epoch = epoch
         self.keys: list[bytes] = []
+        self.superseded: set[bytes] = set()
         self.entries: Mapping[bytes, Entry | None] = {}
         self._done: Future[None] = Future()
         # A running future cannot be cancelled, so one cancelled follower disturbs nobody.
@@ -93,7 +95,10 @@ class Flight:
         taken: dict[bytes, Claim] = {}
         with self._lock:
             for key in keys:
-                other = None if force else self._claims.get(key)
+                other = self._claims.get(key)
+                if force and other is not None and other is not claim:
+                    other.superseded.add(key)
+                    other = None
                 if other is not None and other.serves(key, claim.epoch) and other is not claim:
                     taken[key] = other
                 else:

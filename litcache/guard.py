@@ -56,7 +56,10 @@ class GuardedStore:
     def info(self) -> StoreInfo:
         """Return what the store says of itself; nothing if it is silent."""
         try:
-            return self._store.info()
+            info = self._store.info()
+            if not isinstance(info, StoreInfo):
+                raise StoreError(f"info() returned {info!r}", type(self._store).__name__)
+            return info
         except Exception as error:  # as above; asking for counters counts nothing
             self._reporter.warn_once(("info", type(error)), f"the store is silent: {error}")
             return StoreInfo()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -61,6 +62,7 @@ class Hook(TakenOver):
 
     def _setup(self, api: LitAPI, original: Callable[..., Any]) -> Callable[..., Any] | None:
         def setup(*args: Any, **kwargs: Any) -> Any:
+            state_of(api).ready = False
             result = original(*args, **kwargs)
             after_setup(api)
             return result
@@ -72,7 +74,15 @@ class Hook(TakenOver):
             return None
         if not isinstance(attribute_of(type(api), "predict"), CachedMethod):
             return None
-        if "predict" in api.__dict__ or cache_of(api, "predict") in caches_computing():
+        if not isinstance(attribute_of(type(api), "unbatch"), Hook):
+            return None  # somebody replaced it: nothing would open the outputs
+        if {"predict", "unbatch"} & api.__dict__.keys():
+            return None
+        # A loop asks for the token; the user's own calls, from any thread, get the user's batch.
+        asking = sys._getframe(2).f_globals.get("__name__", "")
+        if not asking.startswith(("litserve.", "litcache.")):
+            return None
+        if cache_of(api, "predict") in caches_computing():
             return None
         return lambda inputs, **context: Items(inputs)
 
@@ -80,8 +90,8 @@ class Hook(TakenOver):
         if not is_served(api):
             return None
 
-        def unbatch(output: Any, **context: Any) -> Any:
-            return output.values if type(output) is Outputs else original(output, **context)
+        def unbatch(output: Any, *args: Any, **context: Any) -> Any:
+            return output.values if type(output) is Outputs else original(output, *args, **context)
 
         return unbatch
 

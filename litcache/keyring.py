@@ -64,10 +64,13 @@ class Keyring:
 
     def keyer(self, mode: str) -> Keyer:
         """Return what makes the keys of a mode."""
-        keyer = self._keyers.get(mode)
+        keyers = self._keyers
+        keyer = keyers.get(mode)
         if keyer is None:
-            keyer = Keyer(self._namespace, mode, self.version, digest=self._policy.digest)
-            self._keyers[mode] = keyer
+            # One namespace may serve both methods of an API, whose outputs differ.
+            stage = "decode" if self._method.endswith(".decode_request") else mode
+            keyer = Keyer(self._namespace, stage, self.version, digest=self._policy.digest)
+            keyers[mode] = keyer
         return keyer
 
     def key(self, mode: str, item: object, context: Mapping[str, object] | None) -> bytes:
@@ -77,7 +80,7 @@ class Keyring:
             KeyEncodingError: If the item, its context, or what `key` makes of them has none.
         """
         if self._key is not None:
-            return self.keyer(mode).key(self._key(item, context))
+            return self.keyer(mode).key(self._key(item, {} if context is None else context))
         if context is None or self._context is False:
             return self.keyer(mode).key(item)
         return self.keyer(mode).key(item, select(context, self._context))

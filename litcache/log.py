@@ -92,7 +92,7 @@ class Reporter:
 
     def missed(self, count: int, contexts: Iterable[Mapping[str, object]]) -> None:
         """Note misses, and explain them when a thousand came before the first hit."""
-        if not self.unexplained:
+        if not self.unexplained or not count:
             return
         self._misses += count
         for context in contexts:

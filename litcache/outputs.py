@@ -82,8 +82,9 @@ class OutputEncoder:
                 if changed or removed:
                     encoded = codec.with_context(*encoded, changed, removed)
         except ValueEncodingError as error:
+            if position in call.bypassed:
+                return None
             self._reporter.swallow("encode", error, "an output cannot be stored and goes uncached")
-            if position not in call.bypassed:
-                call.uncacheable.add(position)
+            call.uncacheable.add(position)
             return None
         return NewEntry(*encoded, expires)

@@ -99,7 +99,7 @@ def with_context(function: Callable[..., Any] | None, arguments: int) -> Callabl
         return lambda *values: function(*values[:arguments])
     parameters = inspect.signature(function).parameters
     named = parameters.get("context")
-    if named is not None and named.kind is named.KEYWORD_ONLY:
+    if named is not None and named.kind is not named.POSITIONAL_ONLY:
         return lambda *values: function(*values[:arguments], context=values[arguments])
     return function
 
@@ -164,6 +164,10 @@ class CachePolicy:
             value = getattr(self, name)
             if value is not None and not callable(value):
                 raise TypeError(f"{name}={value!r} must be a function or None")
+        for name in ("key", "bypass_if", "refresh_if", "store_if", "version", "store"):
+            value = getattr(self, name)
+            if inspect.iscoroutinefunction(value):  # what it returns is always true
+                raise TypeError(f"{name}={value!r} must be a plain function, not async")
         if self.digest not in ("blake", "sha256"):
             raise ValueError(f'digest={self.digest!r} must be "blake" or "sha256"')
 

@@ -284,3 +284,14 @@ def test_arrays_are_writable_and_tensors_detached_on_a_miss_as_on_a_hit():
         assert output["array"].flags.writeable
         assert not output["tensor"][0].requires_grad
     assert api.predict.cache.info().hits == 1
+
+
+def test_a_second_name_for_the_method_does_not_rename_it():
+    class API(ls.LitAPI):
+        @cached_predict
+        def predict(self, x):
+            return x
+
+        infer = predict
+
+    assert API().predict("a") == "a"

@@ -202,6 +202,30 @@ def test_what_is_computed_while_clear_runs_is_not_seen_afterwards(following):
     assert api.predict.cache.info().entries == 1
 
 
+def test_a_refresh_is_not_overwritten_by_a_slower_leader_from_before():
+    fresh = threading.Event()
+    gate = Gate()
+
+    class API(ls.LitAPI):
+        @cached_predict(refresh_if=lambda item: fresh.is_set())
+        def predict(self, x):
+            if fresh.is_set():
+                return "new"
+            gate(x)
+            return "old"
+
+    api = API()
+    results, join = run_threads(lambda: api.predict("a"))
+    acquire(gate.entered, 1)
+    fresh.set()
+    assert api.predict("a") == "new"
+    fresh.clear()
+    gate.go.set()
+    join()
+    assert results == ["old"]
+    assert api.predict("a") == "new"
+
+
 class Tasks(ls.LitAPI):
     """An async model that is held by an event of the running loop."""
 

@@ -224,3 +224,11 @@ def test_get_warm_and_delete_speak_of_single_items():
     assert cache.delete(["a", "zzz"]) == 1
     with pytest.raises(KeyError):
         cache.get("a")
+
+
+def test_an_empty_array_passes_through_a_batch():
+    api = lists("array", size=4)
+    with APIRunner(api) as runner:
+        first, second = runner.run_batch([np.zeros((0, 3)), ["a"]])
+    assert len(first) == 0
+    assert second.tolist() == [[1.0, 1.0]]

@@ -355,3 +355,36 @@ def test_seconds_saved_are_the_mean_of_those_spent():
     assert info.seconds_computing > 0
     assert info.seconds_saved == pytest.approx(info.seconds_computing)
     assert info.hit_rate == 0.5
+
+
+def test_one_namespace_and_store_may_serve_both_methods_of_an_api():
+    options = {"store": MemoryStore(), "namespace": "service", "version": "1"}
+
+    class API(ls.LitAPI):
+        @cached_predict(**options)
+        def decode_request(self, request):
+            return request.strip()
+
+        @cached_predict(**options)
+        def predict(self, x):
+            return x.upper()
+
+    with APIRunner(API()) as runner:
+        assert [runner.run("a"), runner.run("a")] == ["A", "A"]
+
+
+def test_an_optional_argument_before_the_context_keeps_its_default():
+    seen = []
+
+    def store_if(item, output, threshold=0.5, context=None):
+        seen.append((threshold, context))
+        return True
+
+    class API(ls.LitAPI):
+        @cached_predict(store_if=store_if)
+        def predict(self, x):
+            return x
+
+    with APIRunner(API()) as runner:
+        runner.run("a")
+    assert seen == [(0.5, {})]

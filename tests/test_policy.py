@@ -38,6 +38,10 @@ def test_a_size_of_another_type_raises(size):
         parse_bytes(size)
 
 
+async def asynchronous(item):
+    return False
+
+
 class DiskStore(Store):
     persistent = True
 
@@ -82,6 +86,8 @@ class DiskStore(Store):
         ({"items": "list", "max_items": 0}, ValueError, ["max_items=0"]),
         ({"items": "list", "max_items": 1.5}, TypeError, ["max_items=1.5"]),
         ({"bypass_if": True}, TypeError, ["bypass_if=True"]),
+        ({"bypass_if": asynchronous}, TypeError, ["bypass_if=", "not async"]),
+        ({"version": asynchronous}, TypeError, ["version=", "not async"]),
         ({"store_if": "yes"}, TypeError, ["store_if='yes'"]),
         ({"digest": "md5"}, ValueError, ["digest='md5'", "sha256"]),
     ],
