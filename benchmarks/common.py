@@ -16,9 +16,10 @@ import time
 from array import array
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from itertools import accumulate
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
@@ -110,6 +111,21 @@ def _calls_in(call: Callable[[], object], seconds: float, clock: Callable[[], fl
     while (taken := _sample(call, number, clock)) * number < seconds / 4:
         number *= 2
     return max(1, int(seconds / taken))
+
+
+def served(api: Any) -> Callable[[Sequence[object]], Any]:
+    """Return what LitServe's batched loop does with a batch between decoding and encoding it.
+
+    Args:
+        api: An API that an `APIRunner` has prepared.
+
+    Returns:
+        A function of decoded items that returns their outputs.
+    """
+    # The hooks know LitServe's loops by the name of the module that asks for them.
+    scope: dict[str, Any] = {"__name__": "litserve.loops"}
+    exec("def run(api, batch): return api.unbatch(api.predict(api.batch(batch)))", scope)
+    return partial(scope["run"], api)
 
 
 def report(name: str, tables: Mapping[str, Sequence[Row]]) -> bool:

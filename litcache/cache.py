@@ -135,7 +135,7 @@ class Cache:
                 pass  # one of them: they are told apart below
             else:
                 entries = self._guarded.get_many(call.scope, keys)
-                if entries is not None and None not in entries and self._accept(call, entries):
+                if entries is not None and all(entries) and self._accept(call, entries):
                     return call
                 call.spread(released)
                 call.keys = list(keys)
