@@ -62,6 +62,22 @@ def frame(entry: Entry, epoch: bytes, key: bytes = b"") -> bytes:
     return b"".join((xxh3_64_digest(payload, xxh3_64_intdigest(head + key)), head, payload))
 
 
+def epoch_of(data: bytes) -> bytes:
+    """Return the epoch that a frame says it is of; nothing is verified.
+
+    Args:
+        data: What `frame` returned.
+
+    Returns:
+        8 bytes.
+
+    Example:
+        >>> epoch_of(frame(NewEntry(b"raw", b"payload"), b"epoch--1"))
+        b'epoch--1'
+    """
+    return data[_PREFIX.size - EPOCH_BYTES : _PREFIX.size]
+
+
 def unframe(data: bytes | memoryview, epoch: bytes, key: bytes = b"") -> NewEntry | None:
     """Return the entry of a frame, verified.
 
