@@ -72,7 +72,7 @@ class Cluster:
         failure: Exception = RedisError("no node knows the slots")
         for node in nodes[self._turn :] + nodes[: self._turn]:
             try:
-                (answer,) = exchange({node: [("CLUSTER", "SLOTS")]})[node]
+                (answer,) = node.send([("CLUSTER", "SLOTS")])
             except FAILURES as error:
                 failure = error
             else:
@@ -105,9 +105,13 @@ class Cluster:
         return head, values
 
     def each(self, commands: Sequence[Command]) -> list[list[Any]]:
-        """Return the answers of each node to the same commands."""
-        nodes = {node for node in self._slots or self._read_slots() if node is not None}
-        return list(exchange(dict.fromkeys(nodes, commands)).values())
+        """Return the answers of each node to the same commands, in one round trip."""
+        return list(exchange(dict.fromkeys(self.all(), commands)).values())
+
+    def all(self) -> list[Node]:
+        """Return the nodes that hold entries."""
+        slots = self._slots or self._read_slots()
+        return list({node for node in slots if node is not None})
 
     def close(self) -> None:
         """Close the idle connections."""

@@ -172,6 +172,10 @@ class Node:
         """Take a connection back, all its answers read."""
         self._idle.append(connection)
 
+    def send(self, commands: Sequence[Command]) -> list[Any]:
+        """Send commands in one round trip and return their answers, in order."""
+        return exchange({self: commands})[self]
+
     def close(self) -> None:
         """Close the idle connections."""
         while self._idle:
@@ -230,7 +234,7 @@ class Server:
 
     def send(self, commands: Sequence[Command]) -> list[Any]:
         """Send commands in one round trip and return their answers, in order."""
-        return exchange({self._node: commands})[self._node]
+        return self._node.send(commands)
 
     def look_up(self, first: Command, keys: Sequence[bytes]) -> tuple[Any, list[Any]]:
         """Return the answer to a command and the values of keys, in one round trip."""
@@ -244,8 +248,12 @@ class Server:
         return head, values
 
     def each(self, commands: Sequence[Command]) -> list[list[Any]]:
-        """Return the answers of each node to the same commands."""
+        """Return the answers of each node to the same commands, in one round trip."""
         return [self.send(commands)]
+
+    def all(self) -> list[Node]:
+        """Return the nodes that hold entries."""
+        return [self._node]
 
     def close(self) -> None:
         """Close the idle connections."""

@@ -7,12 +7,14 @@ import math
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeGuard
+from typing import TYPE_CHECKING
 
 from litcache.errors import StoreError, ValueEncodingError
 from litcache.stores.base import Entry, Scope, Store, StoreInfo
-from litcache.stores.frame import EPOCH_BYTES, frame, new_epoch, unframe
+from litcache.stores.epochs import Epochs, is_pair
+from litcache.stores.frame import EPOCH_BYTES, frame, unframe
 from litcache.stores.remote import Remote, code
+from litcache.stores.scan import counted, is_entry, verified
 
 if TYPE_CHECKING:
     from litcache.stores.nodes import Command
@@ -53,7 +55,8 @@ class RedisStore(Store):
 
     With the server dead or hanging, a call takes one timeout; after three failures in a row calls
     fail at once, but for one probe now and then, at most 4 seconds apart. Resolving the host's name
-    takes what the system allows it: give an address where that matters.
+    takes what the system allows it, and each of several addresses a timeout: give one address
+    where that matters.
 
     Concurrency: safe in many threads, with a connection for each call under way. Connections,
     counters and the state of failures are of one process; a forked one begins anew.
@@ -95,7 +98,7 @@ class RedisStore(Store):
         self.clock = clock
         self._remote = Remote(url, timeout, cluster=cluster, monotonic=monotonic)
         self._entries = f"{prefix}:e:".encode()
-        self._epochs = f"{prefix}:epochs".encode()
+        self._epochs = Epochs(self._remote, f"{prefix}:epochs".encode())
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({str(self._remote)!r}, prefix={self.prefix!r})"
@@ -115,16 +118,18 @@ class RedisStore(Store):
         """
         scope.epoch = _UNKNOWN
         names = self._names(scope, keys)
-        asked = self._ask_epoch(scope)
-        answer, values = self._remote.ask(lambda nodes: nodes.look_up(asked, names))
-        scope.epoch = epoch = self._epoch(answer) or self._make_epoch(scope, answer)
+        question = self._epochs.question(scope)
+        answer, values = self._remote.ask(lambda nodes: nodes.look_up(question, names))
+        scope.epoch = epoch = self._epochs.noted(answer) or self._epochs.made(scope, answer)
         entries: list[Entry | None] = []
-        spoiled, expired, now = [], 0, self.clock()
-        for key, name, value in zip(keys, names, values, strict=True):
+        spoiled, expired, now, current = [], 0, self.clock(), epoch[:EPOCH_BYTES]
+        for index, (key, name) in enumerate(zip(keys, names, strict=True)):
+            # Given up as soon as it is copied, so that a large batch is not held twice.
+            value, values[index] = values[index], None
             entry = None
             if type(value) is bytes:  # errors stand where there is something else
                 try:
-                    entry = unframe(value, epoch[:EPOCH_BYTES], key)
+                    entry = unframe(value, current, key)
                 except ValueEncodingError:
                     spoiled.append(name)
                 if entry is not None and entry.expires is not None and entry.expires <= now:
@@ -156,11 +161,11 @@ class RedisStore(Store):
         writes = self._writes(scope, entries)
         if not writes:
             return
-        *answers, epoch = self._remote.send([*writes, self._ask_epoch(scope)])
+        *answers, epoch = self._remote.send([*writes, self._epochs.question(scope)])
         errors = [answer for answer in answers if isinstance(answer, Exception)]
         full = [error for error in errors if code(error) == "OOM"]
         self._remote.note_room(not full)
-        if self._epoch(epoch) != scope.epoch:
+        if self._epochs.noted(epoch) != scope.epoch:
             self._remote.count(dropped=len(writes))
             self._remove(self._names(scope, list(entries)))
             return
@@ -188,9 +193,9 @@ class RedisStore(Store):
         there = sum(entry is not None for entry in self.get_many(scope.renewed(), keys))
         # Before, so that writes under way are given up; after, for the tiers in front, which may
         # have read an entry in between.
-        self._renew_deletes(scope)
+        self._epochs.renew_deletes(scope)
         self._remote.do(_removals(self._names(scope, keys)))
-        self._renew_deletes(scope)
+        self._epochs.renew_deletes(scope)
         return there
 
     def clear(self, namespace: str | None = None) -> None:
@@ -202,16 +207,7 @@ class RedisStore(Store):
         Raises:
             StoreError: If the server does not answer.
         """
-        everything = [("UNLINK", self._epochs)]
-        if namespace is None:
-            self._remote.do(everything)
-            return
-        fields = ("HDEL", self._epochs, *_fields(Scope(namespace)))
-        (answer,) = self._remote.send([fields])
-        if code(answer) == "WRONGTYPE":
-            self._remote.do(everything)
-        elif isinstance(answer, Exception):
-            raise self._remote.refused(answer)
+        self._epochs.clear(namespace)
 
     def info(self) -> StoreInfo:
         """Return what is stored, estimated from a sample, and what this process did.
@@ -229,10 +225,10 @@ class RedisStore(Store):
             for answer in (size, page):
                 if isinstance(answer, Exception):
                     raise self._remote.refused(answer)
-            if not _is_pair(page):
+            if not is_pair(page):
                 raise self._remote.error("does not answer as Redis does")
             cursor, seen = page
-            ours = [name for name in seen if self._is_entry(name)]
+            ours = [name for name in seen if is_entry(name, self._entries)]
             share = len(ours) / len(seen) if seen else 0
             entries += len(ours) if int(cursor) == 0 else round(size * share)
             names += ours
@@ -242,6 +238,30 @@ class RedisStore(Store):
         mean = sum(known) / len(known) if known else 0
         return StoreInfo(entries=entries, bytes=round(entries * mean), **self._remote.counted())
 
+    def namespaces(self) -> list[tuple[str, int, int]]:
+        """Return the namespaces, and the number and bytes of the entries of each.
+
+        Asks for all keys of the server page by page, while others use it.
+
+        Returns:
+            The name, the number of entries and their bytes, for each namespace.
+
+        Raises:
+            StoreError: If the server does not answer.
+        """
+        return counted(self._remote, self._entries, self._epochs.names())
+
+    def verify(self) -> tuple[int, int]:
+        """Read and verify every entry, while others use the store; nothing is deleted.
+
+        Returns:
+            How many were read, and how many of them did not verify.
+
+        Raises:
+            StoreError: If the server does not answer.
+        """
+        return verified(self._remote, self._entries)
+
     def close(self) -> None:
         """Close the idle connections; a later call opens new ones."""
         self._remote.close()
@@ -249,52 +269,6 @@ class RedisStore(Store):
     def _names(self, scope: Scope, keys: Sequence[bytes]) -> list[bytes]:
         start = self._entries + scope.tag
         return [start + key for key in keys]
-
-    def _is_entry(self, name: bytes) -> bool:
-        return name.startswith(self._entries) and len(name) == len(self._entries) + 24
-
-    def _ask_epoch(self, scope: Scope) -> Command:
-        return ("HMGET", self._epochs, *_fields(scope))
-
-    def _epoch(self, answer: Any) -> bytes | None:
-        """Return what `Scope.epoch` is: the epoch, and behind it the token of the last delete."""
-        if not _is_pair(answer):
-            return None
-        epoch, deletes = answer
-        valid = isinstance(epoch, bytes) and len(epoch) == EPOCH_BYTES
-        return epoch + (deletes or b"") if valid else None
-
-    def _make_epoch(self, scope: Scope, answer: Any) -> bytes:
-        """Make an epoch unless another process just did, in place of what is none."""
-        field, _ = _fields(scope)
-        repairs: list[Command] = []
-        if code(answer) == "WRONGTYPE":
-            repairs = [("UNLINK", self._epochs)]
-        elif isinstance(answer, Exception):
-            raise self._remote.refused(answer)
-        elif not _is_pair(answer):
-            raise self._remote.error("does not answer as Redis does")
-        elif answer[0] is not None:
-            repairs = [("HDEL", self._epochs, field)]
-        make = ("HSETNX", self._epochs, field, new_epoch())
-        commands = [*repairs, make, self._ask_epoch(scope)]
-        *answers, epoch = self._remote.send(commands)
-        made = self._epoch(epoch)
-        if made is None:
-            for error in (*answers, epoch):
-                if isinstance(error, Exception):
-                    raise self._remote.refused(error)
-            raise self._remote.error("does not keep an epoch")
-        return made
-
-    def _renew_deletes(self, scope: Scope) -> None:
-        fields = _fields(scope)
-        renew = ("HSET", self._epochs, fields[1], new_epoch())
-        (answer,) = self._remote.send([renew])
-        if code(answer) == "OOM":
-            self._remote.do([("HDEL", self._epochs, *fields)])
-        elif isinstance(answer, Exception):
-            raise self._remote.refused(answer)
 
     def _writes(self, scope: Scope, entries: Mapping[bytes, Entry]) -> list[Command]:
         """Return the commands that store entries, without those that cannot be stored."""
@@ -322,16 +296,6 @@ class RedisStore(Store):
         if names:
             with contextlib.suppress(StoreError):
                 self._remote.send(_removals(names))
-
-
-def _fields(scope: Scope) -> tuple[bytes, bytes]:
-    """Return the fields of a namespace's epoch and of the token of its last delete."""
-    name = scope.namespace.encode("utf-8", "surrogatepass")
-    return b"e" + name, b"d" + name
-
-
-def _is_pair(answer: object) -> TypeGuard[list[Any]]:
-    return isinstance(answer, list) and len(answer) == 2
 
 
 def _removals(names: Sequence[bytes]) -> list[Command]:

@@ -58,8 +58,10 @@ class Remote:
         cluster: bool = False,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        _nodes().Options(url, timeout)
+        nodes = _nodes()
+        nodes.Options(url, timeout)
         self._url = url
+        self._name: str = nodes.public(nodes.resolved(url))
         self._timeout = timeout
         self._cluster = cluster
         self._monotonic = monotonic
@@ -72,8 +74,7 @@ class Remote:
         return {**self.__dict__, "_url": url, "_withheld": withheld, "_processes": {}}
 
     def __str__(self) -> str:
-        name: str = _nodes().public(self._url)
-        return name
+        return self._name
 
     def send(self, commands: Sequence[Command]) -> list[Any]:
         """Return the answers to commands, errors among them; one round trip to each node.
@@ -191,7 +192,7 @@ def code(answer: object) -> str:
     """Return the code of an error that the server answered; `""` for anything else."""
     if not isinstance(answer, Exception):
         return ""
-    # redis-py turns some codes into classes, and keeps the code itself since 7.1 only.
+    # redis-py turns some codes into classes, and takes them out of the text.
     known = {"OutOfMemoryError": "OOM", "MovedError": "MOVED"}.get(type(answer).__name__)
     return known or str(answer).partition(" ")[0]
 

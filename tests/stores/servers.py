@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import shutil
@@ -159,6 +160,19 @@ class ServerCluster:
         for server in self.servers:
             server.flush()
 
+    def lose_server(self, number: int) -> None:
+        """Kill a server, and give its slots, empty, to another, as a failover without a replica."""
+        heir, other = (server for server in self.servers if server is not self.servers[number])
+        with heir.client() as client:
+            name = str(client.execute_command("CLUSTER MYID"), "ascii")
+        lost = range(number * SLOTS // 3, (number + 1) * SLOTS // 3)
+        self.servers[number].kill()
+        for server in (heir, other):
+            with server.client() as client, client.pipeline(transaction=False) as pipeline:
+                for slot in lost:
+                    pipeline.execute_command("CLUSTER SETSLOT", slot, "NODE", name)
+                pipeline.execute()
+
     def move_slot_of(self, key: bytes) -> None:
         """Move a slot with its keys to another server, as an operator does."""
         clients = [server.client() for server in self.servers]
@@ -202,6 +216,8 @@ class Relay:
 
     def __init__(self, port: int) -> None:
         self.round_trips = 0
+        self._silent: set[int] = set()
+        self._open = 0
         self._target = port
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
@@ -211,6 +227,10 @@ class Relay:
     def url(self) -> str:
         return f"redis://127.0.0.1:{self.port}/0"
 
+    def lose(self) -> None:
+        """Forget the connections there are, as a router does, telling neither side."""
+        self._silent = set(range(self._open))
+
     def _accept(self) -> None:
         while True:
             try:
@@ -218,12 +238,18 @@ class Relay:
             except OSError:
                 return
             server = socket.create_connection(("127.0.0.1", self._target))
-            threading.Thread(target=self._pass_on, args=(client, server), daemon=True).start()
+            ends = (self._open, client, server)
+            self._open += 1
+            threading.Thread(target=self._pass_on, args=ends, daemon=True).start()
 
-    def _pass_on(self, client: socket.socket, server: socket.socket) -> None:
-        with client, server:
+    def _pass_on(self, number: int, client: socket.socket, server: socket.socket) -> None:
+        with client, server, contextlib.suppress(ConnectionError):
             while True:
                 ready = select.select([client, server], [], [])[0]
+                if number in self._silent:
+                    if not ready[0].recv(1 << 16):
+                        return
+                    continue
                 if client in ready:
                     # Answers wait until all is asked: what a pipeline sends is one question.
                     self.round_trips += 1

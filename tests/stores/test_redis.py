@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import pickle
+import socket
 import subprocess
 import sys
+import threading
 import uuid
 from urllib.parse import quote
 
@@ -353,6 +356,37 @@ def test_info_estimates_a_large_store_from_a_sample(valkey):
     assert info.bytes / info.entries == pytest.approx(real, rel=0.15)
 
 
+@pytest.mark.parametrize("prefix", ["lit*[cache]?", "a\\b", "{slot}", ""])
+def test_namespaces_and_verify_read_all_that_is_under_the_prefix(valkey, prefix):
+    valkey.flush()
+    store = make(valkey.url, prefix=prefix)
+    make(valkey.url, prefix="lit cache ").set_many(Scope("shop"), dict.fromkeys(KEYS, entry()))
+    many = [number.to_bytes(16, "big") for number in range(500)]
+    store.set_many(Scope("shop"), dict.fromkeys(many, entry(bytes(100))))
+    store.set_many(Scope("blog\ud800"), dict.fromkeys(KEYS[:2], entry(bytes(100))))
+    size = len(frame(entry(bytes(100)), b"12345678"))
+    assert store.namespaces() == [("blog\ud800", 2, 2 * size), ("shop", 500, 500 * size)]
+    assert store.verify() == (502, 0)
+    with valkey.client() as client:
+        for key in many[:6]:
+            client.setrange(name_of(store, key), 50, b"\xff")
+        client.delete(name_of(store, many[6]))
+        client.lpush(name_of(store, many[6]), "x")
+    assert store.verify() == (502, 7)
+    store.clear("shop")
+    assert store.namespaces() == [("blog\ud800", 2, 2 * size)]
+    assert store.info().corrupt == 0
+
+
+@pytest.mark.e2e
+def test_namespaces_and_verify_read_all_nodes(cluster):
+    cluster.flush()
+    store = make(cluster.url, cluster=True)
+    store.set_many(Scope("shop"), dict.fromkeys(KEYS, entry()))
+    assert [found[:2] for found in store.namespaces()] == [("shop", 64)]
+    assert store.verify() == (64, 0)
+
+
 # Connections
 
 
@@ -447,6 +481,32 @@ def test_credentials_are_in_no_repr_error_log_or_pickle(guarded, kind, caplog):
             error = error.__cause__ or error.__context__
     assert caplog.messages
     assert not leaks("\n".join(said + caplog.messages))
+
+
+def test_a_server_that_repeats_what_it_was_sent_does_not_bring_it_into_errors(caplog):
+    """Old servers and proxies quote the arguments of commands that they do not know."""
+
+    def serve() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = listener.accept()
+                with client:
+                    while data := client.recv(1 << 16):
+                        quoted = data.replace(b"\r\n", b" ")
+                        client.sendall(b"-ERR unknown command, with args: " + quoted + b"\r\n")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        store = make(f"redis://s3cretuser:S3cret!@127.0.0.1:{listener.getsockname()[1]}/0")
+        for _ in range(3):
+            with pytest.raises(StoreError) as caught:
+                payloads(store)
+            error = caught.value
+            while error is not None:
+                assert not leaks(repr(error))
+                error = error.__cause__ or error.__context__
+        assert not leaks(caplog.text)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import time
 import uuid
 
 import pytest
-from servers import Server, ServerCluster, eventually
+from servers import Relay, Server, ServerCluster, eventually
 
 from litcache.errors import StoreError
 from litcache.stores.base import NewEntry, Scope
@@ -242,6 +242,44 @@ def test_a_restarted_server_is_used_at_once_over_new_connections(server):
     assert works(store)
 
 
+def test_connections_that_a_router_lost_cost_one_timeout_and_not_one_each(server):
+    with Relay(server.port) as relay:
+        store = RedisStore(relay.url, timeout=0.2)
+        node = store._remote._process().nodes._node
+        connections = [node.take() for _ in range(4)]
+        for connection in connections:
+            node.give(connection)
+        relay.lose()
+        seconds_of_failure(store.get_many, Scope("shop"), KEYS[:1])
+        assert works(store)
+
+
+def test_a_connection_whose_answer_did_not_come_in_time_is_not_used_again(server):
+    """An answer that comes late would be taken for that to the next question."""
+    held: list[socket.socket] = []
+    stop = threading.Event()
+
+    def serve() -> None:
+        while not stop.is_set():
+            with contextlib.suppress(TimeoutError):
+                held.append(listener.accept()[0])
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(0.05)
+        thread = threading.Thread(target=serve)
+        thread.start()
+        store = RedisStore(f"redis://127.0.0.1:{listener.getsockname()[1]}/0", timeout=TIMEOUT)
+        try:
+            for count in (1, 2, 3):
+                seconds_of_failure(store.clear, "shop")
+                eventually(lambda count=count: len(held) == count, "a connection of its own")
+        finally:
+            stop.set()
+            thread.join(20)
+            for connection in held:
+                connection.close()
+
+
 def test_a_full_server_drops_writes_and_goes_on_answering(server, caplog):
     store, scope = make(server), Scope("shop")
     store.get_many(scope, KEYS)
@@ -391,6 +429,27 @@ def test_a_cluster_with_a_node_that_hangs_costs_a_timeout_and_is_used_again(tmp_
             return [entry and entry.payload for entry in found] == [key * 100 for key in KEYS]
 
         eventually(all_back, "the entries are answered again")
+
+
+def test_a_cluster_whose_slots_went_to_another_server_is_used_again(tmp_path):
+    with ServerCluster("valkey", tmp_path) as cluster:
+        clock = Clock()
+        store = RedisStore(cluster.url, timeout=TIMEOUT, cluster=True, monotonic=clock)
+        eventually(lambda: works(store), "the cluster works")
+        cluster.lose_server(2)
+
+        def written() -> bool:
+            clock.now += 10
+            try:
+                scope = Scope("shop")
+                store.get_many(scope, KEYS)
+                store.set_many(scope, entries())
+                found = store.get_many(Scope("shop"), KEYS)
+            except StoreError:
+                return False
+            return [entry and entry.payload for entry in found] == [key * 100 for key in KEYS]
+
+        eventually(written, "entries are stored on the servers that are left")
 
 
 def test_the_log_is_quiet_while_the_server_stays_dead(server, caplog):
