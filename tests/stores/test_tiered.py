@@ -14,6 +14,7 @@ from servers import Server
 from litcache.errors import StoreError
 from litcache.stores.base import NewEntry, Scope, Store
 from litcache.stores.redis import RedisStore
+from litcache.stores.shared import SharedStore
 from litcache.stores.tiered import TieredStore
 from litcache.testing import FailingStore, FakeClock, StoreContract
 
@@ -85,9 +86,14 @@ class _Hurrying:
         return self.now
 
 
-class TestOverMemory(StoreContract):
+class TestOverShared(StoreContract):
+    @pytest.fixture(autouse=True)
+    def _folder(self, tmp_path):
+        self.folder = tmp_path
+
     def make_store(self, clock):
-        return TieredStore(MemoryStore("16 MiB", clock=clock), MemoryStore("64 MiB", clock=clock))
+        back = SharedStore(self.folder / "shared", "64 MiB", timeout=10, clock=clock)
+        return TieredStore(MemoryStore("16 MiB", clock=clock), back)
 
 
 # Two processes, each with a front, share a back
@@ -98,18 +104,15 @@ def clock():
     return FakeClock()
 
 
-@pytest.fixture(params=["redis", "memory"])
-def back(request):
-    """A store that renews the epoch when it is cleared; Redis also when it is deleted from."""
-    if request.param == "memory":
-        return MemoryStore("64 MiB")
-    url = request.getfixturevalue("valkey").url
-    return RedisStore(url, prefix=uuid.uuid4().hex, timeout=10)
-
-
-@pytest.fixture
-def redis_back(valkey):
-    return RedisStore(valkey.url, prefix=uuid.uuid4().hex, timeout=10)
+@pytest.fixture(params=["redis", "shared"])
+def back(request, tmp_path):
+    if request.param == "shared":
+        back = SharedStore(tmp_path / "shared", "32 MiB", timeout=10)
+    else:
+        url = request.getfixturevalue("valkey").url
+        back = RedisStore(url, prefix=uuid.uuid4().hex, timeout=10)
+    yield back
+    back.close()
 
 
 def tier(back, clock) -> TieredStore:
@@ -136,12 +139,12 @@ def test_a_write_reaches_both_and_a_read_fills_the_front(back, clock):
     assert payloads(second.front) == [b"payload"]
 
 
-def test_the_front_gets_the_expiry_that_is_left(redis_back, clock):
+def test_the_front_gets_the_expiry_that_is_left(back, clock):
     wall = FakeClock()
-    redis_back.clock = wall
+    back.clock = wall
     expires = wall() + 10
-    redis_back.set_many(Scope("shop"), {KEYS[0]: NewEntry(b"", b"payload", expires)})
-    store = TieredStore(MemoryStore(clock=wall), redis_back, monotonic=clock)
+    back.set_many(Scope("shop"), {KEYS[0]: NewEntry(b"", b"payload", expires)})
+    store = TieredStore(MemoryStore(clock=wall), back, monotonic=clock)
     wall.advance(7)
     (found,) = store.get_many(Scope("shop"), KEYS[:1])
     assert found.expires == expires
@@ -199,8 +202,8 @@ def test_a_clear_reaches_the_fronts_of_other_processes_within_a_second(
     assert payloads(second, KEYS) == [b"new"] * 8
 
 
-def test_a_delete_reaches_the_fronts_of_other_processes_within_a_second(redis_back, clock):
-    first, second = tier(redis_back, clock), tier(redis_back, clock)
+def test_a_delete_reaches_the_fronts_of_other_processes_within_a_second(back, clock):
+    first, second = tier(back, clock), tier(back, clock)
     fill(first)
     assert payloads(second, KEYS) == [b"payload"] * 8
     clock.advance(0.4)
@@ -245,7 +248,7 @@ def test_what_was_computed_during_a_clear_is_never_seen(back, clock, seen):
     assert payloads(first) == payloads(second) == [None]
 
 
-def test_what_was_read_before_a_delete_does_not_fill_the_front_after_it(redis_back, clock):
+def test_what_was_read_before_a_delete_does_not_fill_the_front_after_it(back, clock):
     """The reader is held between the back's answer and its write to the front."""
     held, go_on = threading.Event(), threading.Event()
 
@@ -257,14 +260,14 @@ def test_what_was_read_before_a_delete_does_not_fill_the_front_after_it(redis_ba
                 assert go_on.wait(20)
             return found
 
-    back = Holding(redis_back)
+    back = Holding(back)
     store = tier(back, clock)
-    redis_back.set_many(Scope("shop"), {KEYS[0]: NewEntry(b"", b"payload")})
+    back.set_many(Scope("shop"), {KEYS[0]: NewEntry(b"", b"payload")})
     payloads(store, KEYS[1:2])
     reader = threading.Thread(target=payloads, args=(store,), name="reader")
     reader.start()
     assert held.wait(20)
-    tier(redis_back, clock).delete_many(Scope("shop"), KEYS[:1])
+    tier(back, clock).delete_many(Scope("shop"), KEYS[:1])
     clock.advance(0.5)
     assert payloads(store) == [None]
     go_on.set()
@@ -272,6 +275,31 @@ def test_what_was_read_before_a_delete_does_not_fill_the_front_after_it(redis_ba
     clock.advance(0.5)
     assert payloads(store) == [None]
     assert payloads(store.front) == [None]
+
+
+def test_what_was_read_before_a_clear_does_not_fill_a_front_that_heard_of_it(back, clock):
+    """The reader is held before its write to the front."""
+    held, go_on = threading.Event(), threading.Event()
+
+    class Holding(MemoryStore):
+        def set_many(self, scope, entries):
+            if threading.current_thread().name == "reader":
+                held.set()
+                assert go_on.wait(20)
+            super().set_many(scope, entries)
+
+    store = TieredStore(Holding("16 MiB"), back, monotonic=clock)
+    back.set_many(Scope("shop"), {KEYS[0]: NewEntry(b"", b"payload")})
+    payloads(store, KEYS[1:2])
+    reader = threading.Thread(target=payloads, args=(store,), name="reader")
+    reader.start()
+    assert held.wait(20)
+    tier(back, clock).clear("shop")
+    clock.advance(0.5)
+    assert payloads(store) == [None]
+    go_on.set()
+    reader.join(20)
+    assert payloads(store) == [None]
 
 
 def test_a_front_hit_notes_an_epoch_that_a_refresh_can_be_stored_under(back, clock):
@@ -384,18 +412,18 @@ def test_info_adds_what_both_did_and_counts_what_the_back_holds(clock):
     assert info.bytes == store.back.info().bytes
 
 
-def test_a_copy_has_the_same_stores_and_an_empty_front(redis_back, clock):
-    store = tier(redis_back, clock)
+def test_a_copy_has_the_same_stores_and_an_empty_front(back, clock):
+    store = tier(back, clock)
     fill(store)
     copy = pickle.loads(pickle.dumps(store))
     assert payloads(copy.front, KEYS) == [None] * 8
     assert payloads(copy, KEYS) == [b"payload"] * 8
 
 
-def test_of_threads_that_look_up_after_a_clear_none_sees_what_was_before(redis_back):
+def test_of_threads_that_look_up_after_a_clear_none_sees_what_was_before(back):
     """Two fronts with two threads each; each turn ends with a clear by one of them."""
     clock = FakeClock()
-    tiers = [tier(redis_back, clock) for _ in range(2)]
+    tiers = [tier(back, clock) for _ in range(2)]
     barrier, wrong = threading.Barrier(4), []
 
     def work(seed: int) -> None:
