@@ -34,6 +34,9 @@ _RETRY_SECONDS = 5.0
 # Others may close or replace what this thread is about to use; not that often in a row.
 _ATTEMPTS = 5
 
+# What is raised where files are not what was written; SQLite's messages may not even be text.
+_FAULTS = (OSError, sqlite3.Error, TypeError, ValueError, OverflowError)
+
 T = TypeVar("T")
 
 # Held while rings are opened and closed, and while a process forks.
@@ -107,13 +110,16 @@ class Folder:
                 result = operation(ring)
             except sqlite3.ProgrammingError:
                 continue  # closed by another thread meanwhile
-            except (OSError, sqlite3.Error, TypeError, ValueError, OverflowError) as error:
+            except _FAULTS as error:
                 if is_busy(error):
                     raise BusyError(str(error)) from error
-                if not (_is_damage(error) and repair):
+                reason = f"is damaged ({error})"
+                if not _is_damage(error):
                     self.close()
                     self._fail(error)
-                self._replace(ring, f"is damaged ({error})")
+                if not repair:
+                    raise StoreError(f"{self._path} {reason}", "SharedStore") from error
+                self._replace(ring, reason)
             else:
                 self._warned = False
                 return result
@@ -140,7 +146,7 @@ class Folder:
                     self._close()
                 if self._ring is None:
                     self._ring = self._open_newest()
-            except (OSError, sqlite3.Error, BusyError, NoRoomError) as error:
+            except (*_FAULTS, BusyError, NoRoomError) as error:
                 self._close()
                 self._fail(error)
             self._check_at = now + _CHECK_SECONDS
@@ -167,20 +173,22 @@ class Folder:
                     raise OSError(errno.EIO, f"it {reason} again", self._path)
                 self._replaced_at = now
                 self._supersede(ring.number, reason)
-            except (OSError, sqlite3.Error, BusyError, NoRoomError) as error:
+            except (*_FAULTS, BusyError, NoRoomError) as error:
                 self._fail(error)
 
     # All below are called with `_opening` held.
 
     def _open_newest(self) -> Ring:
         """Open the newest generation; make one if there is none that is sound."""
+        if not hasattr(os, "pread"):
+            raise OSError(errno.ENOSYS, "this system cannot read at a place of a file", self._path)
         if not os.path.isdir(self._path):
             os.makedirs(self._path, mode=0o700, exist_ok=True)
         for _ in range(_ATTEMPTS):
             number = max(self._numbers(), default=1)
             try:
                 ring = self._open(number)
-            except sqlite3.Error as error:
+            except _FAULTS as error:
                 if not _is_damage(error):
                     raise
                 self._supersede(number, f"is damaged ({error})")

@@ -17,12 +17,14 @@ from litcache.stores.frame import EPOCH_BYTES, new_epoch
 TOKENS_BYTES = 2 * EPOCH_BYTES
 
 _PAGE_BYTES = 2048
-_CACHE_KIB = 8192
-_CREATE_SECONDS = 1.0
-# SQLite waits for a lock in steps that grow to 100 ms; asked again and again, it gets it sooner.
-_STEP_SECONDS = 0.003
-# Readers wait for nobody but who recovers the WAL after a process was killed.
+_CACHE_KIB = 16_384
+_CREATE_SECONDS = 0.5
+# SQLite's own waiting for a lock grows to 100 ms at a time: too coarse where many write.
+_STEP_SECONDS = 0.0004
+# What readers wait for: who recovers the WAL after a process was killed.
 _RECOVERY_SECONDS = 0.1
+# What the WAL's restart waits for: look-ups under way.
+_RESTART_MS = 3
 # A write that finds a longer WAL copies it back first; so this never takes long.
 _WAL_BYTES = 4 << 20
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -35,13 +37,13 @@ CREATE TABLE touched(place INTEGER PRIMARY KEY);
 CREATE TABLE spaces(tag BLOB PRIMARY KEY, name BLOB NOT NULL, tokens BLOB NOT NULL) WITHOUT ROWID
 """
 # The tokens ride along, so that one statement sees one state of them and of the entries.
-_WIDTHS = (1, 8, 64)
+_MOST = 64
 _FIND = {
     width: "SELECT NULL, tokens, NULL FROM spaces WHERE tag = ? UNION ALL "
     f"SELECT hash, place, size FROM entries WHERE hash IN ({', '.join('?' * width)})"
-    for width in _WIDTHS
+    for width in (1, 8, _MOST)
 }
-_NO_HASH = -1
+_NO_HASHES = (-1,) * _MOST
 
 # By hash: the hash, the place and the size of a frame. By None: a namespace's tokens in the middle.
 Rows = dict[int | None, tuple[int, int, int]]
@@ -85,9 +87,10 @@ class Index:
     def __init__(self, path: str, max_bytes: int, capacity: int) -> None:
         self.path = path
         self.reading, self._writing = threading.Lock(), threading.Lock()
+        self._closing = threading.Event()
         self._wal_limit = 0
         with contextlib.ExitStack() as undo:
-            writer = _connect(path, _STEP_SECONDS)
+            writer = _connect(path, _CREATE_SECONDS)
             self._writer = undo.enter_context(contextlib.closing(writer))
             self.max_bytes, self.capacity = _prepare(self._writer, max_bytes, capacity)
             reader = _connect(path, _RECOVERY_SECONDS)
@@ -101,6 +104,7 @@ class Index:
 
     def close(self) -> None:
         """Close both connections when nobody uses them."""
+        self._closing.set()
         with self.reading, self._writing:
             self.reader.close()
             self._writer.close()
@@ -108,11 +112,11 @@ class Index:
     def find(self, db: sqlite3.Connection, tag: bytes, hashes: Sequence[int]) -> Rows:
         """Return the rows of the hashes that are there, and the tokens of the namespace."""
         found: Rows = {}
-        for start in range(0, len(hashes) or 1, _WIDTHS[-1]):
-            part = hashes[start : start + _WIDTHS[-1]]
-            width = next(width for width in _WIDTHS if len(part) <= width)
-            values = (tag, *part, *(_NO_HASH,) * (width - len(part)))
-            rows = db.execute(_FIND[width], values).fetchall()
+        for start in range(0, len(hashes) or 1, _MOST):
+            part = hashes[start : start + _MOST]
+            few = len(part)
+            width = 1 if few < 2 else 8 if few < 9 else _MOST
+            rows = db.execute(_FIND[width], (tag, *part, *_NO_HASHES[few:width])).fetchall()
             # The tokens as first seen: what was written after a clear is not of an older epoch.
             found = {row[0]: row for row in rows} | found
         return found
@@ -182,16 +186,26 @@ class Index:
 
     def _begin(self, deadline: float, urgent: bool) -> None:
         """Begin a transaction, with a WAL that is not too long."""
-        _insist(self._writer, "BEGIN IMMEDIATE", deadline)
+        self._lock(deadline)
         if self._wal_bytes() <= min(_WAL_BYTES, self._wal_limit // 2):
             return
         self._writer.execute("ROLLBACK")
         with contextlib.suppress(sqlite3.OperationalError):
             # Copies it back and truncates it, unless a reader or writer is in the way.
+            self._writer.execute(f"PRAGMA busy_timeout = {_RESTART_MS}").fetchall()
             self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-        _insist(self._writer, "BEGIN IMMEDIATE", deadline)
+        self._writer.execute("PRAGMA busy_timeout = 0").fetchall()
+        self._lock(deadline)
         if not urgent and self._wal_bytes() > self._wal_limit:
             raise NoRoomError("the WAL is too long: a reader does not end")
+
+    def _lock(self, deadline: float) -> None:
+        """Get the write lock of all processes."""
+        while _unless_locked(self._writer, "BEGIN IMMEDIATE") is None:
+            if time.monotonic() >= deadline:
+                raise BusyError("others hold the lock")
+            if self._closing.wait(_STEP_SECONDS):
+                raise sqlite3.ProgrammingError("closed while waiting for the lock")
 
     def _wal_bytes(self) -> int:
         try:
@@ -211,15 +225,8 @@ def is_busy(error: Exception) -> bool:
     return isinstance(error, sqlite3.OperationalError) and "lock" in str(error)
 
 
-def _insist(db: sqlite3.Connection, statement: str, deadline: float) -> list[Any]:
-    """Execute a statement that needs a lock, again and again until the deadline."""
-    while (rows := _unless_locked(db, statement)) is None:
-        if time.monotonic() >= deadline:
-            raise BusyError("others hold the lock")
-    return rows
-
-
 def _unless_locked(db: sqlite3.Connection, statement: str) -> list[Any] | None:
+    """Return the rows of a statement, or `None` if a lock was in its way."""
     try:
         return db.execute(statement).fetchall()
     except sqlite3.OperationalError as error:
@@ -228,13 +235,21 @@ def _unless_locked(db: sqlite3.Connection, statement: str) -> list[Any] | None:
         return None
 
 
+def _insist(db: sqlite3.Connection, statement: str) -> list[Any]:
+    """Return the rows of a statement on which SQLite does not always wait for locks."""
+    deadline = time.monotonic() + _CREATE_SECONDS
+    while (rows := _unless_locked(db, statement)) is None:
+        if time.monotonic() >= deadline:
+            raise BusyError("others hold the lock")
+    return rows
+
+
 def _connect(path: str, timeout: float) -> sqlite3.Connection:
     """Return a connection whose writes go to a WAL and wait for no disk."""
     db = sqlite3.connect(path, timeout=timeout, isolation_level=None, check_same_thread=False)
     try:
         db.execute(f"PRAGMA page_size = {_PAGE_BYTES}")
-        deadline = time.monotonic() + _CREATE_SECONDS
-        if _insist(db, "PRAGMA journal_mode = WAL", deadline) != [("wal",)]:
+        if _insist(db, "PRAGMA journal_mode = WAL") != [("wal",)]:
             raise OSError("this file system does not let processes share a WAL")
         # Without mmap_size: a mapped file that somebody truncates ends the process.
         for setting in (
@@ -254,7 +269,7 @@ def _prepare(db: sqlite3.Connection, max_bytes: int, capacity: int) -> tuple[int
     """Make the tables unless they are there, and return the numbers of the ring."""
     # Without the write lock first: who holds it shall keep nobody from reading.
     if not _has_tables(db):
-        _insist(db, "BEGIN IMMEDIATE", time.monotonic() + _CREATE_SECONDS)
+        _insist(db, "BEGIN IMMEDIATE")
         if not _has_tables(db):
             for statement in _SCHEMA.split(";\n"):
                 db.execute(statement)
@@ -263,10 +278,10 @@ def _prepare(db: sqlite3.Connection, max_bytes: int, capacity: int) -> tuple[int
     rows = db.execute("SELECT max_bytes, capacity FROM ring").fetchall()
     if len(rows) != 1 or not all(type(n) is int and n > 0 for n in rows[0]):
         raise sqlite3.DatabaseError(f"the size of the ring is {rows}")
+    db.execute("PRAGMA busy_timeout = 0").fetchall()
     known, made = rows[0]
     return known, made
 
 
 def _has_tables(db: sqlite3.Connection) -> bool:
-    deadline = time.monotonic() + _CREATE_SECONDS
-    return bool(_insist(db, "SELECT 1 FROM sqlite_master LIMIT 1", deadline))
+    return bool(_insist(db, "SELECT 1 FROM sqlite_master LIMIT 1"))

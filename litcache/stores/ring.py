@@ -23,11 +23,19 @@ RING_SHARE = 0.8
 INDEX_SHARE = 0.2
 WAL_SHARE = 0.06
 
-# For each entry that it adds, a write moves at most so many that were hit.
-_MOVES = 4
+# So much of what is looked at moves at most, however much of it was hit.
+_MOVES = 0.8
 # A write makes room in so many transactions at most.
 _ROUNDS = 64
 _MOST_PENDING = 4_096
+_MOST_TOUCHED = 65_536
+
+_ENDS = """
+SELECT (SELECT tokens FROM spaces WHERE tag = ?),
+       (SELECT min(place) FROM entries),
+       (SELECT place FROM entries ORDER BY place DESC LIMIT 1),
+       (SELECT size FROM entries ORDER BY place DESC LIMIT 1)
+"""
 
 # A frame as it was read, and its hash and place; it is for the caller to verify.
 Found = tuple[int, int, bytes]
@@ -92,8 +100,8 @@ class Ring:
         self._reserve = min(self._capacity // 16, 4 << 20)
         self.chunk_bytes = self._reserve // 4
         self.chunk_entries = max(1, min(256, budget // 80_000))
-        # In which lap each cell of the ring was last hit here, and the hits that no write told.
-        self._laps = bytearray(min(self._capacity >> 8, 1 << 22))
+        # Places that were hit here, and those of them that no write told the others of yet.
+        self._touched: set[int] = set()
         self._pending: list[int] = []
 
     def close(self) -> None:
@@ -150,14 +158,14 @@ class Ring:
             return bool(self.index.reader.execute(query, (hash, place)).fetchall())
 
     def touch(self, places: Sequence[int]) -> None:
-        """Note hits, each place once a lap; the next write tells the other processes."""
-        laps, pending = self._laps, self._pending
-        for place in places:
-            lap, cell = divmod(place >> 8, len(laps))
-            mark = lap % 255 + 1
-            if laps[cell] != mark and len(pending) < _MOST_PENDING:
-                laps[cell] = mark
-                pending.append(place)
+        """Note hits; the next write tells the other processes."""
+        known = self._touched
+        fresh = [place for place in places if place not in known]
+        if fresh and len(self._pending) < _MOST_PENDING:
+            if len(known) > _MOST_TOUCHED:
+                known.clear()
+            known.update(fresh)
+            self._pending += fresh
 
     # Writing
 
@@ -180,54 +188,48 @@ class Ring:
             NoRoomError: If there is no room for them.
             ClearedError: If the tokens are others now.
         """
-        total = sum(_slot(len(frame)) for _, frame in frames)
+        rows, data = _laid_out(frames)
         evicted = 0
         deadline = time.monotonic() + patience
         for _ in range(_ROUNDS):
             with self.index.transaction(max(0.0, deadline - time.monotonic())) as db:
-                if tokens_in(self.index.find(db, tag, ())) != tokens:
-                    raise ClearedError
-                oldest, head = self._ends(db)
-                start = self._fit(head, total)
+                oldest, head = self._ends(db, tag, tokens)
+                start = self._fit(head, len(data))
                 end = oldest + self._capacity
-                fits = start + total <= end
+                fits = start + len(data) <= end
+                need = self._reserve
                 if fits:
-                    self._append(db, start, frames)
-                    self._tell_touched(db, len(frames) + 64)
-                need = self._reserve + (0 if fits else start + total - head)
-                head = start + total if fits else head
-                evicted += self._evict(db, head, end, need, _MOVES * len(frames))
+                    self._store(start, data)
+                    added = [(hash, start + offset, size) for hash, offset, size in rows]
+                    db.executemany("REPLACE INTO entries VALUES (?, ?, ?)", added)
+                    self._tell_touched(db, len(rows) + 64)
+                    head = start + len(data)
+                else:
+                    need += start + len(data) - head
+                # Many at a time: neighbours in the index are then often of one page.
+                if end - head < need - self._reserve // 4:
+                    evicted += self._evict(db, head, end, need)
             if fits:
                 return evicted
         raise NoRoomError("so many entries cannot be evicted at a time")
 
-    def _ends(self, db: sqlite3.Connection) -> tuple[int, int]:
-        """Return the place of the oldest entry, and the one behind the newest."""
-        ((oldest,),) = db.execute("SELECT min(place) FROM entries").fetchall()
-        query = "SELECT place, size FROM entries ORDER BY place DESC LIMIT 1"
-        for place, size in db.execute(query).fetchall():
-            return oldest, place + _slot(size)
-        return 0, 0
+    def _ends(
+        self, db: sqlite3.Connection, tag: bytes = b"", tokens: bytes | None = None
+    ) -> tuple[int, int]:
+        """Return the place of the oldest entry, and the one behind the newest.
+
+        Raises:
+            ClearedError: If tokens are given, and those of the namespace are others.
+        """
+        ((known, oldest, newest, size),) = db.execute(_ENDS, (tag,)).fetchall()
+        if tokens is not None and known != tokens:
+            raise ClearedError
+        return (0, 0) if oldest is None else (oldest, newest + _slot(size))
 
     def _fit(self, head: int, length: int) -> int:
         """Return the first place from the head on where so many bytes are in one piece."""
         left = self._capacity - head % self._capacity
         return head if length <= left else head + left
-
-    def _append(
-        self, db: sqlite3.Connection, start: int, frames: Sequence[tuple[bytes, bytes]]
-    ) -> None:
-        """Write frames and their keys to a place, and note them in the index."""
-        rows: list[tuple[int, int, int]] = []
-        parts: list[bytes] = []
-        place = start
-        for key, frame in frames:
-            slot = _slot(len(frame))
-            rows.append((hashed(key), place, len(frame)))
-            parts += (frame, key.ljust(slot - len(frame), b"\0"))
-            place += slot
-        self._store(start, b"".join(parts))
-        db.executemany("REPLACE INTO entries VALUES (?, ?, ?)", rows)
 
     def _store(self, place: int, data: bytes) -> None:
         if os.pwrite(self._fd, data, place % self._capacity) != len(data):
@@ -235,11 +237,12 @@ class Ring:
 
     def _tell_touched(self, db: sqlite3.Connection, most: int) -> None:
         """Note in the index what was hit in this process."""
-        told = [(place,) for place in self._pending[:most]]
-        del self._pending[: len(told)]
-        db.executemany("INSERT OR IGNORE INTO touched VALUES (?)", told)
+        if self._pending:
+            told = [(place,) for place in self._pending[:most]]
+            del self._pending[: len(told)]
+            db.executemany("INSERT OR IGNORE INTO touched VALUES (?)", told)
 
-    def _evict(self, db: sqlite3.Connection, head: int, end: int, need: int, moves: int) -> int:
+    def _evict(self, db: sqlite3.Connection, head: int, end: int, need: int) -> int:
         """Evict the oldest until so much room is behind the head, or move there what was hit.
 
         Args:
@@ -247,7 +250,6 @@ class Ring:
             head: Where the next frame goes.
             end: The first place that may not be overwritten yet.
             need: How much room to make.
-            moves: How many entries to move at most.
 
         Returns:
             How many were evicted.
@@ -255,7 +257,8 @@ class Ring:
         # What moves may take half of the reserve, and as much be left over at the ring's end.
         until = head + need + self._reserve - self._capacity
         query = "SELECT place, size, hash FROM entries WHERE place < ? ORDER BY place LIMIT ?"
-        oldest = db.execute(query, (until, 2 * self.chunk_entries)).fetchall()
+        limit = 2 * self.chunk_entries
+        oldest = db.execute(query, (until, limit)).fetchall()
         if not oldest:
             return 0
         query = "SELECT place FROM touched WHERE place <= ?"
@@ -269,7 +272,7 @@ class Ring:
             if place >= (start + length if moved else head) + need - self._capacity:
                 break
             last, slot = place, _slot(size)
-            if place in touched and len(moved) < moves and length + slot <= room:
+            if place in touched and len(moved) < _MOVES * limit and length + slot <= room:
                 data = os.pread(self._fd, slot, place % self._capacity)
                 if len(data) == slot:
                     moved.append((start + length, hash))
@@ -331,3 +334,16 @@ class Ring:
 def _slot(size: int) -> int:
     """Return how much of the ring a frame of this length takes."""
     return max(SLOT_BYTES, size + KEY_BYTES)
+
+
+def _laid_out(frames: Sequence[tuple[bytes, bytes]]) -> tuple[list[tuple[int, int, int]], bytes]:
+    """Return frames and keys in one piece, and hash, offset and size of each."""
+    rows: list[tuple[int, int, int]] = []
+    parts: list[bytes] = []
+    offset = 0
+    for key, frame in frames:
+        slot = _slot(len(frame))
+        rows.append((hashed(key), offset, len(frame)))
+        parts += (frame, key.ljust(slot - len(frame), b"\0"))
+        offset += slot
+    return rows, b"".join(parts)

@@ -5,6 +5,7 @@ import pickle
 import random
 import shutil
 import sqlite3
+import threading
 import time
 from pathlib import Path
 
@@ -299,6 +300,21 @@ def test_a_write_is_given_up_after_its_timeout_and_look_ups_go_on(open_store):
     assert got(store, 2) == [2]
 
 
+def test_a_thread_that_waits_to_write_holds_up_no_thread_that_reads(open_store):
+    store = open_store(timeout=30.0)
+    put(store, 1)
+    with_lock = index_of(store)
+    with_lock.execute("BEGIN IMMEDIATE")
+    writer = threading.Thread(target=put, args=(store, 2), daemon=True)
+    writer.start()
+    for _ in range(100):
+        assert got(store, 1, 2) == [1]
+    assert writer.is_alive()
+    with_lock.close()
+    writer.join(30)
+    assert got(store, 1, 2) == [1, 2]
+
+
 @pytest.mark.parametrize("call", ["delete", "clear"])
 def test_a_delete_or_clear_that_gets_no_lock_raises(open_store, call):
     store = open_store(timeout=0.005)
@@ -405,7 +421,17 @@ def flipped(path):
     flip(path, 0.05)
 
 
-@pytest.mark.parametrize("damage", [overwritten, halved, flipped])
+def garbled(path):
+    Path(path).write_bytes(Path(path).read_bytes().replace(b"UNIQUE", b"\xe3NIQUE"))
+
+
+def blanked(path):
+    size = os.stat(path).st_size
+    os.truncate(path, size // 2)
+    os.truncate(path, size)
+
+
+@pytest.mark.parametrize("damage", [overwritten, halved, flipped, garbled, blanked])
 def test_a_damaged_index_costs_one_warning_and_a_fresh_start(open_store, warned, damage):
     store = open_store()
     foreign = os.path.join(store.path, "litcache-notes.db")
@@ -424,6 +450,20 @@ def test_a_damaged_index_costs_one_warning_and_a_fresh_start(open_store, warned,
         "litcache-v1-2",
         "litcache-notes",
     }
+
+
+def test_verify_says_that_an_index_is_damaged_and_replaces_nothing(open_store):
+    store = open_store()
+    put(store, *range(2000))
+    store.close()
+    blanked(file(store, ".db"))
+    for look_at_all in (store.verify, store.namespaces):
+        with pytest.raises(StoreError, match="is damaged"):
+            look_at_all()
+    assert file(store, "1.db")
+    assert got(store, *range(2000)) == []
+    put(store, 1)
+    assert store.verify() == (1, 0)
 
 
 def test_all_go_on_with_the_same_fresh_files_after_damage(open_store, warned):
@@ -520,6 +560,18 @@ def test_a_path_that_is_a_file_is_an_error_until_it_is_none(open_store, warned, 
     os.unlink(store.path)
     put(store, 1)
     assert got(store, 1) == [1]
+
+
+def test_a_system_without_positioned_reads_is_one_warning_and_an_error(
+    open_store, warned, monkeypatch
+):
+    monkeypatch.delattr(os, "pread")
+    store = open_store()
+    for _ in range(2):
+        with pytest.raises(StoreError, match="cannot be used"):
+            got(store, 1)
+    assert len(warned()) == 1
+    assert not os.path.exists(store.path)
 
 
 def test_what_cannot_be_opened_is_not_tried_at_every_call(open_store, monkeypatch):
