@@ -188,6 +188,7 @@ class SharedStore(Store):
         """
         if not entries:
             return
+        self._folder.resize()
         tokens = scope.epoch
         with contextlib.suppress(BusyError, NoRoomError):
             if tokens is None:
@@ -195,7 +196,6 @@ class SharedStore(Store):
         if tokens is None or len(tokens) != TOKENS_BYTES:
             self._folder.count(dropped=len(entries))
             return
-        self._folder.resize()
         epoch = tokens[:EPOCH_BYTES]
         frames = [(key, frame(entry, epoch, key)) for key, entry in entries.items()]
         known = tokens

@@ -227,7 +227,6 @@ def test_a_raised_budget_takes_effect_at_the_first_write(open_store, warned):
     assert got(large, *range(100)) == [*range(100)]
     assert warned() == []
     put(large, 1)
-    put(large, 1)
     assert got(large, 1, 2) == [1]
     assert len(warned()) == 1
     assert "8388608 bytes" in warned()[0]

@@ -412,26 +412,32 @@ def test_flipped_bytes_and_cut_files_give_no_wrong_entry(tmp_path, start, seed, 
 # Cheated of their disk
 
 
+def as_root(*command):
+    """Run a command as root; return what went wrong."""
+    sudo = [] if os.geteuid() == 0 else ["sudo", "-n"]
+    try:
+        done = subprocess.run([*sudo, *command], capture_output=True, text=True, check=False)
+    except FileNotFoundError as error:
+        return str(error)
+    return done.stderr.strip() if done.returncode else ""
+
+
 @contextmanager
-def mounted(folder, options):
+def mounted(folder, size):
     """Mount a tmpfs on a folder."""
     os.makedirs(folder, exist_ok=True)
-    command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", folder]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-    except FileNotFoundError:
-        pytest.skip("there is no mount command")
-    if done.returncode:
-        pytest.skip(f"cannot mount a tmpfs: {done.stderr.strip()}")
+    problem = as_root("mount", "-t", "tmpfs", "-o", f"size={size},mode=1777", "tmpfs", folder)
+    if problem:
+        pytest.skip(f"cannot mount a tmpfs: {problem}")
     try:
         yield
     finally:
-        subprocess.run(["umount", "-l", folder], check=True)
+        assert as_root("umount", "-l", folder) == ""
 
 
 def test_a_full_disk_drops_writes_and_reads_go_on(tmp_path, caplog):
     folder = str(tmp_path / "small")
-    with mounted(folder, "size=24m"):
+    with mounted(folder, "24m"):
         store = SharedStore(os.path.join(folder, "store"), "1 GiB")
         known = {key: NewEntry(b"", key * 10) for key in keys(random.Random(1), 100)}
         store.set_many(Scope("shop"), known)
@@ -453,7 +459,7 @@ def test_a_full_disk_drops_writes_and_reads_go_on(tmp_path, caplog):
 
 def test_a_disk_that_fills_as_the_store_grows_drops_writes(tmp_path):
     folder = str(tmp_path / "small")
-    with mounted(folder, "size=24m"):
+    with mounted(folder, "24m"):
         store, rng, wrong = (
             SharedStore(os.path.join(folder, "store"), "1 GiB"),
             random.Random(1),
@@ -472,7 +478,7 @@ def test_a_disk_that_fills_as_the_store_grows_drops_writes(tmp_path):
 
 def test_a_full_disk_at_the_start_is_one_warning_and_an_error(tmp_path, caplog):
     folder = str(tmp_path / "small")
-    with mounted(folder, "size=1m"):
+    with mounted(folder, "1m"):
         store = SharedStore(os.path.join(folder, "store"), "1 GiB")
         for _ in range(3):
             with pytest.raises(StoreError, match="has room for"):
@@ -483,13 +489,13 @@ def test_a_full_disk_at_the_start_is_one_warning_and_an_error(tmp_path, caplog):
 @pytest.mark.parametrize("made_before", [False, True])
 def test_a_read_only_folder_is_one_warning_and_an_error(tmp_path, caplog, made_before):
     folder = str(tmp_path / "still")
-    with mounted(folder, "size=24m"):
+    with mounted(folder, "24m"):
         path = os.path.join(folder, "store")
         if made_before:
             maker = SharedStore(path, "8 MiB")
             maker.set_many(Scope("shop"), {bytes(16): NewEntry(b"", b"payload")})
             maker.close()
-        subprocess.run(["mount", "-o", "remount,ro", folder], check=True)
+        assert as_root("mount", "-o", "remount,ro", folder) == ""
         store = SharedStore(path, "8 MiB")
         began = time.monotonic()
         for _ in range(100):
@@ -503,11 +509,11 @@ def test_a_read_only_folder_is_one_warning_and_an_error(tmp_path, caplog, made_b
 
 def test_a_disk_that_turns_read_only_is_an_error(tmp_path):
     folder = str(tmp_path / "still")
-    with mounted(folder, "size=24m"):
+    with mounted(folder, "24m"):
         store = SharedStore(os.path.join(folder, "store"), "8 MiB")
         store.set_many(Scope("shop"), {bytes(16): NewEntry(b"", b"payload")})
         store.close()
-        subprocess.run(["mount", "-o", "remount,ro", folder], check=True)
+        assert as_root("mount", "-o", "remount,ro", folder) == ""
         with pytest.raises(StoreError):
             store.set_many(Scope("shop"), {bytes(16): NewEntry(b"", b"payload")})
-        subprocess.run(["mount", "-o", "remount,rw", folder], check=True)
+        assert as_root("mount", "-o", "remount,rw", folder) == ""
