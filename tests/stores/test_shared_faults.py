@@ -417,7 +417,7 @@ def as_root(*command):
     sudo = [] if os.geteuid() == 0 else ["sudo", "-n"]
     try:
         done = subprocess.run([*sudo, *command], capture_output=True, text=True, check=False)
-    except FileNotFoundError as error:
+    except OSError as error:
         return str(error)
     return done.stderr.strip() if done.returncode else ""
 
