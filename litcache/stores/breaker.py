@@ -1,0 +1,131 @@
+"""A circuit breaker: what does not answer is left alone, and asked again now and then."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+
+class Breaker:
+    """Who may call something that fails, and when.
+
+    Closed, every call is admitted. After `limit` failures in a row it opens: no call is admitted
+    until `delay` seconds have passed, then one alone, the probe. A probe that succeeds closes the
+    breaker; one that fails doubles the delay, up to `longest`. (M. Nygard, "Release It!", 2007.)
+
+    Calls say how they ended by the turn that `admit` gave them. One that began before the breaker
+    last opened, or before the probe, says nothing about the present and is ignored.
+
+    Concurrency: safe in many threads; not to be used across a fork.
+
+    Args:
+        limit: So many failures in a row open it.
+        delay: Seconds until the first probe.
+        longest: The most seconds between two probes.
+        clock: Seconds that never go back.
+
+    Example:
+        >>> breaker = Breaker(limit=1)
+        >>> breaker.failed(breaker.admit())
+        True
+        >>> breaker.admit() is None
+        True
+    """
+
+    def __init__(
+        self,
+        limit: int = 3,
+        delay: float = 0.25,
+        longest: float = 4.0,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._limit = limit
+        self._first = delay
+        self._longest = longest
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._turn = 0
+        self._failures = 0
+        self._delay = delay
+        self._until: float | None = None
+        self._probing = False
+
+    def admit(self) -> int | None:
+        """Ask whether a call may be made.
+
+        Returns:
+            The turn to give to `succeeded` or `failed`, one of which must follow; `None` if the
+            call must not be made.
+
+        Example:
+            >>> Breaker().admit()
+            0
+        """
+        until = self._until
+        if until is None:
+            return self._turn
+        with self._lock:
+            until = self._until
+            if until is None:
+                return self._turn
+            if self._probing or self._clock() < until:
+                return None
+            self._probing = True
+            self._turn += 1
+            return self._turn
+
+    def succeeded(self, turn: int) -> bool:
+        """Say that a call was answered.
+
+        Args:
+            turn: What `admit` returned for it.
+
+        Returns:
+            Whether that closed the breaker.
+
+        Example:
+            >>> Breaker().succeeded(0)
+            False
+        """
+        if self._failures == 0:
+            return False
+        with self._lock:
+            if turn != self._turn or self._failures == 0:
+                return False
+            was_open = self._until is not None
+            self._failures = 0
+            self._delay = self._first
+            self._until = None
+            self._probing = False
+            return was_open
+
+    def failed(self, turn: int) -> bool:
+        """Say that a call was not answered.
+
+        Args:
+            turn: What `admit` returned for it.
+
+        Returns:
+            Whether that opened the breaker; not so for a probe, which found it open.
+
+        Example:
+            >>> Breaker().failed(0)
+            False
+        """
+        with self._lock:
+            if turn != self._turn:
+                return False
+            self._failures += 1
+            if self._probing:
+                self._probing = False
+                self._delay = min(2 * self._delay, self._longest)
+                self._until = self._clock() + self._delay
+                self._turn += 1
+                return False
+            if self._failures < self._limit:
+                return False
+            self._until = self._clock() + self._delay
+            self._turn += 1
+            return True

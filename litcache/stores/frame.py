@@ -1,0 +1,121 @@
+"""An entry as one run of bytes that proves itself: what stores outside the process hold."""
+
+from __future__ import annotations
+
+import os
+from struct import Struct
+
+from xxhash import xxh3_64_digest, xxh3_64_intdigest
+
+from litcache.errors import ValueEncodingError
+from litcache.stores.base import Entry, NewEntry
+
+FORMAT = 1
+EPOCH_BYTES = 8
+
+# checksum | format, length of the layout, expiry (NaN: none), epoch | layout | payload
+_HEAD = Struct("<BId8s")
+_SUM_BYTES = 8
+_PREFIX = Struct(f"<{_SUM_BYTES}sBId8s")
+_PREFIX_BYTES = _PREFIX.size
+_NEVER = float("nan")
+
+
+def new_epoch() -> bytes:
+    """Return a random epoch, never seen before.
+
+    Returns:
+        8 bytes.
+
+    Example:
+        >>> len(new_epoch())
+        8
+    """
+    return os.urandom(EPOCH_BYTES)
+
+
+def frame(entry: Entry, epoch: bytes, key: bytes = b"") -> bytes:
+    """Return an entry as bytes that `unframe` verifies.
+
+    The checksum is XXH3-64 (Collet) of the payload, seeded with XXH3-64 of all the rest and of the
+    key: a frame that comes back under another key does not verify.
+
+    Args:
+        entry: What to store.
+        epoch: The epoch of its namespace, 8 bytes.
+        key: What it will be looked up by; checked, not stored.
+
+    Returns:
+        The frame, 29 bytes longer than layout and payload.
+
+    Raises:
+        ValueError: If the epoch is not 8 bytes long.
+
+    Example:
+        >>> data = frame(NewEntry(b"raw", b"payload"), b"epoch--1", b"key")
+        >>> unframe(data, b"epoch--1", b"key")
+        NewEntry(layout=b'raw', payload=b'payload', expires=None)
+    """
+    if len(epoch) != EPOCH_BYTES:
+        raise ValueError(f"an epoch is {EPOCH_BYTES} bytes long, not {len(epoch)}")
+    layout, payload, expires = entry.layout, entry.payload, entry.expires
+    head = _HEAD.pack(FORMAT, len(layout), _NEVER if expires is None else expires, epoch) + layout
+    return b"".join((xxh3_64_digest(payload, xxh3_64_intdigest(head + key)), head, payload))
+
+
+def epoch_of(data: bytes) -> bytes:
+    """Return the epoch that a frame says it is of; nothing is verified.
+
+    Args:
+        data: What `frame` returned.
+
+    Returns:
+        8 bytes.
+
+    Example:
+        >>> epoch_of(frame(NewEntry(b"raw", b"payload"), b"epoch--1"))
+        b'epoch--1'
+    """
+    return data[_PREFIX_BYTES - EPOCH_BYTES : _PREFIX_BYTES]
+
+
+def unframe(data: bytes | memoryview, epoch: bytes, key: bytes = b"") -> NewEntry | None:
+    """Return the entry of a frame, verified.
+
+    Args:
+        data: What `frame` returned.
+        epoch: The epoch of its namespace now.
+        key: What it was looked up by.
+
+    Returns:
+        The entry, which owns its memory; `None` if it was stored in another epoch.
+
+    Raises:
+        ValueEncodingError: If the bytes are not what `frame` returned for this key.
+
+    Example:
+        >>> data = frame(NewEntry(b"raw", b"payload"), b"epoch--1")
+        >>> unframe(data, b"epoch--2") is None
+        True
+        >>> unframe(data[:-1], b"epoch--1")
+        Traceback (most recent call last):
+        ...
+        litcache.errors.ValueEncodingError: cannot store or read an output: the checksum differs ...
+    """
+    if not isinstance(data, bytes):
+        data = bytes(data)
+    if len(data) < _PREFIX_BYTES:
+        raise ValueEncodingError("stored bytes are cut short")
+    checksum, format, length, expires, stored_epoch = _PREFIX.unpack_from(data)
+    start = _PREFIX_BYTES + length
+    payload = data[start:]
+    seed = xxh3_64_intdigest(data[_SUM_BYTES:start] + key)
+    if xxh3_64_digest(payload, seed) != checksum:
+        raise ValueEncodingError("the checksum differs from that of the stored bytes")
+    if format != FORMAT:
+        raise ValueEncodingError(f"the stored bytes are of format {format}, not {FORMAT}")
+    if stored_epoch != epoch:
+        return None
+    # NaN alone differs from itself. NewEntry(...) is a Python function and takes twice as long.
+    parts = (data[_PREFIX_BYTES:start], payload, None if expires != expires else expires)
+    return tuple.__new__(NewEntry, parts)

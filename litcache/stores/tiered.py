@@ -1,0 +1,215 @@
+"""A store in the memory of each process, in front of one that processes share."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from litcache.errors import StoreError
+from litcache.stores.base import Entry, Scope, Store, StoreInfo
+
+# What was seen of the back is trusted so long. With the time that a call to the back takes it
+# stays below the second within which a clear must hold.
+CHECK_SECONDS = 0.5
+
+# The epoch of a back that did not answer.
+_UNKNOWN = b""
+
+
+class TieredStore(Store):
+    """A store of each process in front of one that processes share.
+
+    Look-ups ask the front, then the back for what is missing; what the back has fills the front,
+    with its expiry. Writes go to both.
+
+    A front never knows by itself that another process cleared or deleted. So at most half a second
+    after a look-up last heard the back's epoch of a namespace, the next one asks for it, in one
+    round trip. If it is another one, the front drops that namespace. `RedisStore` and
+    `SharedStore` renew what a look-up notes as the epoch when entries are deleted, too: a delete
+    costs each front the entries of its namespace. An entry that is refreshed replaces the one in
+    this front; others keep theirs until it expires or is evicted.
+
+    While the back fails, the front goes on alone: look-ups answer what it has, writes reach it and
+    then raise `StoreError`, which is counted.
+
+    Concurrency: as safe as both its stores; holds no lock.
+
+    Args:
+        front: The store asked first, such as a `MemoryStore`.
+        back: The store that processes share.
+        monotonic: The clock by which the back's epoch ages, in seconds.
+
+    Attributes:
+        front: The store asked first.
+        back: The store that processes share.
+
+    Example:
+        >>> from litcache.stores.base import NewEntry
+        >>> from litcache.stores.memory import MemoryStore
+        >>> front, back = MemoryStore("1 MiB"), MemoryStore("16 MiB")
+        >>> store = TieredStore(front, back)
+        >>> back.set_many(Scope("shop"), {b"k" * 16: NewEntry(b"", b"payload")})
+        >>> store.get_many(Scope("shop"), [b"k" * 16])[0].payload
+        b'payload'
+        >>> front.get_many(Scope("shop"), [b"k" * 16])[0].payload
+        b'payload'
+    """
+
+    persistent = True
+    blocking = True
+
+    def __init__(
+        self, front: Store, back: Store, *, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.front = front
+        self.back = back
+        self.clock = back.clock
+        self._monotonic = monotonic
+        # By tag of a namespace: when the back was last asked, and the epoch that it answered.
+        self._seen: dict[bytes, tuple[float, bytes]] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_seen": {}}
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.front!r}, {self.back!r})"
+
+    def get_many(self, scope: Scope, keys: Sequence[bytes]) -> list[Entry | None]:
+        """Look entries up in the front, and what is missing there in the back.
+
+        Args:
+            scope: Whose entries; its `epoch` is set, to those of both stores.
+            keys: The keys, 16 bytes each.
+
+        Returns:
+            One entry for each key, in order; `None` where there is none that is valid.
+
+        Raises:
+            StoreError: If the front cannot answer.
+        """
+        near, far, now = scope.renewed(), scope.renewed(), self._monotonic()
+        # Before the front is asked: what it answers then is of this epoch, or of a later one.
+        asked, epoch = self._seen.get(scope.tag, (-math.inf, _UNKNOWN))
+        found = self.front.get_many(near, keys)
+        missing = [key for key, entry in zip(keys, found, strict=True) if entry is None]
+        if keys and not missing and now - asked < CHECK_SECONDS:
+            scope.epoch = _both(near, epoch)
+            return found
+        try:
+            entries = self.back.get_many(far, missing)
+            if far.epoch != epoch:
+                self._renew(far, now)
+                self.front.get_many(near, ())
+                found, missing = [None] * len(keys), list(keys)
+                entries = self.back.get_many(far, missing)
+            else:
+                self._seen[scope.tag] = now, epoch
+        except StoreError:
+            self._seen[scope.tag] = now, epoch
+            far.epoch = _UNKNOWN
+            entries = [None] * len(missing)
+        scope.epoch = _both(near, far.epoch)
+        got = {key: entry for key, entry in zip(missing, entries, strict=True) if entry is not None}
+        if not got:
+            return found
+        self.front.set_many(near, got)
+        return [
+            got.get(key) if entry is None else entry for key, entry in zip(keys, found, strict=True)
+        ]
+
+    def set_many(self, scope: Scope, entries: Mapping[bytes, Entry]) -> None:
+        """Store entries in both stores, unless the namespace was cleared since the look-up.
+
+        Args:
+            scope: Whose entries; its `epoch` is the one that the look-up saw.
+            entries: The entries by key.
+
+        Raises:
+            StoreError: If the back cannot write, or could not answer the look-up.
+        """
+        near, far = scope.renewed(), scope.renewed()
+        if scope.epoch is not None:
+            end = 1 + scope.epoch[0]
+            near.epoch, far.epoch = scope.epoch[1:end], scope.epoch[end:]
+        self.front.set_many(near, entries)
+        if far.epoch == _UNKNOWN:
+            raise StoreError(
+                "the back did not answer the look-up; what was computed is in the front alone",
+                type(self).__name__,
+            )
+        self.back.set_many(far, entries)
+
+    def delete_many(self, scope: Scope, keys: Sequence[bytes]) -> int:
+        """Delete entries from both stores.
+
+        Args:
+            scope: Whose entries.
+            keys: The keys, 16 bytes each.
+
+        Returns:
+            How many there were, in the one that had more.
+
+        Raises:
+            StoreError: If the back cannot write; they are gone from the front then.
+        """
+        nearby = self.front.delete_many(scope.renewed(), keys)
+        try:
+            return max(nearby, self.back.delete_many(scope.renewed(), keys))
+        finally:
+            # Again: a look-up under way may have brought them back.
+            self.front.delete_many(scope.renewed(), keys)
+
+    def clear(self, namespace: str | None = None) -> None:
+        """Drop the entries of a namespace from both stores, and what is being computed for it.
+
+        Args:
+            namespace: Whose entries; `None` for all of both stores.
+
+        Raises:
+            StoreError: If the back cannot write; the front is empty then.
+        """
+        try:
+            self.back.clear(namespace)
+        finally:
+            self.front.clear(namespace)
+
+    def info(self) -> StoreInfo:
+        """Return what the back holds, and what both did; while it fails, the front's alone.
+
+        Raises:
+            StoreError: If the front cannot answer.
+        """
+        near = self.front.info()
+        try:
+            far = self.back.info()
+        except StoreError:
+            return near
+        return StoreInfo(
+            entries=far.entries,
+            bytes=far.bytes,
+            evicted=near.evicted + far.evicted,
+            expired=near.expired + far.expired,
+            rejected=near.rejected + far.rejected,
+            dropped=near.dropped + far.dropped,
+            corrupt=near.corrupt + far.corrupt,
+        )
+
+    def close(self) -> None:
+        """Close both stores; a later call opens them again."""
+        self.front.close()
+        self.back.close()
+
+    def _renew(self, far: Scope, now: float) -> None:
+        """Drop the front's namespace, unless another thread just did, and note the epoch."""
+        _, epoch = self._seen.get(far.tag, (now, None))
+        if far.epoch != epoch:
+            self.front.clear(far.namespace)
+        self._seen[far.tag] = now, far.epoch or _UNKNOWN
+
+
+def _both(near: Scope, far: bytes | None) -> bytes:
+    """Return the epochs of both stores as one."""
+    epoch = near.epoch or b""
+    return bytes((len(epoch),)) + epoch + (far or _UNKNOWN)
