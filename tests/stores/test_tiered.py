@@ -8,11 +8,11 @@ import threading
 import uuid
 
 import pytest
-from litcache.stores.memory import MemoryStore
 from servers import Server
 
 from litcache.errors import StoreError
 from litcache.stores.base import NewEntry, Scope, Store
+from litcache.stores.memory import MemoryStore
 from litcache.stores.redis import RedisStore
 from litcache.stores.shared import SharedStore
 from litcache.stores.tiered import TieredStore
