@@ -97,10 +97,10 @@ def unframe(data: bytes | memoryview, epoch: bytes, key: bytes = b"") -> NewEntr
         >>> data = frame(NewEntry(b"raw", b"payload"), b"epoch--1")
         >>> unframe(data, b"epoch--2") is None
         True
-        >>> unframe(data[:-1], b"epoch--1")
+        >>> unframe(data[:-1], b"epoch--1")  # doctest: +ELLIPSIS
         Traceback (most recent call last):
         ...
-        litcache.errors.ValueEncodingError: cannot store or read an output: the checksum differs...
+        litcache.errors.ValueEncodingError: cannot store or read an output: the checksum differs ...
     """
     if not isinstance(data, bytes):
         data = bytes(data)
