@@ -13,7 +13,7 @@ ROOT = Path(litcache.__file__).parent
 FLOORS = [
     ["errors", "policy", "stats", "switches"],
     ["canonical", "keys", "contexts", "dtypes", "layouts", "plain", "columns", "codec", "batching"],
-    ["stores", "stores.base", "stores.memory", "flight", "log"],
+    ["stores", "stores.base", "stores.memory", "flight", "log", "versions"],
     ["stores.frame", "stores.breaker"],
     ["stores.index", "stores.ring", "stores.survey", "stores.folder", "stores.shared"],
     ["stores.nodes", "stores.cluster", "stores.remote", "stores.epochs", "stores.scan",
