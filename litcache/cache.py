@@ -300,6 +300,7 @@ class Cache:
             if claim is not None and claim.superseded:  # a refresh has what is newer
                 stored = {k: e for k, e in stored.items() if k not in claim.superseded}
             if stored and call.store_works:
+                call.scope.version = self.keyring.version
                 self._guarded.set_many(call.scope, stored)
         finally:
             if claim is not None:

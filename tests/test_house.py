@@ -14,7 +14,7 @@ FLOORS = [
     ["errors", "policy", "stats", "switches"],
     ["canonical", "keys", "contexts", "dtypes", "layouts", "plain", "columns", "codec", "batching"],
     ["stores", "stores.base", "stores.memory", "flight", "log", "versions"],
-    ["stores.frame", "stores.breaker"],
+    ["stores.frame", "stores.breaker", "stores.notes"],
     ["stores.index", "stores.ring", "stores.survey", "stores.folder", "stores.shared"],
     ["stores.nodes", "stores.cluster", "stores.remote", "stores.epochs", "stores.scan",
      "stores.redis"],

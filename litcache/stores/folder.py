@@ -18,6 +18,7 @@ from typing import NoReturn, TypeVar
 
 from litcache.errors import StoreError
 from litcache.stores.index import BusyError, NoRoomError, is_busy
+from litcache.stores.notes import Notes
 from litcache.stores.ring import Ring
 
 logger = logging.getLogger("litcache")
@@ -59,6 +60,7 @@ class Folder:
 
     Attributes:
         counts: What this process counted.
+        notes: What it has yet to tell the others.
     """
 
     def __init__(self, path: str, max_bytes: int) -> None:
@@ -76,6 +78,7 @@ class Folder:
         """Begin to count anew: counters are of one process."""
         self._counting = threading.Lock()
         self.counts: dict[str, int] = {}
+        self.notes = Notes()
 
     def count(self, **numbers: int) -> None:
         """Add to the counters."""
