@@ -8,7 +8,7 @@ import weakref
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from litcache import codec
+from litcache import codec, ledger
 from litcache.call import ROWS, Call
 from litcache.contexts import Context, snapshot
 from litcache.errors import KeyEncodingError, ValueEncodingError
@@ -57,7 +57,7 @@ class Cache:
             method, namespace, policy, api,
             persistent=store.persistent, reads_context=reads_context,
         )  # fmt: skip
-        self.counters = Counters()
+        self.counters = Counters(lists=policy.items == "list")
         self.reporter = Reporter(method)
         self.flight = Flight()
         self._guarded = GuardedStore(store, self.counters, self.reporter)
@@ -67,7 +67,12 @@ class Cache:
         # A miss by the short way asks twice, which only this store does not notice.
         self._short = self._plain and type(store) is MemoryStore
         self._peek = self.scope.renewed()  # its epoch is used by nobody
+        # A loop that looks items up by itself says so.
+        tier = getattr(getattr(api, "loop", None), "tier", "decorator")
+        path = getattr(api, "api_path", None) or ""
+        self.labels = ledger.Labels(path, method.rpartition(".")[2], tier)
         _caches.add(self)
+        ledger.enter(self)
 
     @property
     def device(self) -> Any:
@@ -85,6 +90,16 @@ class Cache:
             expired=store.expired,
         )
 
+    def sample(self) -> ledger.Sample:
+        """Return what the metrics tell beside the counters; never raises."""
+        about = {
+            "version": self.keyring.known_version,
+            "namespace": self.scope.namespace,
+            "store": type(self.store).__name__,
+        }
+        info, is_open = self._guarded.info(), self.store.breaker_open
+        return ledger.Sample(info, is_open, self.store.persistent, about)
+
     # ------------------------------------------------------------------ the first half
 
     def hit(self, item: object) -> tuple[Any] | None:
@@ -98,6 +113,7 @@ class Cache:
         """
         if not self._short:
             return None
+        started = time.perf_counter() if self.counters.timed else 0.0
         try:
             keys = self.keyring.keyer("single").keys((item,))
             entry = self.store.get_many(self._peek, keys)[0]
@@ -107,6 +123,8 @@ class Cache:
         except Exception:  # lookup meets it again, and swallows or raises it as it must
             return None
         self.counters.add_hits(1)
+        if started:
+            self.counters.add_lookup(time.perf_counter() - started)
         if self.reporter.unexplained or time.monotonic() >= self.reporter.next_line:
             self._report_hits()
         return (value,)
@@ -126,6 +144,16 @@ class Cache:
             `abandon` the call; then, while it has `waits`, wait for one and `resume`; then
             `finish` it. A call without either is all hits, and finished.
         """
+        if not self.counters.timed:
+            return self._lookup(mode, items, contexts)
+        started = time.perf_counter()
+        call = self._lookup(mode, items, contexts)
+        self.counters.add_lookup(time.perf_counter() - started)
+        return call
+
+    def _lookup(
+        self, mode: str, items: Sequence[object], contexts: Sequence[Context] | None
+    ) -> Call:
         call = Call(mode, items, contexts, self.scope.renewed())
         released = self.flight.released
         if self._plain and contexts is None:
@@ -378,7 +406,6 @@ _caches: weakref.WeakSet[Cache] = weakref.WeakSet()
 def _after_fork() -> None:
     """Forget the locks and claims of threads that a forked child does not have."""
     for cache in list(_caches):
-        cache.counters.renew_lock()
         cache.flight = Flight()
 
 
