@@ -35,6 +35,7 @@ class Cache:
         api: The object that the method belongs to: its `device` and `request_timeout` are read,
             and the policy's functions of an api are given it.
         reads_context: Whether the method reads and writes a context.
+        labels: Whose counts the metrics take its counters for.
     """
 
     def __init__(
@@ -46,8 +47,10 @@ class Cache:
         api: Any,
         *,
         reads_context: bool,
+        labels: ledger.Labels,
     ) -> None:
         self.method = method
+        self.labels = labels
         self.policy = policy
         self.store = store
         self.api = api
@@ -67,10 +70,6 @@ class Cache:
         # A miss by the short way asks twice, which only this store does not notice.
         self._short = self._plain and type(store) is MemoryStore
         self._peek = self.scope.renewed()  # its epoch is used by nobody
-        # A loop that looks items up by itself says so.
-        tier = getattr(getattr(api, "loop", None), "tier", "decorator")
-        path = getattr(api, "api_path", None) or ""
-        self.labels = ledger.Labels(path, method.rpartition(".")[2], tier)
         _caches.add(self)
         ledger.enter(self)
 
@@ -92,13 +91,7 @@ class Cache:
 
     def sample(self) -> ledger.Sample:
         """Return what the metrics tell beside the counters; never raises."""
-        about = {
-            "version": self.keyring.known_version,
-            "namespace": self.scope.namespace,
-            "store": type(self.store).__name__,
-        }
-        info, is_open = self._guarded.info(), self.store.breaker_open
-        return ledger.Sample(info, is_open, self.store.persistent, about)
+        return self._guarded.sample(self.scope.namespace, self.keyring.known_version)
 
     # ------------------------------------------------------------------ the first half
 
@@ -151,9 +144,7 @@ class Cache:
         self.counters.add_lookup(time.perf_counter() - started)
         return call
 
-    def _lookup(
-        self, mode: str, items: Sequence[object], contexts: Sequence[Context] | None
-    ) -> Call:
+    def _lookup(self, mode: str, items: Sequence[object], contexts: Any) -> Call:
         call = Call(mode, items, contexts, self.scope.renewed())
         released = self.flight.released
         if self._plain and contexts is None:
