@@ -32,11 +32,8 @@ class Source:
 
 @pytest.fixture
 def folder(monkeypatch, tmp_path):
-    """The ledger as it is in a process that has just begun to share, without its thread."""
+    """The ledger as it is in a process that has just begun to share."""
     monkeypatch.setattr(ledger, "_folder", tmp_path)
-    monkeypatch.setattr(ledger, "_owned", type(ledger._owned)())
-    monkeypatch.setattr(ledger, "_sources", type(ledger._sources)())
-    monkeypatch.setattr(ledger, "_start_sampler", lambda: None)
     return tmp_path
 
 

@@ -34,11 +34,8 @@ HTTP = Labels("/predict", "POST", "http")
 
 @pytest.fixture(autouse=True)
 def folder(monkeypatch, tmp_path):
-    """The ledger as it is in a process that has just begun to share, without its thread."""
+    """The ledger as it is in a process that has just begun to share."""
     monkeypatch.setattr(ledger, "_folder", tmp_path)
-    monkeypatch.setattr(ledger, "_owned", type(ledger._owned)())
-    monkeypatch.setattr(ledger, "_sources", type(ledger._sources)())
-    monkeypatch.setattr(ledger, "_start_sampler", lambda: None)
 
 
 # ------------------------------------------------------------------- counts into families
