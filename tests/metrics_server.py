@@ -71,7 +71,8 @@ if __name__ == "__main__":
     )
     server.run(
         port=int(os.environ["PORT"]),
-        num_api_servers=2,
+        # Two in one process set each other's asyncio events, which may hang (LitServe 0.2.17-19).
+        num_api_servers=2 if sys.argv[1] == "process" else 1,
         api_server_worker_type=sys.argv[1],
         generate_client_file=False,
     )
