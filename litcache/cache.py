@@ -8,7 +8,7 @@ import weakref
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from litcache import codec
+from litcache import codec, ledger
 from litcache.call import ROWS, Call
 from litcache.contexts import Context, snapshot
 from litcache.errors import KeyEncodingError, ValueEncodingError
@@ -35,6 +35,7 @@ class Cache:
         api: The object that the method belongs to: its `device` and `request_timeout` are read,
             and the policy's functions of an api are given it.
         reads_context: Whether the method reads and writes a context.
+        labels: Whose counts the metrics take its counters for.
     """
 
     def __init__(
@@ -46,8 +47,10 @@ class Cache:
         api: Any,
         *,
         reads_context: bool,
+        labels: ledger.Labels,
     ) -> None:
         self.method = method
+        self.labels = labels
         self.policy = policy
         self.store = store
         self.api = api
@@ -57,7 +60,7 @@ class Cache:
             method, namespace, policy, api,
             persistent=store.persistent, reads_context=reads_context,
         )  # fmt: skip
-        self.counters = Counters()
+        self.counters = Counters(lists=policy.items == "list")
         self.reporter = Reporter(method)
         self.flight = Flight()
         self._guarded = GuardedStore(store, self.counters, self.reporter)
@@ -68,6 +71,7 @@ class Cache:
         self._short = self._plain and type(store) is MemoryStore
         self._peek = self.scope.renewed()  # its epoch is used by nobody
         _caches.add(self)
+        ledger.enter(self)
 
     @property
     def device(self) -> Any:
@@ -85,6 +89,10 @@ class Cache:
             expired=store.expired,
         )
 
+    def sample(self) -> ledger.Sample:
+        """Return what the metrics tell beside the counters; never raises."""
+        return self._guarded.sample(self.scope.namespace, self.keyring.known_version)
+
     # ------------------------------------------------------------------ the first half
 
     def hit(self, item: object) -> tuple[Any] | None:
@@ -98,6 +106,7 @@ class Cache:
         """
         if not self._short:
             return None
+        started = time.perf_counter() if self.counters.timed else 0.0
         try:
             keys = self.keyring.keyer("single").keys((item,))
             entry = self.store.get_many(self._peek, keys)[0]
@@ -107,6 +116,8 @@ class Cache:
         except Exception:  # lookup meets it again, and swallows or raises it as it must
             return None
         self.counters.add_hits(1)
+        if started:
+            self.counters.add_lookup(time.perf_counter() - started)
         if self.reporter.unexplained or time.monotonic() >= self.reporter.next_line:
             self._report_hits()
         return (value,)
@@ -126,6 +137,14 @@ class Cache:
             `abandon` the call; then, while it has `waits`, wait for one and `resume`; then
             `finish` it. A call without either is all hits, and finished.
         """
+        if not self.counters.timed:
+            return self._lookup(mode, items, contexts)
+        started = time.perf_counter()
+        call = self._lookup(mode, items, contexts)
+        self.counters.add_lookup(time.perf_counter() - started)
+        return call
+
+    def _lookup(self, mode: str, items: Sequence[object], contexts: Any) -> Call:
         call = Call(mode, items, contexts, self.scope.renewed())
         released = self.flight.released
         if self._plain and contexts is None:
@@ -378,7 +397,6 @@ _caches: weakref.WeakSet[Cache] = weakref.WeakSet()
 def _after_fork() -> None:
     """Forget the locks and claims of threads that a forked child does not have."""
     for cache in list(_caches):
-        cache.counters.renew_lock()
         cache.flight = Flight()
 
 

@@ -34,6 +34,7 @@ class Call:
         equals: Of a position that this call computes: the other positions of equal items.
         refreshed: Keys that are computed whatever is stored.
         snapshots: Of a position that this call computes: its context before.
+        computed: Positions that this call computed.
         claim: This call's claim of the keys that it computes.
         released: How many claims had been released when the store was asked.
         deadline: When waiting for others ends (monotonic clock, seconds).
@@ -41,8 +42,8 @@ class Call:
     """
 
     __slots__ = (
-        "bypassed", "claim", "coalesced", "contexts", "deadline", "entries", "equals", "hits",
-        "items", "keys", "misses", "mode", "refreshed", "released", "scope", "snapshots",
+        "bypassed", "claim", "coalesced", "computed", "contexts", "deadline", "entries", "equals",
+        "hits", "items", "keys", "misses", "mode", "refreshed", "released", "scope", "snapshots",
         "store_works", "uncacheable", "values", "waits",
     )  # fmt: skip
 
@@ -57,13 +58,14 @@ class Call:
         self.entries: list[Entry | None]
         self.values: list[Any]
         # Shared and empty until there is something: most calls are all hits.
-        self.misses = _NO_POSITIONS
+        self.misses = self.computed = _NO_POSITIONS
         self.waits = _NO_CLAIMS
 
     def spread(self, released: int) -> None:
         """Make room for what only a call that is not all hits needs."""
         self.entries = [None] * len(self.items)
         self.misses = []
+        self.computed = []
         self.waits = {}
         self.values = [None] * len(self.items)
         self.released = released
@@ -107,6 +109,29 @@ class Call:
                 entry = NewEntry(changes[0], changes[1], entry.expires)
             if self.mode not in ROWS and codec.differs_from_stored(output):
                 output = codec.decode(entry.layout, entry.payload, device)
+        self.computed.append(position)
         self.entries[position] = entry
         if self.mode not in ROWS:
             self.values[position] = output
+
+    def requests(self, sizes: Sequence[int]) -> tuple[int, int, int]:
+        """Count requests by how much of them was answered without being computed.
+
+        Args:
+            sizes: How many items each has, in the order of the items; 1 or more.
+
+        Returns:
+            How many were answered so wholly, partly, and not at all.
+        """
+        if self.misses is _NO_POSITIONS:
+            return len(sizes), 0, 0
+        computed = set(self.computed)
+        counts, start = [0, 0, 0], 0
+        for size in sizes:
+            found = sum(
+                position not in computed and self.entries[position] is not None
+                for position in range(start, start + size)
+            )
+            counts[0 if found == size else 1 if found else 2] += 1
+            start += size
+        return counts[0], counts[1], counts[2]

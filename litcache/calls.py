@@ -170,6 +170,9 @@ def call_rows(cache: Cache, method: Method, mode: str, rows: Rows) -> Any:
     except (NotRows, ValueEncodingError) as error:
         cache.reporter.swallow("rows", error, _NOT_CUT)
         return rows.whole[0] if rows.whole else method.compute(rows.container, rows.contexts)
+    finally:
+        if mode == "list":
+            cache.counters.add_requests(*call.requests([len(rows.items)]))
 
 
 def call_pool(cache: Cache, method: Method, decoded: list[Any]) -> list[Any]:
@@ -186,6 +189,8 @@ def call_pool(cache: Cache, method: Method, decoded: list[Any]) -> list[Any]:
         results = iter([method.compute(items, None) for items in split if items is not None])
     except BatchSizeError as error:
         raise BatchSizeMismatch(error.method, error.expected, error.actual) from None
+    finally:
+        cache.counters.add_requests(*call.requests([len(items) for items in split if items]))
     return [
         method.compute(request, None, 0 if type(request) is list and not request else None)
         if items is None
@@ -248,6 +253,8 @@ async def await_rows(cache: Cache, method: Method, rows: Rows) -> Any:
     except (NotRows, ValueEncodingError) as error:
         cache.reporter.swallow("rows", error, _NOT_CUT)
         return rows.whole[0] if rows.whole else await method.compute(rows.container, rows.contexts)
+    finally:
+        cache.counters.add_requests(*call.requests([len(rows.items)]))
 
 
 async def _begin(cache: Cache, mode: str, asked: One | Rows) -> Call:

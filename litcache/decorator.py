@@ -211,16 +211,20 @@ class _BoundCachedMethod(wrapt.BoundFunctionWrapper):  # type: ignore[type-arg]
         return self.__wrapped__(item)
 
     def _note_call(self, items: int | None) -> None:
-        """Let the APIRunner count the calls of `predict`."""
-        noted = state_of(self._self_instance).on_model_call
-        if noted is not None and self._self_parent._self_name == "predict":
-            noted(items)
+        """Count a call of the user's method, for the metrics and for the APIRunner."""
+        name, state = self._self_parent._self_name, state_of(self._self_instance)
+        if name in state.caches and not is_disabled():
+            state.caches[name].counters.add_batch(1 if items is None else items)
+        if state.on_model_call is not None and name == "predict":
+            state.on_model_call(items)
 
     def _uncut(self, cache: Cache, item: Any, context: Any) -> Any:
         """Call the user's method with what cannot be cut into items."""
         if not (type(item) is list and not item):
             cache.reporter.warn_once("uncut", "its input cannot be cut into items: goes uncached")
             cache.counters.add(uncacheable=1)
+            if cache.policy.items == "list":
+                cache.counters.add_requests(empty=1)
         return self.compute(item, context)
 
     def _pass(self, facts: Facts, args: Any, kwargs: Any) -> Any:

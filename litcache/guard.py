@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from litcache.errors import StoreError
+from litcache.ledger import Sample
 from litcache.log import Reporter
 from litcache.stats import Counters
 from litcache.stores.base import Entry, Scope, Store, StoreInfo
@@ -63,6 +64,12 @@ class GuardedStore:
         except Exception as error:  # as above; asking for counters counts nothing
             self._reporter.warn_once(("info", type(error)), f"the store is silent: {error}")
             return StoreInfo()
+
+    def sample(self, namespace: str, version: str) -> Sample:
+        """Return what the metrics tell of a store beside the counters; never raises."""
+        about = {"version": version, "namespace": namespace, "store": type(self._store).__name__}
+        info = self.info()
+        return Sample(info, self._store.breaker_open, self._store.persistent, about)
 
     def _failed(self, error: Exception) -> None:
         self._counters.add(store_errors=1)

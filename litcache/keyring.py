@@ -57,6 +57,12 @@ class Keyring:
             self._version = version
         return self._version
 
+    @property
+    def known_version(self) -> str:
+        """The version if it was asked for already; asks nobody."""
+        version = self._policy.version
+        return self._version or (version if isinstance(version, str) else "")
+
     def renew_version(self) -> None:
         """Ask the policy for the version again: the model was set up anew."""
         self._version = None

@@ -16,6 +16,7 @@ from litcache.cache import Cache
 from litcache.contexts import Context
 from litcache.errors import BatchSizeError
 from litcache.keys import class_name
+from litcache.ledger import Labels
 from litcache.policy import CachePolicy, wants_context
 from litcache.stores.base import Store
 from litcache.stores.memory import MemoryStore
@@ -149,8 +150,10 @@ def _make_cache(api: LitAPI, name: str, store: Store | None) -> Cache:
             raise ValueError(f"{method}: {error}") from None
     namespace = policy.namespace or f"{class_name(cls)}.{name}{api.api_path}"
     return Cache(
-        method, namespace, policy, store, api, reads_context=bool(context_takers(cls, name))
-    )
+        method, namespace, policy, store, api, reads_context=bool(context_takers(cls, name)),
+        # A loop that looks items up by itself says so.
+        labels=Labels(api.api_path or "", name, getattr(api.loop, "tier", "decorator")),
+    )  # fmt: skip
 
 
 # ---------------------------------------------------------------------- one class

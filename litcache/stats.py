@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from bisect import bisect_left
 from dataclasses import dataclass
 
 
@@ -55,31 +56,62 @@ class CacheInfo:
         return answered / (answered + self.misses) if answered + self.misses else 0.0
 
 
+# Where each count stands among the numbers of `Counters`.
+(HITS, MISSES, COALESCED, BYPASSED, UNCACHEABLE, STORED, STORE_ERRORS, SECONDS,
+ LISTS, FULL, PARTIAL, EMPTY, BATCH_ITEMS, LOOKUP_SECONDS) = range(14)  # fmt: skip
+OUTCOMES = ("hits", "misses", "coalesced", "bypassed", "uncacheable")
+BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
+"""Upper bounds of the sizes that model batches are counted by; there is no last one."""
+LOOKUP_TIMES = (25e-6, 1e-4, 2.5e-4, 1e-3, 2.5e-3, 0.01, 0.025, 0.1, 1.0)
+"""Upper bounds, in seconds, that look-ups are counted by; there is no last one."""
+BATCHES = slice(14, 14 + len(BATCH_SIZES) + 1)
+LOOKUPS = slice(BATCHES.stop, BATCHES.stop + len(LOOKUP_TIMES) + 1)
+NUMBERS = LOOKUPS.stop
+"""How many numbers `Counters` has."""
+
+
 class Counters:
-    """The running counts behind `CacheInfo`, added to from any thread."""
+    """The running counts behind `CacheInfo` and the metrics, added to from any thread.
 
-    __slots__ = ("_lock", "bypassed", "coalesced", "hits", "misses", "seconds", "store_errors",
-                 "stored", "uncacheable")  # fmt: skip
+    Args:
+        lists: Whether a request may be of several items, so that `add_requests` counts them.
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self.hits = 0
-        self.misses = 0
-        self.coalesced = 0
-        self.bypassed = 0
-        self.uncacheable = 0
-        self.stored = 0
-        self.store_errors = 0
-        self.seconds = 0.0
+    Attributes:
+        timed: Whether look-ups are to be timed, as somebody will read that.
+    """
 
-    def renew_lock(self) -> None:
-        """Replace the lock, which another thread may have held when this process was forked."""
-        self._lock = threading.Lock()
+    __slots__ = ("_base", "_lists", "_lock", "_numbers", "timed")
+
+    def __init__(self, *, lists: bool = False) -> None:
+        self._lists = lists
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin at 0 in memory of this process alone, as a forked child must."""
+        self._lock = threading.Lock()  # another thread may have held the old one at the fork
+        self._numbers: list[float] | memoryview[float] = [0] * NUMBERS
+        self._numbers[LISTS] = self._lists
+        self._base = [0.0] * NUMBERS
+        self.timed = False
+
+    def share(self, numbers: memoryview[float]) -> None:
+        """Count on in memory that others read, which may hold counts of a process before.
+
+        Args:
+            numbers: At least `NUMBERS` doubles.
+        """
+        with self._lock:
+            for place in range(NUMBERS):
+                own = self._numbers[place] - self._base[place]
+                self._base[place] = numbers[place]
+                numbers[place] += own
+            self._numbers = numbers
+            self.timed = True
 
     def add_hits(self, count: int) -> None:
         """Count items of a call in which every item hit."""
         with self._lock:
-            self.hits += count
+            self._numbers[HITS] += count
 
     def add(
         self,
@@ -95,14 +127,37 @@ class Counters:
     ) -> None:
         """Add to the counts, all at once."""
         with self._lock:
-            self.hits += hits
-            self.misses += misses
-            self.coalesced += coalesced
-            self.bypassed += bypassed
-            self.uncacheable += uncacheable
-            self.stored += stored
-            self.store_errors += store_errors
-            self.seconds += seconds
+            numbers = self._numbers
+            numbers[HITS] += hits
+            numbers[MISSES] += misses
+            numbers[COALESCED] += coalesced
+            numbers[BYPASSED] += bypassed
+            numbers[UNCACHEABLE] += uncacheable
+            numbers[STORED] += stored
+            numbers[STORE_ERRORS] += store_errors
+            numbers[SECONDS] += seconds
+
+    def add_requests(self, full: int = 0, partial: int = 0, empty: int = 0) -> None:
+        """Count requests of several items: answered wholly, partly or not without computing.
+
+        Requests of one item are not counted here: they are that item.
+        """
+        with self._lock:
+            self._numbers[FULL] += full
+            self._numbers[PARTIAL] += partial
+            self._numbers[EMPTY] += empty
+
+    def add_batch(self, items: int) -> None:
+        """Count a call of the user's method with so many items."""
+        with self._lock:
+            self._numbers[BATCHES.start + bisect_left(BATCH_SIZES, items)] += 1
+            self._numbers[BATCH_ITEMS] += items
+
+    def add_lookup(self, seconds: float) -> None:
+        """Count a look-up that took so long."""
+        with self._lock:
+            self._numbers[LOOKUPS.start + bisect_left(LOOKUP_TIMES, seconds)] += 1
+            self._numbers[LOOKUP_SECONDS] += seconds
 
     def info(
         self,
@@ -115,21 +170,22 @@ class Counters:
     ) -> CacheInfo:
         """Return the counts together with what the store says of itself."""
         with self._lock:
-            computed = self.misses + self.bypassed + self.uncacheable
-            mean = self.seconds / computed if computed else 0.0
-            return CacheInfo(
-                hits=self.hits,
-                misses=self.misses,
-                coalesced=self.coalesced,
-                bypassed=self.bypassed,
-                uncacheable=self.uncacheable,
-                stored=self.stored,
-                rejected=rejected,
-                evicted=evicted,
-                expired=expired,
-                store_errors=self.store_errors,
-                entries=entries,
-                bytes=bytes,
-                seconds_computing=self.seconds,
-                seconds_saved=mean * (self.hits + self.coalesced),
-            )
+            own = [now - base for now, base in zip(self._numbers, self._base, strict=False)]
+        computed = own[MISSES] + own[BYPASSED] + own[UNCACHEABLE]
+        mean = own[SECONDS] / computed if computed else 0.0
+        return CacheInfo(
+            hits=int(own[HITS]),
+            misses=int(own[MISSES]),
+            coalesced=int(own[COALESCED]),
+            bypassed=int(own[BYPASSED]),
+            uncacheable=int(own[UNCACHEABLE]),
+            stored=int(own[STORED]),
+            rejected=rejected,
+            evicted=evicted,
+            expired=expired,
+            store_errors=int(own[STORE_ERRORS]),
+            entries=entries,
+            bytes=bytes,
+            seconds_computing=own[SECONDS],
+            seconds_saved=mean * (own[HITS] + own[COALESCED]),
+        )

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from litcache import ledger
+
 sys.path.insert(0, str(Path(__file__).parent))
 
 
@@ -17,3 +19,12 @@ def pytest_runtest_makereport(item, call):
     if report.skipped and os.environ.get("CI") == "true" and not hasattr(report, "wasxfail"):
         report.outcome = "failed"
         report.longrepr = f"skipped in CI: {report.longrepr}"
+
+
+@pytest.fixture(autouse=True)
+def metrics_end_with_their_test(monkeypatch):
+    """Counts that one test shares with other processes are none of the next one's."""
+    monkeypatch.setattr(ledger, "_folder", None)
+    monkeypatch.setattr(ledger, "_owned", type(ledger._owned)())
+    monkeypatch.setattr(ledger, "_sources", type(ledger._sources)())
+    monkeypatch.setattr(ledger, "_start_sampler", lambda: None)

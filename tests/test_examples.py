@@ -292,6 +292,20 @@ def test_concurrent_clients_of_the_async_server_share_one_computation():
 
 
 @pytest.mark.e2e
+def test_the_metrics_server_tells_of_both_workers():
+    need(*MINILM)
+    parser = pytest.importorskip("prometheus_client.parser")
+    with serve("-m", "examples.metrics") as server, ThreadPoolExecutor(4) as clients:
+        for _ in clients.map(lambda _: server.post("/predict", {"text": "hello"}), range(20)):
+            pass
+        families = parser.text_string_to_metric_families(server.client.get("/metrics").text)
+        (items,) = [family for family in families if family.name == "litcache_items"]
+        counts = {sample.labels["outcome"]: sample.value for sample in items.samples}
+        assert sum(counts.values()) == 20
+        assert 1 <= counts["miss"] <= 2
+
+
+@pytest.mark.e2e
 def test_the_example_of_testing_an_api_passes():
     need(*MINILM)
     plugin = "litcache.testing.plugin"

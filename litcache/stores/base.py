@@ -113,6 +113,11 @@ class Store(ABC):
     blocking: ClassVar[bool] = False
     clock: Callable[[], float] = staticmethod(time.time)
 
+    @property
+    def breaker_open(self) -> bool:
+        """Whether this process leaves the store alone for the moment, since it fails."""
+        return False
+
     @abstractmethod
     def get_many(self, scope: Scope, keys: Sequence[bytes]) -> list[Entry | None]:
         """Look entries up, and note in `scope` the epoch of its namespace.

@@ -52,6 +52,11 @@ class Breaker:
         self._until: float | None = None
         self._probing = False
 
+    @property
+    def is_open(self) -> bool:
+        """Whether calls are not admitted, but for a probe."""
+        return self._until is not None
+
     def admit(self) -> int | None:
         """Ask whether a call may be made.
 

@@ -216,6 +216,11 @@ class RedisStore(Store):
         """
         self._epochs.clear(namespace)
 
+    @property
+    def breaker_open(self) -> bool:
+        """Whether this process leaves the server alone for the moment, since it fails."""
+        return self._remote.breaker_open
+
     def info(self) -> StoreInfo:
         """Return what is stored, estimated from a sample, and what this process did.
 

@@ -162,6 +162,12 @@ class Remote:
         with process.lock:
             return dict(process.counts)
 
+    @property
+    def breaker_open(self) -> bool:
+        """Whether this process leaves the server alone."""
+        process = self._processes.get(os.getpid())
+        return process is not None and process.breaker.is_open
+
     def close(self) -> None:
         """Close the idle connections; a later call opens new ones."""
         process = self._processes.get(os.getpid())

@@ -178,6 +178,11 @@ class TieredStore(Store):
         finally:
             self.front.clear(namespace)
 
+    @property
+    def breaker_open(self) -> bool:
+        """Whether this process leaves one of the stores alone for the moment, since it fails."""
+        return self.front.breaker_open or self.back.breaker_open
+
     def info(self) -> StoreInfo:
         """Return what the back holds, and what both did; while it fails, the front's alone.
 

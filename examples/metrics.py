@@ -1,0 +1,25 @@
+"""Metrics for Prometheus: what the caches of all workers counted, at /metrics.
+
+    python -m examples.metrics
+    curl localhost:8000/predict -H 'content-type: application/json' -d '{"text": "hello"}'
+    curl localhost:8000/metrics
+
+Two workers compute, two processes answer HTTP; whichever is scraped tells of all of them.
+"""
+
+import os
+
+import litserve as ls
+
+from examples.text_embeddings import TextEmbeddingAPI
+from litcache.metrics import PrometheusLogger
+
+if __name__ == "__main__":
+    server = ls.LitServer(
+        TextEmbeddingAPI(max_batch_size=32, batch_timeout=0.01),
+        accelerator="cpu",
+        workers_per_device=2,
+        loggers=PrometheusLogger(),
+    )
+    port = int(os.environ.get("PORT", "8000"))
+    server.run(port=port, num_api_servers=2, generate_client_file=False)
