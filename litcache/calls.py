@@ -213,7 +213,7 @@ def _settle(cache: Cache, call: Call, compute: Callable[[Sequence[int]], Sequenc
                 started = cache.before_compute(call)
                 with computing(cache):
                     outputs = compute(call.misses)
-                cache.complete(call, outputs, started)
+                cache.complete([call], outputs, started)
             except BaseException:
                 cache.abandon(call)
                 raise
@@ -280,7 +280,7 @@ async def _settle_async(cache: Cache, call: Call, method: Method, asked: One | R
 def _complete(cache: Cache, call: Call, outputs: Sequence[Any], started: float) -> None:
     """Complete or abandon in one go, so that a cancelled task leaves no claim behind."""
     try:
-        cache.complete(call, outputs, started)
+        cache.complete([call], outputs, started)
     except BaseException:
         cache.abandon(call)
         raise

@@ -57,6 +57,11 @@ class Keyring:
             self._version = version
         return self._version
 
+    @property
+    def is_custom(self) -> bool:
+        """Whether keys are made of what the policy's `key` returns, not of whole items."""
+        return self._key is not None
+
     def renew_version(self) -> None:
         """Ask the policy for the version again: the model was set up anew."""
         self._version = None

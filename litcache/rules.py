@@ -7,6 +7,7 @@ from typing import Any
 
 from litcache import batching
 from litcache.call import ROWS, Call
+from litcache.contexts import changes
 from litcache.keyring import Keyring
 from litcache.log import Reporter
 from litcache.policy import CachePolicy, with_context
@@ -28,6 +29,10 @@ class Rules:
         self._refresh_if = with_context(policy.refresh_if, 1)
         self._store_if = with_context(policy.store_if, 2)
 
+    def keys(self, call: Call) -> list[bytes | None]:
+        """Return the key of each item of a call, as `key` does."""
+        return [self.key(call, position) for position in range(len(call.items))]
+
     def key(self, call: Call, position: int) -> bytes | None:
         """Return an item's key, or `None` if it is computed for itself, unstored."""
         item, context = call.items[position], call.context(position)
@@ -43,6 +48,16 @@ class Rules:
             call.uncacheable.add(position)
             return None
         return key
+
+    def unchanged(self, call: Call) -> bool:
+        """Say whether items and contexts are as they were looked up, as far as keys can tell."""
+        if None in call.keys or self._keyring.is_custom:
+            return False
+        for position, before in call.snapshots.items():
+            context = call.context(position)
+            if context is not None and any(changes(before, context)):
+                return False
+        return self.keys(call) == call.keys
 
     def may_store(self, call: Call, position: int, outputs: Sequence[Any], index: int) -> bool:
         """Say whether the output of a computed item is stored."""
