@@ -62,7 +62,7 @@ class Cache:
         self.flight = Flight()
         self._guarded = GuardedStore(store, self.counters, self.reporter)
         self._encoder = OutputEncoder(method, policy.seconds, self.reporter)
-        self._rules = Rules(policy, self.keyring, self.reporter)
+        self.rules = Rules(policy, self.keyring, self.reporter)
         self._plain = not (policy.bypass_if or policy.refresh_if or policy.key)
         # A miss by the short way asks twice, which only this store does not notice.
         self._short = self._plain and type(store) is MemoryStore
@@ -141,7 +141,7 @@ class Cache:
                 call.keys = list(keys)
                 return self._sort(call, entries)
         call.spread(released)
-        call.keys = self._rules.keys(call)
+        call.keys = self.rules.keys(call)
         return self._sort(call, self._guarded.find([call])[0])
 
     def lookup_each(
@@ -160,7 +160,7 @@ class Cache:
         calls = [Call(mode, items, contexts, scope) for items, contexts in asked]
         for call in calls:
             call.spread(released)
-            call.keys = self._rules.keys(call)
+            call.keys = self.rules.keys(call)
         found = self._guarded.find(calls)
         try:
             return [self._sort(call, each) for call, each in zip(calls, found, strict=True)]
@@ -295,7 +295,7 @@ class Cache:
                 if key is None:
                     continue
                 published[key] = entry
-                if entry is not None and self._rules.may_store(call, position, outputs, index):
+                if entry is not None and self.rules.may_store(call, position, outputs, index):
                     stored[key] = entry
                 self._share(call, position, entry)
             settled.append((call, published, stored))
@@ -365,14 +365,6 @@ class Cache:
         timeout = getattr(self.api, "request_timeout", None)
         # As LitServe's loops read it.
         return None if timeout in (None, False, -1) else call.remaining(float(timeout))
-
-    def unchanged(self, call: Call) -> bool:
-        """Say whether the items of a call and their contexts are as they were looked up.
-
-        A method that raised may have changed them in place, and what it made of them then must
-        not be stored under their keys.
-        """
-        return self._rules.unchanged(call)
 
     # ------------------------------------------------------------------ the end of a call
 

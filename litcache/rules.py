@@ -7,7 +7,7 @@ from typing import Any
 
 from litcache import batching
 from litcache.call import ROWS, Call
-from litcache.contexts import changes
+from litcache.contexts import Context, changes
 from litcache.keyring import Keyring
 from litcache.log import Reporter
 from litcache.policy import CachePolicy, with_context
@@ -50,13 +50,24 @@ class Rules:
         return key
 
     def unchanged(self, call: Call) -> bool:
-        """Say whether items and contexts are as they were looked up, as far as keys can tell."""
+        """Say whether the items of a call and their contexts are as they were looked up.
+
+        A method that raised may have changed them in place, and what it makes of them then must
+        not be stored under their keys.
+        """
         if None in call.keys or self._keyring.is_custom:
             return False
         for position, before in call.snapshots.items():
             context = call.context(position)
             if context is not None and any(changes(before, context)):
                 return False
+        return self.keys(call) == call.keys
+
+    def renew(
+        self, call: Call, items: Sequence[object], contexts: Sequence[Context] | None
+    ) -> bool:
+        """Give a call its items decoded anew; false if they are not those that it looked up."""
+        call.items, call.contexts = items, contexts
         return self.keys(call) == call.keys
 
     def may_store(self, call: Call, position: int, outputs: Sequence[Any], index: int) -> bool:

@@ -22,12 +22,24 @@ FLOORS = [
     ["call", "keyring", "rules", "guard", "outputs", "cache", "handle"],
     ["litapi", "hooks", "calls", "facts"],
     ["decorator"],
+    ["internals", "misses", "desk", "loop"],
     [""],
     ["testing", "testing.compare", "testing.contract", "testing.doubles", "testing.plugin",
      "testing.runner"],
 ]  # fmt: skip
 FLOOR = {module: height for height, floor in enumerate(FLOORS) for module in floor}
-KNOW_LITSERVE = {"litapi", "hooks", "facts", "decorator", "testing.runner", "testing.plugin"}
+KNOW_LITSERVE = {
+    "litapi",
+    "hooks",
+    "facts",
+    "decorator",
+    "internals",
+    "misses",
+    "desk",
+    "loop",
+    "testing.runner",
+    "testing.plugin",
+}
 
 
 def modules():
