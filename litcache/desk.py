@@ -75,6 +75,11 @@ class Desk:
         return max(0, int(self._api.max_batch_size) - len(self._pending))
 
     @property
+    def takes_what_is_there(self) -> bool:
+        """Whether the window lasts no time: a batch is then made of requests that are there."""
+        return bool(self._api.batch_timeout == 0)
+
+    @property
     def is_empty(self) -> bool:
         """Whether nothing is left to compute."""
         return not self._pending and not self._suspects

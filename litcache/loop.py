@@ -12,10 +12,11 @@ from litcache import internals
 from litcache.desk import Desk
 from litcache.errors import UnsupportedMethodError
 from litcache.hooks import answers_batches
-from litcache.internals import SENTINEL, BatchedLoop, EventTypes, SingleLoop
+from litcache.internals import BatchedLoop, EventTypes, SingleLoop
 from litcache.litapi import CachedMethod, attribute_of, cache_of
 from litcache.misses import Computer
 from litcache.switches import is_disabled
+from litcache.threads import Inbox, Overlap, serve
 
 
 class CachedBatchedLoop(BatchedLoop):  # type: ignore[misc]
@@ -117,9 +118,13 @@ class CachedBatchedLoop(BatchedLoop):  # type: ignore[misc]
                 isolate_errors=self.isolate_errors,
             )  # fmt: skip
             computer = Computer(lit_api, cache, around)
-            inbox = Inbox(request_queue)
+            # A question to a store that waits for I/O costs as much as many keys.
+            at_once = lit_api.max_batch_size if cache is not None and cache.store.blocking else 1
             try:
-                _serve(lit_api, desk, computer, inbox, cache)
+                if self.overlap:
+                    Overlap(desk, computer, Inbox(request_queue), at_once).run()
+                else:
+                    serve(desk, computer, Inbox(request_queue), at_once)
             except KeyboardInterrupt:
                 self.kill()
 
@@ -165,48 +170,3 @@ class _Returned:
 
     def get_nowait(self) -> Any:
         return self._first.pop() if self._first else self._queue.get_nowait()
-
-
-class Inbox:
-    """LitServe's queue of requests, until its sentinel comes.
-
-    Args:
-        queue: The queue.
-
-    Attributes:
-        closed: Whether the sentinel has come.
-    """
-
-    def __init__(self, queue: Any) -> None:
-        self._queue = queue
-        self.closed = False
-
-    def take(self, seconds: float, most: int = 1) -> list[Any]:
-        """Return requests: wait for the first, and take no others but those that are there."""
-        requests: list[Any] = []
-        try:
-            while len(requests) < most and not self.closed:
-                request = self._queue.get(timeout=0 if requests else seconds)
-                if request == SENTINEL:
-                    self.closed = True
-                else:
-                    requests.append(request)
-        except Empty:
-            pass
-        return requests
-
-
-def _serve(api: LitAPI, desk: Desk, computer: Computer, inbox: Inbox, cache: Any) -> None:
-    """Answer requests and compute misses in one thread."""
-    # Each question to a store that waits for I/O costs as much as many keys.
-    at_once = api.max_batch_size if cache is not None and cache.store.blocking else 1
-    while not (inbox.closed and desk.is_empty):
-        seconds = desk.seconds_left()
-        if seconds > 0 and not inbox.closed:
-            desk.accept(inbox.take(seconds, at_once))
-            desk.look_around()
-            if api.batch_timeout == 0 and not desk.is_empty:
-                desk.accept(inbox.take(0, desk.room))  # a window of no time takes what is there
-        elif (batch := desk.next_batch()) is not None:
-            computer.run(batch)
-            desk.settle(batch)

@@ -22,7 +22,7 @@ FLOORS = [
     ["call", "keyring", "rules", "guard", "outputs", "cache", "handle"],
     ["litapi", "hooks", "calls", "facts"],
     ["decorator"],
-    ["internals", "misses", "desk", "loop"],
+    ["internals", "misses", "desk", "threads", "loop"],
     [""],
     ["testing", "testing.compare", "testing.contract", "testing.doubles", "testing.plugin",
      "testing.runner"],
