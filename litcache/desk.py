@@ -157,7 +157,8 @@ class Desk:
         """Answer a request, or put it where it is computed or waits for others."""
         call = request.call
         if call is None or call.misses:
-            if late:  # it has waited already
+            if late:  # it has waited already: its window is closed
+                request.since = 0.0
                 self._pending.appendleft(request)
             else:
                 self._pending.append(request)
