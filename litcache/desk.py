@@ -16,6 +16,7 @@ from litcache.calls import NOT_CUT, call_hook, merge
 from litcache.errors import ValueEncodingError
 from litcache.facts import Facts
 from litcache.internals import (
+    IDLE_SECONDS,
     EventTypes,
     LitAPIStatus,
     LoopResponseType,
@@ -25,7 +26,6 @@ from litcache.litapi import serving_mode
 from litcache.log import logger
 from litcache.misses import Batch, Request
 
-_IDLE_SECONDS = 1.0
 _SECONDS_BETWEEN_LOOKS = 0.01
 
 
@@ -91,7 +91,7 @@ class Desk:
         if self._pending:
             closes = self._pending[0].since + self._api.batch_timeout
             return float(max(0.0, closes - time.monotonic()))
-        return _SECONDS_BETWEEN_LOOKS if self._waiting else _IDLE_SECONDS
+        return _SECONDS_BETWEEN_LOOKS if self._waiting else IDLE_SECONDS
 
     # ------------------------------------------------------------------ arrival
 

@@ -12,6 +12,13 @@ KNOWN = "0.2.17 to 0.2.19"
 SENTINEL = (None, None, None, None)
 """What LitServe puts into a request queue to stop a loop."""
 
+IDLE_SECONDS = 0.1
+"""The longest that a loop waits for LitServe's queue at a time.
+
+The queue hands a request to a worker that was killed while it waited, and the request is lost: for
+as long as that worker would have waited.
+"""
+
 _missing: list[str] = []
 
 

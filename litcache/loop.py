@@ -144,7 +144,7 @@ class CachedBatchedLoop(BatchedLoop):  # type: ignore[misc]
             The batch, and the requests that waited for too long.
         """
         try:
-            first = request_queue.get(timeout=1.0)
+            first = request_queue.get(timeout=internals.IDLE_SECONDS)
         except Empty:
             return [], []
         returned = _Returned(first, request_queue)

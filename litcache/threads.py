@@ -9,10 +9,8 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 from litcache.desk import Desk
-from litcache.internals import SENTINEL
+from litcache.internals import IDLE_SECONDS, SENTINEL
 from litcache.misses import Batch, Computer
-
-_IDLE_SECONDS = 1.0
 
 
 class Inbox:
@@ -34,7 +32,7 @@ class Inbox:
         requests: list[Any] = []
         try:
             while len(requests) < most and not self.closed:
-                request = self._queue.get(timeout=0 if requests else seconds)
+                request = self._queue.get(timeout=0 if requests else min(seconds, IDLE_SECONDS))
                 if request == SENTINEL:
                     self.closed = True
                 else:
@@ -132,7 +130,7 @@ class Overlap:
             with self._changed:
                 self._changed.wait_for(lambda: self._room > self._in_hand)
                 most = min(self._at_once, self._room - self._in_hand)
-            requests = self._inbox.take(_IDLE_SECONDS, most)
+            requests = self._inbox.take(IDLE_SECONDS, most)
             with self._changed:
                 self._in_hand += len(requests)
             for request in requests:
@@ -145,7 +143,7 @@ class Overlap:
         computing = closed = False
         while computing or not (closed and desk.is_empty):
             arrived = []
-            for event in self._next_events(_IDLE_SECONDS if computing else desk.seconds_left()):
+            for event in self._next_events(IDLE_SECONDS if computing else desk.seconds_left()):
                 if isinstance(event, Batch):
                     desk.settle(event)
                     computing = False
