@@ -9,6 +9,7 @@ from litcache.errors import (
     UnsupportedMethodError,
     ValueEncodingError,
 )
+from litcache.loop import CachedBatchedLoop
 from litcache.policy import CachePolicy
 from litcache.stats import CacheInfo
 from litcache.stores.base import Entry, Store
@@ -25,6 +26,7 @@ __all__ = [
     "BatchSizeError",
     "CacheInfo",
     "CachePolicy",
+    "CachedBatchedLoop",
     "Entry",
     "KeyEncodingError",
     "LitCacheError",

@@ -65,7 +65,7 @@ class Cache:
         self.flight = Flight()
         self._guarded = GuardedStore(store, self.counters, self.reporter)
         self._encoder = OutputEncoder(method, policy.seconds, self.reporter)
-        self._rules = Rules(policy, self.keyring, self.reporter)
+        self.rules = Rules(policy, self.keyring, self.reporter)
         self._plain = not (policy.bypass_if or policy.refresh_if or policy.key)
         # A miss by the short way asks twice, which only this store does not notice.
         self._short = self._plain and type(store) is MemoryStore
@@ -160,13 +160,33 @@ class Cache:
                 call.keys = list(keys)
                 return self._sort(call, entries)
         call.spread(released)
-        call.keys = [self._rules.key(call, position) for position in range(len(items))]
-        wanted = [k for k in dict.fromkeys(call.keys) if k is not None and k not in call.refreshed]
-        found: Sequence[Entry | None] | None = ()
-        if wanted or call.refreshed:  # a refresh needs the epoch
-            found = self._guarded.get_many(call.scope, wanted)
-        known = dict(zip(wanted, found, strict=True)) if found is not None else None
-        return self._sort(call, known and [known.get(key) for key in call.keys])  # type: ignore[arg-type]
+        call.keys = self.rules.keys(call)
+        return self._sort(call, self._guarded.find([call])[0])
+
+    def lookup_each(
+        self, mode: str, asked: Sequence[tuple[Sequence[object], Sequence[Context] | None]]
+    ) -> list[Call]:
+        """Look several calls up by one question to the store.
+
+        Args:
+            mode: As for `lookup`.
+            asked: Of each call its items, and a context for each of them or `None`.
+
+        Returns:
+            The calls, each with claims of its own, as `lookup` would return them.
+        """
+        scope, released = self.scope.renewed(), self.flight.released
+        calls = [Call(mode, items, contexts, scope) for items, contexts in asked]
+        for call in calls:
+            call.spread(released)
+            call.keys = self.rules.keys(call)
+        found = self._guarded.find(calls)
+        try:
+            return [self._sort(call, each) for call, each in zip(calls, found, strict=True)]
+        except BaseException:  # in strict mode
+            for call in calls:
+                self._release([(call, {}, {})])
+            raise
 
     def _accept(self, call: Call, entries: list[Entry | None]) -> bool:
         """Take a call whose items all hit; false if an entry cannot be read."""
@@ -236,10 +256,10 @@ class Cache:
                 if not force:
                     self._look_again(call, leaders)
             except BaseException:  # in strict mode, a store that fails
-                self._release(call, {}, {})
+                self._release([(call, {}, {})])
                 raise
             if not leaders:
-                self._release(call, {}, {})
+                self._release([(call, {}, {})])
         call.misses = sorted([*call.misses, *leaders.values()])
 
     def _look_again(self, call: Call, leaders: dict[bytes, int]) -> None:
@@ -258,20 +278,21 @@ class Cache:
 
     # ------------------------------------------------------------------ the second half
 
-    def before_compute(self, call: Call) -> float:
+    def before_compute(self, *calls: Call) -> float:
         """Note the contexts of the misses as the method finds them; return the time."""
-        if call.contexts is not None and self.reads_context:
-            for position in call.misses:
-                call.snapshots[position] = snapshot(call.contexts[position])
+        for call in calls:
+            if call.contexts is not None and self.reads_context:
+                for position in call.misses:
+                    call.snapshots[position] = snapshot(call.contexts[position])
         return time.perf_counter()
 
-    def complete(self, call: Call, outputs: Sequence[Any], started: float) -> None:
-        """Store the outputs of a call's misses and give them to whoever waits.
+    def complete(self, calls: Sequence[Call], outputs: Sequence[Any], started: float) -> None:
+        """Store the outputs of the misses of calls and give them to whoever waits.
 
         Args:
-            call: The call.
-            outputs: An output for each of `call.misses`; in the modes of `ROWS`, the containers
-                that the method returned, whose rows are one for each.
+            calls: Calls of one mode, whose misses were computed together.
+            outputs: An output for each of their misses, call by call; in the modes of `ROWS`, the
+                containers that the method returned, whose rows are one for each.
             started: What `before_compute` returned.
 
         Raises:
@@ -279,21 +300,25 @@ class Cache:
             NotRows: If a container is none.
         """
         self.counters.add(seconds=time.perf_counter() - started)
-        entries = self._encoder.entries(call, outputs, self.store.clock)
-        positions, call.misses = call.misses, []
-        published: dict[bytes, Entry | None] = {}
-        stored: dict[bytes, Entry] = {}
-        for index, (position, entry) in enumerate(zip(positions, entries, strict=True)):
-            output = None if call.mode in ROWS else outputs[index]
-            call.keep(position, entry, output, self.device)
-            key = call.keys[position]
-            if key is None:
-                continue
-            published[key] = entry
-            if entry is not None and self._rules.may_store(call, position, outputs, index):
-                stored[key] = entry
-            self._share(call, position, entry)
-        self._release(call, published, stored)
+        numbered = enumerate(self._encoder.entries(calls, outputs, self.store.clock))
+        settled = []
+        for call in calls:
+            positions, call.misses = call.misses, []
+            published: dict[bytes, Entry | None] = {}
+            stored: dict[bytes, Entry] = {}
+            for position in positions:
+                index, entry = next(numbered)
+                output = None if call.mode in ROWS else outputs[index]
+                call.keep(position, entry, output, self.device)
+                key = call.keys[position]
+                if key is None:
+                    continue
+                published[key] = entry
+                if entry is not None and self.rules.may_store(call, position, outputs, index):
+                    stored[key] = entry
+                self._share(call, position, entry)
+            settled.append((call, published, stored))
+        self._release(settled)
 
     def _share(self, call: Call, position: int, entry: Entry | None) -> None:
         """Give the entry of a computed item to its equals in the same call."""
@@ -309,20 +334,24 @@ class Cache:
         call.misses.append(position)
 
     def _release(
-        self, call: Call, published: Mapping[bytes, Entry | None], stored: Mapping[bytes, Entry]
+        self, settled: Sequence[tuple[Call, Mapping[bytes, Entry | None], Mapping[bytes, Entry]]]
     ) -> None:
         """Let followers go on, store, and only then take the claims back."""
-        claim, call.claim = call.claim, None
-        if claim is not None:
-            claim.publish(published)
-        try:
-            if claim is not None and claim.superseded:  # a refresh has what is newer
-                stored = {k: e for k, e in stored.items() if k not in claim.superseded}
-            if stored and call.store_works:
-                call.scope.version = self.keyring.version
-                self._guarded.set_many(call.scope, stored)
-        finally:
+        claims, writes = [], []
+        for call, published, stored in settled:
+            claim, call.claim = call.claim, None
             if claim is not None:
+                claims.append(claim)
+                claim.publish(published)
+                if claim.superseded:  # a refresh has what is newer
+                    stored = {k: e for k, e in stored.items() if k not in claim.superseded}
+            if call.store_works:
+                call.scope.version = self.keyring.version
+                writes.append((call.scope, stored))
+        try:
+            self._guarded.set_each(writes)
+        finally:
+            for claim in claims:
                 self.flight.release(claim)
 
     # ------------------------------------------------------------------ waiting for other calls
@@ -354,18 +383,14 @@ class Cache:
     def remaining(self, call: Call) -> float | None:
         """Return how many seconds a call may still wait; `None` without a limit."""
         timeout = getattr(self.api, "request_timeout", None)
-        if timeout in (None, False, -1):  # as LitServe's loops read it
-            return None
-        now = time.monotonic()
-        if call.deadline is None:
-            call.deadline = now + float(timeout)
-        return max(0.0, call.deadline - now)
+        # As LitServe's loops read it.
+        return None if timeout in (None, False, -1) else call.remaining(float(timeout))
 
     # ------------------------------------------------------------------ the end of a call
 
     def abandon(self, call: Call) -> None:
         """Give a call up whose method raised or was cancelled: followers compute for themselves."""
-        self._release(call, {}, {})
+        self._release([(call, {}, {})])
         self.finish(call)
         call.misses, call.waits = [], {}
 

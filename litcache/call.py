@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -82,6 +83,13 @@ class Call:
     def context(self, position: int) -> Context | None:
         """Return the context of an item, if it has one."""
         return None if self.contexts is None else self.contexts[position]
+
+    def remaining(self, timeout: float) -> float:
+        """Return how many of `timeout` seconds are left, counted from when this is first asked."""
+        now = time.monotonic()
+        if self.deadline is None:
+            self.deadline = now + timeout
+        return max(0.0, self.deadline - now)
 
     def take(self, position: int, entry: Entry, device: Any) -> None:
         """Take an entry as the output of an item, and do again what was done to its context.

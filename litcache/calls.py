@@ -27,7 +27,7 @@ class Method(Protocol):
         """Call the method with an item or a container of as many items as known."""
 
 
-_NOT_CUT = "its input or output cannot be cut into rows, so the call goes uncached"
+NOT_CUT = "its input or output cannot be cut into rows, so the call goes uncached"
 
 
 # ---------------------------------------------------------------------- what is asked of a method
@@ -94,12 +94,11 @@ class Pool:
         self.items = [item for request in requests for item in request]
         self.contexts = None
         self._requests = requests
-        self._max_items = max_items or max(1, len(self.items))
+        self._max_items = max_items
 
     def arguments(self, misses: Sequence[int]) -> list[tuple[Any, Any, int]]:
         """Return what the method is called with, call by call, and how many items that is."""
-        parts = [misses[i : i + self._max_items] for i in range(0, len(misses), self._max_items)]
-        return [(batching.gather([self.items[p] for p in part]), None, len(part)) for part in parts]
+        return pooled([self.items[p] for p in misses], self._max_items)
 
     def computed(self, call: Call, outputs: list[Any]) -> None:
         """Keep nothing: every request is merged of its rows."""
@@ -111,6 +110,13 @@ class Pool:
             results.append(merge(cache, call, start, start + len(request)))
             start += len(request)
         return results
+
+
+def pooled(items: list[Any], max_items: int | None) -> list[tuple[Any, None, int]]:
+    """Return what a method is called with to compute the items of many requests."""
+    size = max_items or max(1, len(items))
+    parts = [items[i : i + size] for i in range(0, len(items), size)]
+    return [(batching.gather(part), None, len(part)) for part in parts]
 
 
 def merge(cache: Cache, call: Call, start: int, stop: int) -> Any:
@@ -139,6 +145,12 @@ def call_one(cache: Cache, method: Method, item: Any, context: Context | None) -
     return call.values[0]
 
 
+def compute_batch(api: Any, method: Method, items: list[Any], contexts: Any) -> Sequence[Any]:
+    """Run the user's `batch`, `predict` and `unbatch` as LitServe does."""
+    x = call_hook(api.batch, items, contexts)
+    return call_hook(api.unbatch, method.compute(x, contexts, len(items)), contexts)  # type: ignore[no-any-return]
+
+
 def call_batch(
     cache: Cache, api: Any, method: Method, items: list[Any], contexts: Any
 ) -> Sequence[Any]:
@@ -147,8 +159,9 @@ def call_batch(
     def compute(misses: Sequence[int]) -> Sequence[Any]:
         whole = len(misses) == len(items)
         part = contexts if whole else contexts_at(contexts, misses)
-        x = _hook(api.batch, list(items) if whole else [items[p] for p in misses], part)
-        return _hook(api.unbatch, method.compute(x, part, len(misses)), part)  # type: ignore[no-any-return]
+        return compute_batch(
+            api, method, list(items) if whole else [items[p] for p in misses], part
+        )
 
     call = cache.lookup("batch", items, contexts)
     if call.misses or call.waits:
@@ -168,7 +181,7 @@ def call_rows(cache: Cache, method: Method, mode: str, rows: Rows) -> Any:
             return rows.result(cache, call)
         return batching.merge_rows(call.entries, cache.device)  # type: ignore[arg-type]
     except (NotRows, ValueEncodingError) as error:
-        cache.reporter.swallow("rows", error, _NOT_CUT)
+        cache.reporter.swallow("rows", error, NOT_CUT)
         return rows.whole[0] if rows.whole else method.compute(rows.container, rows.contexts)
     finally:
         if mode == "list":
@@ -185,7 +198,7 @@ def call_pool(cache: Cache, method: Method, decoded: list[Any]) -> list[Any]:
             _settle(cache, call, lambda misses: _rows_of(method, pool, call, misses))
         results = iter(pool.result(cache, call))
     except (NotRows, ValueEncodingError) as error:
-        cache.reporter.swallow("rows", error, _NOT_CUT)
+        cache.reporter.swallow("rows", error, NOT_CUT)
         results = iter([method.compute(items, None) for items in split if items is not None])
     except BatchSizeError as error:
         raise BatchSizeMismatch(error.method, error.expected, error.actual) from None
@@ -205,7 +218,7 @@ def _rows_of(method: Method, rows: Rows | Pool, call: Call, misses: Sequence[int
     return outputs
 
 
-def _hook(hook: Callable[..., Any], argument: Any, contexts: Any) -> Any:
+def call_hook(hook: Callable[..., Any], argument: Any, contexts: Any) -> Any:
     """Call a hook as LitServe does."""
     return hook(argument, context=contexts) if takes_context(hook) else hook(argument)
 
@@ -218,7 +231,7 @@ def _settle(cache: Cache, call: Call, compute: Callable[[Sequence[int]], Sequenc
                 started = cache.before_compute(call)
                 with computing(cache):
                     outputs = compute(call.misses)
-                cache.complete(call, outputs, started)
+                cache.complete([call], outputs, started)
             except BaseException:
                 cache.abandon(call)
                 raise
@@ -251,7 +264,7 @@ async def await_rows(cache: Cache, method: Method, rows: Rows) -> Any:
             await _settle_async(cache, call, method, rows)
         return rows.result(cache, call)
     except (NotRows, ValueEncodingError) as error:
-        cache.reporter.swallow("rows", error, _NOT_CUT)
+        cache.reporter.swallow("rows", error, NOT_CUT)
         return rows.whole[0] if rows.whole else await method.compute(rows.container, rows.contexts)
     finally:
         cache.counters.add_requests(*call.requests([len(rows.items)]))
@@ -287,7 +300,7 @@ async def _settle_async(cache: Cache, call: Call, method: Method, asked: One | R
 def _complete(cache: Cache, call: Call, outputs: Sequence[Any], started: float) -> None:
     """Complete or abandon in one go, so that a cancelled task leaves no claim behind."""
     try:
-        cache.complete(call, outputs, started)
+        cache.complete([call], outputs, started)
     except BaseException:
         cache.abandon(call)
         raise

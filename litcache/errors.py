@@ -120,3 +120,31 @@ class UnsupportedMethodError(LitCacheError):
 
     def __str__(self) -> str:
         return f"{self.method} cannot be cached: {self.reason}"
+
+
+class UnsupportedLitServeError(LitCacheError):
+    """`CachedBatchedLoop` does not know the internals of the installed LitServe.
+
+    Args:
+        installed: The installed version.
+        known: The versions that it was tested with.
+        missing: What it needs of LitServe and did not find.
+
+    Attributes:
+        installed: The installed version.
+        known: The versions that it was tested with.
+        missing: What it needs of LitServe and did not find.
+    """
+
+    def __init__(self, installed: str, known: str, missing: tuple[str, ...]) -> None:
+        super().__init__(installed, known, missing)
+        self.installed = installed
+        self.known = known
+        self.missing = missing
+
+    def __str__(self) -> str:
+        return (
+            f"CachedBatchedLoop knows LitServe {self.known}; in {self.installed} it misses "
+            f"{', '.join(self.missing)}. Install one of those versions, or leave loop= out: "
+            "@cached_predict works in LitServe's own loops"
+        )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from litcache.call import Call
 from litcache.errors import StoreError
 from litcache.ledger import Sample
 from litcache.log import Reporter
@@ -46,6 +47,30 @@ class GuardedStore:
             self._failed(error)
         else:
             self._counters.add(stored=len(entries))
+
+    def find(self, calls: Sequence[Call]) -> list[list[Entry | None] | None]:
+        """Look up the keys of calls of one scope by one question; `None` if the store failed."""
+        keys = dict.fromkeys(k for call in calls for k in call.keys if k not in call.refreshed)
+        wanted = [key for key in keys if key is not None]
+        known: dict[bytes | None, Entry] = {}
+        if wanted or any(call.refreshed for call in calls):  # a refresh needs the epoch
+            found = self.get_many(calls[0].scope, wanted)
+            if found is None:
+                return [None] * len(calls)
+            known = {k: e for k, e in zip(wanted, found, strict=True) if e is not None}
+        return [
+            [None if key in call.refreshed else known.get(key) for key in call.keys]
+            for call in calls
+        ]
+
+    def set_each(self, writes: Sequence[tuple[Scope, Mapping[bytes, Entry]]]) -> None:
+        """Store the entries of several calls, those of one epoch at once."""
+        together: dict[bytes | None, tuple[Scope, dict[bytes, Entry]]] = {}
+        for scope, entries in writes:
+            together.setdefault(scope.epoch, (scope, {}))[1].update(entries)
+        for scope, joined in together.values():
+            if joined:
+                self.set_many(scope, joined)
 
     def delete(self, scope: Scope, key: bytes) -> None:
         """Delete an entry that cannot be read."""

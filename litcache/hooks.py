@@ -70,13 +70,7 @@ class Hook(TakenOver):
         return setup
 
     def _batch(self, api: LitAPI, original: Callable[..., Any]) -> Callable[..., Any] | None:
-        if not is_served(api) or is_disabled() or api.max_batch_size < 2 or api.stream:
-            return None
-        if not isinstance(attribute_of(type(api), "predict"), CachedMethod):
-            return None
-        if not isinstance(attribute_of(type(api), "unbatch"), Hook):
-            return None  # somebody replaced it: nothing would open the outputs
-        if {"predict", "unbatch"} & api.__dict__.keys():
+        if not answers_batches(api):
             return None
         # A loop asks for the token; the user's own calls, from any thread, get the user's batch.
         asking = sys._getframe(2).f_globals.get("__name__", "")
@@ -105,6 +99,20 @@ class _Acting(wrapt.ObjectProxy):  # type: ignore[type-arg]
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self._self_act(*args, **kwargs)
+
+
+def answers_batches(api: LitAPI) -> bool:
+    """Say whether the wrapper of `predict` answers the batches of LitServe's loops."""
+    return (
+        is_served(api)
+        and not is_disabled()
+        and api.max_batch_size > 1
+        and not api.stream
+        and isinstance(attribute_of(type(api), "predict"), CachedMethod)
+        # If somebody replaced it, nothing would open the outputs.
+        and isinstance(attribute_of(type(api), "unbatch"), Hook)
+        and not {"predict", "unbatch"} & api.__dict__.keys()
+    )
 
 
 def take_over(cls: type) -> None:

@@ -63,6 +63,11 @@ class Keyring:
         version = self._policy.version
         return self._version or (version if isinstance(version, str) else "")
 
+    @property
+    def is_custom(self) -> bool:
+        """Whether keys are made of what the policy's `key` returns, not of whole items."""
+        return self._key is not None
+
     def renew_version(self) -> None:
         """Ask the policy for the version again: the model was set up anew."""
         self._version = None

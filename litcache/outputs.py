@@ -32,38 +32,40 @@ class OutputEncoder:
         self._reporter = reporter
 
     def entries(
-        self, call: Call, outputs: Sequence[Any], clock: Callable[[], float]
+        self, calls: Sequence[Call], outputs: Sequence[Any], clock: Callable[[], float]
     ) -> list[Entry | None]:
-        """Make an entry for each of a call's misses; `None` where that is impossible.
+        """Make an entry for each of the misses of calls; `None` where that is impossible.
 
         Raises:
             BatchSizeError: If there is another number of outputs than of misses.
             NotRows: If rows are expected and a container is none.
         """
-        self._check_size(call, outputs)
-        if call.mode in ROWS:
-            columns = call.mode == "list"
+        mode = calls[0].mode
+        misses = [(call, position) for call in calls for position in call.misses]
+        self._check_size(mode, len(misses), outputs)
+        if mode in ROWS:
+            columns = mode == "list"
             encoded = [e for rows in outputs for e in batching.encode_rows(rows, columns=columns)]
         else:
             encoded = codec.encode_many(outputs)
         expires = None if self._seconds is None else clock() + self._seconds
         return [
             self._entry(call, position, pair, expires)
-            for position, pair in zip(call.misses, encoded, strict=True)
+            for (call, position), pair in zip(misses, encoded, strict=True)
         ]
 
-    def _check_size(self, call: Call, outputs: Sequence[Any]) -> None:
+    def _check_size(self, mode: str, expected: int, outputs: Sequence[Any]) -> None:
         actual = 0
-        if call.mode not in ROWS:
+        if mode not in ROWS:
             actual = len(outputs)
         else:
             for container in outputs:
-                count = batching.count_rows(container, columns=call.mode == "list")
+                count = batching.count_rows(container, columns=mode == "list")
                 if count is None:
                     raise NotRows("the output is no list, array, tensor or columns of these")
                 actual += count
-        if actual != len(call.misses):
-            raise BatchSizeError(self._method, len(call.misses), actual)
+        if actual != expected:
+            raise BatchSizeError(self._method, expected, actual)
 
     def _entry(
         self,

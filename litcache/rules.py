@@ -7,6 +7,7 @@ from typing import Any
 
 from litcache import batching
 from litcache.call import ROWS, Call
+from litcache.contexts import Context, changes
 from litcache.keyring import Keyring
 from litcache.log import Reporter
 from litcache.policy import CachePolicy, with_context
@@ -28,6 +29,10 @@ class Rules:
         self._refresh_if = with_context(policy.refresh_if, 1)
         self._store_if = with_context(policy.store_if, 2)
 
+    def keys(self, call: Call) -> list[bytes | None]:
+        """Return the key of each item of a call, as `key` does."""
+        return [self.key(call, position) for position in range(len(call.items))]
+
     def key(self, call: Call, position: int) -> bytes | None:
         """Return an item's key, or `None` if it is computed for itself, unstored."""
         item, context = call.items[position], call.context(position)
@@ -43,6 +48,27 @@ class Rules:
             call.uncacheable.add(position)
             return None
         return key
+
+    def unchanged(self, call: Call) -> bool:
+        """Say whether the items of a call and their contexts are as they were looked up.
+
+        A method that raised may have changed them in place, and what it makes of them then must
+        not be stored under their keys.
+        """
+        if None in call.keys or self._keyring.is_custom:
+            return False
+        for position, before in call.snapshots.items():
+            context = call.context(position)
+            if context is not None and any(changes(before, context)):
+                return False
+        return self.keys(call) == call.keys
+
+    def renew(
+        self, call: Call, items: Sequence[object], contexts: Sequence[Context] | None
+    ) -> bool:
+        """Give a call its items decoded anew; false if they are not those that it looked up."""
+        call.items, call.contexts = items, contexts
+        return self.keys(call) == call.keys
 
     def may_store(self, call: Call, position: int, outputs: Sequence[Any], index: int) -> bool:
         """Say whether the output of a computed item is stored."""

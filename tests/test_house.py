@@ -22,13 +22,26 @@ FLOORS = [
     ["call", "keyring", "rules", "guard", "outputs", "cache", "handle"],
     ["litapi", "hooks", "calls", "facts"],
     ["decorator", "metrics", "openai", "__main__"],
+    ["internals", "misses", "desk", "threads", "loop"],
     [""],
     ["testing", "testing.compare", "testing.contract", "testing.doubles", "testing.plugin",
      "testing.runner"],
 ]  # fmt: skip
 FLOOR = {module: height for height, floor in enumerate(FLOORS) for module in floor}
-KNOW_LITSERVE = {"litapi", "hooks", "facts", "decorator", "metrics", "openai",
-                 "testing.runner", "testing.plugin"}  # fmt: skip
+KNOW_LITSERVE = {
+    "litapi",
+    "hooks",
+    "facts",
+    "decorator",
+    "metrics",
+    "openai",
+    "internals",
+    "misses",
+    "desk",
+    "loop",
+    "testing.runner",
+    "testing.plugin",
+}
 
 
 def modules():

@@ -193,8 +193,10 @@ class APIRunner:
             return {"context": context} if wants else {}
 
         def encode_in_order(output: Any, context: dict[str, Any]) -> Any:
-            # The loops without async answer in order, but for requests that failed before.
-            uid = self._uids[min(len(self._outputs), len(self._uids) - 1)]
+            # CachedBatchedLoop says whom it answers; LitServe's loops without async answer in
+            # order, but for requests that failed before.
+            in_order = self._uids[min(len(self._outputs), len(self._uids) - 1)]
+            uid = getattr(self.api.loop, "answering", in_order) or in_order
             return encode(output, **note(uid, output, context))
 
         async def encode_in_task(output: Any, context: dict[str, Any]) -> Any:

@@ -1,0 +1,119 @@
+"""A loop of an API in a thread of this process, with a real queue and every answer collected."""
+
+from __future__ import annotations
+
+import pickle
+import queue
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import litserve as ls
+from litserve.callbacks import CallbackRunner
+from litserve.transport.base import MessageTransport
+from litserve.utils import LitAPIStatus
+
+SENTINEL = (None, None, None, None)
+SECONDS = 20.0
+"""How long a test waits for what must come; far more than it takes."""
+
+
+class Driven(MessageTransport):
+    """The queue and the answers of a running loop.
+
+    Attributes:
+        answers: Of each request that was answered: what it was answered, or the error.
+        order: The requests in the order of their answers.
+        started: The requests whose START message came.
+    """
+
+    def __init__(self) -> None:
+        self.requests: queue.Queue[Any] = queue.Queue()
+        self.answers: dict[str, Any] = {}
+        self.order: list[str] = []
+        self.started: list[str] = []
+        self.threads: set[int] = set()
+        self._changed = threading.Condition()
+        self._sent = 0
+
+    def send(self, item: Any, consumer_id: int) -> None:
+        uid, (data, status, *_) = pickle.loads(pickle.dumps(item))
+        self.threads.add(threading.get_ident())
+        with self._changed:
+            if status == LitAPIStatus.START:
+                self.started.append(uid)
+            else:
+                assert uid not in self.answers, f"{uid} is answered twice"
+                wrong = status == LitAPIStatus.ERROR
+                self.answers[uid] = pickle.loads(data) if wrong and type(data) is bytes else data
+                self.order.append(uid)
+            self._changed.notify_all()
+
+    async def areceive(self, timeout: Any = None, consumer_id: Any = None) -> Any:
+        raise NotImplementedError
+
+    def ask(self, *payloads: Any, ago: float = 0.0) -> list[str]:
+        """Put requests into the queue; return their ids."""
+        uids = []
+        for payload in payloads:
+            self._sent += 1
+            uids.append(f"{self._sent}:{payload}")
+            self.requests.put((0, uids[-1], time.monotonic() - ago, payload))
+        return uids
+
+    def wait(self, *uids: str) -> list[Any]:
+        """Return the answers to requests once all are there."""
+        with self._changed:
+            come = self._changed.wait_for(lambda: self.answers.keys() >= set(uids), SECONDS)
+            assert come, f"answered were only {self.order}"
+            return [self.answers[uid] for uid in uids]
+
+    def get(self, *payloads: Any) -> list[Any]:
+        """Return the answers to requests that arrive one after another."""
+        return self.wait(*self.ask(*payloads))
+
+
+def prepare(api: ls.LitAPI, timeout: float | bool = 60) -> None:
+    """Prepare an API as a server and its worker do, in this thread."""
+    ls.LitServer(api, accelerator="cpu", timeout=timeout)
+    api.setup("cpu")
+    api.device = "cpu"
+
+
+@contextmanager
+def running(
+    api: ls.LitAPI, *callbacks: ls.Callback, timeout: float | bool = 60, restart: bool = False
+) -> Iterator[Driven]:
+    """Run the loop of an API in a thread that has run its `setup`, until the block ends."""
+    driven = Driven()
+    raised: list[BaseException] = []
+    ready = threading.Event()
+
+    def work() -> None:
+        try:
+            prepare(api, timeout)
+            api.loop._restart_workers = restart
+            ready.set()
+            run(api, driven, *callbacks)
+        except BaseException as error:
+            raised.append(error)
+            ready.set()
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    ready.wait(SECONDS)
+    try:
+        yield driven
+    finally:
+        driven.requests.put(SENTINEL)
+        thread.join(SECONDS)
+    assert not thread.is_alive(), "the loop does not stop at the sentinel"
+    if raised:
+        raise raised[0]
+
+
+def run(api: ls.LitAPI, driven: Driven, *callbacks: ls.Callback) -> None:
+    """Run the loop of a prepared API in this thread until the sentinel comes."""
+    api.loop(api, "cpu", 0, driven.requests, driven, {}, CallbackRunner(list(callbacks)))
