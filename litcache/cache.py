@@ -80,14 +80,7 @@ class Cache:
 
     def info(self) -> CacheInfo:
         """Return the counters; entries and bytes are 0 when the store is silent."""
-        store = self._guarded.info()
-        return self.counters.info(
-            entries=store.entries,
-            bytes=store.bytes,
-            rejected=store.rejected,
-            evicted=store.evicted,
-            expired=store.expired,
-        )
+        return self.counters.info(self._guarded.info())
 
     def sample(self) -> ledger.Sample:
         """Return what the metrics tell beside the counters; never raises."""
@@ -396,22 +389,13 @@ class Cache:
 
     def finish(self, call: Call) -> None:
         """Count a call that was not all hits."""
-        uncacheable = len(call.uncacheable - call.bypassed)
-        others = call.hits + call.coalesced + len(call.bypassed) + uncacheable
-        misses = len(call.items) - others
-        self.counters.add(
-            hits=call.hits,
-            misses=misses,
-            coalesced=call.coalesced,
-            bypassed=len(call.bypassed),
-            uncacheable=uncacheable,
-        )
+        outcomes = call.outcomes()
+        self.counters.add(**outcomes)
         if call.hits:
             self.reporter.hit()
-        elif call.contexts is not None and self.reads_context:
-            self.reporter.missed(misses, call.contexts)
         else:
-            self.reporter.missed(misses, ())
+            contexts = call.contexts if self.reads_context else None
+            self.reporter.missed(outcomes["misses"], contexts or ())
         if time.monotonic() >= self.reporter.next_line:
             self.reporter.counted(self.info())
 

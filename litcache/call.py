@@ -122,6 +122,16 @@ class Call:
         if self.mode not in ROWS:
             self.values[position] = output
 
+    def outcomes(self) -> dict[str, int]:
+        """Return how many items of a call that is over ended in each way."""
+        counts = {
+            "hits": self.hits,
+            "coalesced": self.coalesced,
+            "bypassed": len(self.bypassed),
+            "uncacheable": len(self.uncacheable - self.bypassed),
+        }
+        return {**counts, "misses": len(self.items) - sum(counts.values())}
+
     def requests(self, sizes: Sequence[int]) -> tuple[int, int, int]:
         """Count requests by how much of them was answered without being computed.
 

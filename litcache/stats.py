@@ -5,6 +5,10 @@ from __future__ import annotations
 import threading
 from bisect import bisect_left
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from litcache.stores.base import StoreInfo
 
 
 @dataclass(frozen=True)
@@ -159,15 +163,7 @@ class Counters:
             self._numbers[LOOKUPS.start + bisect_left(LOOKUP_TIMES, seconds)] += 1
             self._numbers[LOOKUP_SECONDS] += seconds
 
-    def info(
-        self,
-        *,
-        entries: int = 0,
-        bytes: int = 0,
-        rejected: int = 0,
-        evicted: int = 0,
-        expired: int = 0,
-    ) -> CacheInfo:
+    def info(self, store: StoreInfo) -> CacheInfo:
         """Return the counts together with what the store says of itself."""
         with self._lock:
             own = [now - base for now, base in zip(self._numbers, self._base, strict=False)]
@@ -180,12 +176,12 @@ class Counters:
             bypassed=int(own[BYPASSED]),
             uncacheable=int(own[UNCACHEABLE]),
             stored=int(own[STORED]),
-            rejected=rejected,
-            evicted=evicted,
-            expired=expired,
+            rejected=store.rejected,
+            evicted=store.evicted,
+            expired=store.expired,
             store_errors=int(own[STORE_ERRORS]),
-            entries=entries,
-            bytes=bytes,
+            entries=store.entries,
+            bytes=store.bytes,
             seconds_computing=own[SECONDS],
             seconds_saved=mean * (own[HITS] + own[COALESCED]),
         )

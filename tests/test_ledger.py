@@ -64,7 +64,7 @@ def test_what_was_counted_before_sharing_is_shared_too(folder, monkeypatch):
     monkeypatch.setattr(ledger, "_folder", folder)
     ledger.enter(source)
     source.counters.add_hits(1)
-    assert total(stats.HITS) == source.counters.info().hits == 4
+    assert total(stats.HITS) == source.counters.info(StoreInfo()).hits == 4
 
 
 def test_a_page_is_taken_over_with_its_counts_when_its_owner_is_gone(folder):
@@ -76,14 +76,14 @@ def test_a_page_is_taken_over_with_its_counts_when_its_owner_is_gone(folder):
     (orphan,) = ledger.read()
     assert not orphan.alive
     second = entered()
-    assert second.counters.info().hits == 0
+    assert second.counters.info(StoreInfo()).hits == 0
     second.counters.add_hits(2)
     second.store = StoreInfo(entries=1, evicted=1)
     (page,) = ledger.read()
     assert page.alive
     places = (stats.HITS, ledger.EVICTED, ledger.ENTRIES)
     assert [page.numbers[place] for place in places] == [5, 6, 1]
-    assert second.counters.info().hits == 2
+    assert second.counters.info(StoreInfo()).hits == 2
 
 
 def test_a_page_in_use_is_not_taken_over_nor_one_of_other_labels(folder):
@@ -132,7 +132,7 @@ def test_a_folder_that_cannot_be_written_costs_the_metrics_alone(folder, monkeyp
     monkeypatch.setattr(ledger, "_folder", folder / "gone")
     source = entered()
     source.counters.add_hits(1)
-    assert source.counters.info().hits == 1
+    assert source.counters.info(StoreInfo()).hits == 1
     assert "metrics lack" in caplog.text
 
 
@@ -144,7 +144,7 @@ def test_a_forked_child_counts_in_a_page_of_its_own(folder):
     child = os.fork()
     if not child:
         source.counters.add_hits(1)
-        os._exit(source.counters.info().hits)
+        os._exit(source.counters.info(StoreInfo()).hits)
     _, status = os.waitpid(child, 0)
     assert os.waitstatus_to_exitcode(status) == 1
     source.counters.add_hits(100)
