@@ -164,6 +164,9 @@ class Index:
     def note(self, db: sqlite3.Connection, notes: Sequence[Note]) -> None:
         """Add up what a process tells; what was told of older epochs of a namespace goes."""
         for tag, epoch, hits, misses, versions in notes:
+            tokens = tokens_in(self.find(db, tag, ()))
+            if tokens is None or tokens[:EPOCH_BYTES] != epoch:
+                continue  # cleared since: others may have told of the epoch after it
             stale = db.execute("DELETE FROM looked_up WHERE tag = ? AND epoch != ?", (tag, epoch))
             if stale.rowcount:
                 db.execute("DELETE FROM versions WHERE tag = ? AND epoch != ?", (tag, epoch))

@@ -624,6 +624,19 @@ def test_namespaces_says_which_versions_wrote_and_what_all_processes_looked_up(o
     assert shop.versions == ("v1",)
 
 
+def test_what_is_told_of_an_epoch_before_a_clear_takes_nothing_from_the_one_after_it(open_store):
+    one, late = open_store(), open_store()
+    put(one, 1, scope=Scope("shop", "v1"))
+    got(late, 1)  # told after the clear
+    one.clear("shop")
+    put(one, 1, scope=Scope("shop", "v1"))
+    got(one, 1, 1, 2)
+    one.info()
+    late.info()
+    (shop,) = one.namespaces()
+    assert (shop.versions, shop.hits, shop.misses) == (("v1",), 2, 1)
+
+
 def test_verify_reads_more_than_one_page_of_rows(open_store):
     store = open_store()
     put(store, *range(2500), size=10)
