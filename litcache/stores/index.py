@@ -20,6 +20,8 @@ TOKENS_BYTES = 2 * EPOCH_BYTES
 _PAGE_BYTES = 2048
 _CACHE_KIB = 16_384
 _CREATE_SECONDS = 0.5
+# After so many in a row that did not get the lock, writes do not wait for it until one gets it.
+_REFUSALS = 3
 # SQLite's own waiting for a lock grows to 100 ms at a time: too coarse where many write.
 _STEP_SECONDS = 0.0004
 # What readers wait for: who recovers the WAL after a process was killed.
@@ -104,7 +106,7 @@ class Index:
         self.path = path
         self.reading, self._writing = threading.Lock(), threading.Lock()
         self._closing = threading.Event()
-        self._wal_limit = 0
+        self._wal_limit = self._refused = 0
         with contextlib.ExitStack() as undo:
             writer = _connect(path, _CREATE_SECONDS)
             self._writer = undo.enter_context(contextlib.closing(writer))
@@ -191,6 +193,10 @@ class Index:
 
     # Transactions
 
+    def patience(self, seconds: float) -> float:
+        """Return how long a write waits for the lock: not at all while it is not to be had."""
+        return seconds if self._refused < _REFUSALS else 0.0
+
     @contextlib.contextmanager
     def transaction(self, patience: float, *, urgent: bool = False) -> Iterator[sqlite3.Connection]:
         """Hold the one write lock of all processes, and commit in the end.
@@ -205,6 +211,7 @@ class Index:
         """
         deadline = time.monotonic() + patience
         if not self._writing.acquire(timeout=patience):
+            self._refused += 1
             raise BusyError("another thread of this process is writing")
         db = self._writer
         try:
@@ -241,9 +248,11 @@ class Index:
         """Get the write lock of all processes."""
         while _unless_locked(self._writer, "BEGIN IMMEDIATE") is None:
             if time.monotonic() >= deadline:
+                self._refused += 1
                 raise BusyError("others hold the lock")
             if self._closing.wait(_STEP_SECONDS):
                 raise sqlite3.ProgrammingError("closed while waiting for the lock")
+        self._refused = 0
 
     def _wal_bytes(self) -> int:
         try:

@@ -303,6 +303,30 @@ def test_a_write_is_given_up_after_its_timeout_and_look_ups_go_on(open_store):
     assert got(store, 2) == [2]
 
 
+def test_while_the_lock_is_held_three_writes_wait_for_it_and_no_other(open_store):
+    store = open_store(timeout=1.0)
+    put(store, 1)
+    with_lock = index_of(store)
+    with_lock.execute("BEGIN IMMEDIATE")
+    start = time.monotonic()
+    for number in range(2, 22):
+        put(store, number)
+        assert got(store, 1, number, namespace="shop") == [1]
+        store.get_many(Scope("one without an epoch"), [key(1)])
+    assert 3.0 <= time.monotonic() - start < 10
+    assert store.info().dropped == 20
+    with_lock.close()
+    put(store, 2)
+    assert got(store, 1, 2) == [1, 2]
+    # The lock is waited for again.
+    with_lock = index_of(store)
+    with_lock.execute("BEGIN IMMEDIATE")
+    start = time.monotonic()
+    put(store, 3)
+    assert time.monotonic() - start >= 1.0
+    with_lock.close()
+
+
 def test_a_thread_that_waits_to_write_holds_up_no_thread_that_reads(open_store):
     store = open_store(timeout=30.0)
     put(store, 1)
@@ -494,6 +518,22 @@ def test_a_clear_reaches_who_still_has_replaced_files_open(open_store):
     one.clear("shop")
     assert got(one, 1) == []
     assert got(other, 1) == []
+
+
+@pytest.mark.parametrize("call", ["delete", "clear"])
+def test_a_clear_or_delete_holds_though_others_just_replaced_the_files(open_store, call):
+    one, other = open_store(), open_store()
+    put(one, 1)
+    assert got(other, 1) == [1]
+    one.close()
+    overwritten(file(one, ".db"))
+    put(one, 1)  # into fresh files, which the other has not looked for yet
+    assert got(one, 1) == [1]
+    if call == "clear":
+        other.clear("shop")
+    else:
+        assert other.delete_many(Scope("shop"), [key(1)]) == 1
+    assert got(one, 1) == []
 
 
 @pytest.mark.usefixtures("always_checked")
