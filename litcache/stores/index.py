@@ -20,7 +20,7 @@ TOKENS_BYTES = 2 * EPOCH_BYTES
 _PAGE_BYTES = 2048
 _CACHE_KIB = 16_384
 _CREATE_SECONDS = 0.5
-# After so many in a row that did not get the lock, writes do not wait for it until one gets it.
+# After so many that did not get the lock, with nobody writing in between, none waits for it.
 _REFUSALS = 3
 # SQLite's own waiting for a lock grows to 100 ms at a time: too coarse where many write.
 _STEP_SECONDS = 0.0004
@@ -107,6 +107,7 @@ class Index:
         self.reading, self._writing = threading.Lock(), threading.Lock()
         self._closing = threading.Event()
         self._wal_limit = self._refused = 0
+        self._last_refused: list[Any] | None = None
         with contextlib.ExitStack() as undo:
             writer = _connect(path, _CREATE_SECONDS)
             self._writer = undo.enter_context(contextlib.closing(writer))
@@ -194,7 +195,7 @@ class Index:
     # Transactions
 
     def patience(self, seconds: float) -> float:
-        """Return how long a write waits for the lock: not at all while it is not to be had."""
+        """Return how long a write waits for the lock: not at all while its holder does nothing."""
         return seconds if self._refused < _REFUSALS else 0.0
 
     @contextlib.contextmanager
@@ -211,7 +212,6 @@ class Index:
         """
         deadline = time.monotonic() + patience
         if not self._writing.acquire(timeout=patience):
-            self._refused += 1
             raise BusyError("another thread of this process is writing")
         db = self._writer
         try:
@@ -248,11 +248,16 @@ class Index:
         """Get the write lock of all processes."""
         while _unless_locked(self._writer, "BEGIN IMMEDIATE") is None:
             if time.monotonic() >= deadline:
-                self._refused += 1
+                self._count_refusal()
                 raise BusyError("others hold the lock")
             if self._closing.wait(_STEP_SECONDS):
                 raise sqlite3.ProgrammingError("closed while waiting for the lock")
         self._refused = 0
+
+    def _count_refusal(self) -> None:
+        version = _unless_locked(self._writer, "PRAGMA data_version")
+        self._refused = self._refused + 1 if version == self._last_refused else 1
+        self._last_refused = version
 
     def _wal_bytes(self) -> int:
         try:

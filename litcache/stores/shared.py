@@ -44,9 +44,9 @@ class SharedStore(Store):
     namespace is not stored.
 
     A write that does not get its lock within `timeout`, or finds no room, is dropped and counted;
-    look-ups go on. After three in a row that did not get it, none waits for it until one gets it at
-    once, so that a stopped process holds nobody up. A delete or clear waits twenty times as long
-    and then raises.
+    look-ups go on. After three that did not get it, with nobody writing in between, none waits for
+    it until it is free: a stopped process holds nobody up. A delete or clear waits twenty times as
+    long and then raises.
 
     A damaged store, or one made for another budget, is replaced by an empty one with a warning.
     Where nothing can be opened, one warning is logged, calls raise `StoreError` at once, and it is

@@ -318,12 +318,19 @@ def test_while_the_lock_is_held_three_writes_wait_for_it_and_no_other(open_store
     with_lock.close()
     put(store, 2)
     assert got(store, 1, 2) == [1, 2]
-    # The lock is waited for again.
+
+
+def test_a_lock_whose_holders_write_is_waited_for_again_and_again(open_store):
+    store = open_store(timeout=0.05)
+    put(store, 1)
     with_lock = index_of(store)
-    with_lock.execute("BEGIN IMMEDIATE")
-    start = time.monotonic()
-    put(store, 3)
-    assert time.monotonic() - start >= 1.0
+    for number in range(2, 8):
+        with_lock.execute("BEGIN IMMEDIATE")
+        with_lock.execute("INSERT INTO touched VALUES (?)", (number,))
+        start = time.monotonic()
+        put(store, number)
+        assert time.monotonic() - start >= 0.05
+        with_lock.execute("COMMIT")
     with_lock.close()
 
 
