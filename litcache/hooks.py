@@ -70,9 +70,13 @@ class Hook(TakenOver):
         return setup
 
     def _batch(self, api: LitAPI, original: Callable[..., Any]) -> Callable[..., Any] | None:
-        if not is_served(api) or is_disabled() or api.max_batch_size < 2 or api.stream:
+        if not is_served(api) or api.max_batch_size < 2 or api.stream:
             return None
-        if not isinstance(attribute_of(type(api), "predict"), CachedMethod):
+        method = attribute_of(type(api), "predict")
+        if not isinstance(method, CachedMethod):
+            return None
+        # A predict of lists knows nothing of requests: they are pooled with the caches off, too.
+        if is_disabled() and method._self_policy.items != "list":
             return None
         if not isinstance(attribute_of(type(api), "unbatch"), Hook):
             return None  # somebody replaced it: nothing would open the outputs
@@ -82,7 +86,7 @@ class Hook(TakenOver):
         asking = sys._getframe(2).f_globals.get("__name__", "")
         if not asking.startswith(("litserve.", "litcache.")):
             return None
-        if cache_of(api, "predict") in caches_computing():
+        if not is_disabled() and cache_of(api, "predict") in caches_computing():
             return None
         return lambda inputs, **context: Items(inputs)
 

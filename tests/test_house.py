@@ -22,6 +22,7 @@ FLOORS = [
     ["call", "keyring", "rules", "guard", "outputs", "cache", "handle"],
     ["litapi", "hooks", "calls", "facts"],
     ["decorator", "metrics", "openai"],
+    ["__main__"],
     [""],
     ["testing", "testing.compare", "testing.contract", "testing.doubles", "testing.plugin",
      "testing.runner"],

@@ -100,6 +100,31 @@ class SharedStore(Store):
         self.clock = clock
         self._start()
 
+    @classmethod
+    def existing(cls, path: str | os.PathLike[str], *, timeout: float = 0.05) -> SharedStore:
+        """Return the store that is in a folder, to look at and clear: nothing is made or replaced.
+
+        Args:
+            path: The folder.
+            timeout: Seconds that a write waits for its turn.
+
+        Returns:
+            The store, with the budget that it was made for.
+
+        Raises:
+            StoreError: If there is none, or it is damaged.
+
+        Example:
+            >>> SharedStore.existing("/nowhere")  # doctest: +ELLIPSIS
+            Traceback (most recent call last):
+            ...
+            litcache.errors.StoreError: SharedStore: /nowhere cannot be used: [Errno 2] no store ...
+        """
+        store = cls(path, timeout=timeout)
+        store._folder.keep = True
+        store.max_bytes = store._run(lambda ring: ring.index.max_bytes)
+        return store
+
     def _start(self) -> None:
         """Begin with nothing opened and nothing counted."""
         self._folder = Folder(self.path, self.max_bytes)
