@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastapi import HTTPException
+from fastapi.responses import JSONResponse
 from litserve import LitAPI
 from litserve.specs import openai_embedding
 from litserve.specs.openai_embedding import EmbeddingResponse, OpenAIEmbeddingSpec
@@ -42,9 +42,9 @@ class EmbeddingSpec(OpenAIEmbeddingSpec):  # type: ignore[misc]  # it has no typ
 
     Inputs of token ids are counted right, where LitServe answers 500 unless its count happens to
     fit. An empty list or input of token ids, and more than `max_inputs` inputs, are refused (400),
-    where LitServe answers 500 and has no bound. All else is LitServe's: `encoding_format` (base64
-    since LitServe 0.2.18), usage, the 422 for input of other types. `dimensions` is the API's to
-    obey or refuse, in `decode_request`.
+    where LitServe answers 500 and has no bound, with a body that OpenAI's clients show. All else is
+    LitServe's: `encoding_format` (base64 since LitServe 0.2.19, floats before), usage, the 422 for
+    input of other types. `dimensions` is the API's to obey or refuse, in `decode_request`.
 
     Args:
         max_inputs: The most inputs of one request; 2,048 is what OpenAI's own API allows.
@@ -83,8 +83,14 @@ class EmbeddingSpec(OpenAIEmbeddingSpec):  # type: ignore[misc]  # it has no typ
         given = request.input
         if isinstance(given, list):
             if not given or any(isinstance(part, list) and not part for part in given):
-                raise HTTPException(400, "input: must not be an empty list, nor hold one")
+                return _refused("input: must not be an empty list, nor hold one")
             count = request.get_num_items()
             if count > self.max_inputs:
-                raise HTTPException(400, f"input: {count} inputs, at most {self.max_inputs}")
+                return _refused(f"input: {count} inputs, at most {self.max_inputs}")
         return await super().embeddings_endpoint(request)
+
+
+def _refused(reason: str) -> JSONResponse:
+    """Return a 400 with LitServe's `detail`, and OpenAI's `error` for its clients."""
+    error = {"message": reason, "type": "invalid_request_error", "param": "input", "code": None}
+    return JSONResponse({"detail": reason, "error": error}, 400)
