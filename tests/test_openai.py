@@ -3,6 +3,7 @@
 import base64
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 
 import litserve as ls
@@ -15,6 +16,7 @@ from litcache.openai import EmbeddingRequest, EmbeddingSpec
 from litcache.testing import APIRunner
 
 openai = pytest.importorskip("openai")
+LITSERVE = tuple(int(part) for part in version("litserve").split(".")[:3])
 SERVER = str(Path(__file__).parent / "openai_server.py")
 
 
@@ -187,6 +189,9 @@ def test_base64_and_floats_are_of_one_entry(ours):
         ours[1].embeddings.create(model="m", input=["x y", "z"], encoding_format=encoding)
         for encoding in ("float", "base64")
     )
+    if LITSERVE < (0, 2, 19):
+        assert packed.data == floats.data  # LitServe's answer to base64 was floats, then
+        return
     for left, right in zip(floats.data, packed.data, strict=True):
         assert left.embedding == np.frombuffer(base64.b64decode(right.embedding), "<f4").tolist()
     assert floats.usage == packed.usage
