@@ -6,15 +6,11 @@
     client = OpenAI(base_url="http://localhost:8000/v1", api_key="unused")
     client.embeddings.create(model="minilm", input=["a text", "another"]).usage.total_tokens
 
-LitServe's `OpenAIEmbeddingSpec` takes a list of texts only without batching, so a batch is what one
-request brings: with `items="list"`, `predict` gets its texts that are not in the cache. It returns
-columns, a vector and a token count for each; the counts are cached beside the vectors, and
-`encode_response` adds up those of the whole request, hits included.
-
-Inputs may be ids of MiniLM's own tokens, too. LitServe 0.2.19 counts these wrongly and answers 500
-unless its count happens to fit: `[id]`, one input of one token, passes and `[id, id]`, one of two,
-does not; `[[…], […]]` passes if the first input has as many tokens as there are inputs. Texts, one
-or many, always pass. What is cached is right either way.
+`litcache.openai.EmbeddingSpec` is LitServe's `OpenAIEmbeddingSpec`, but that lists of texts and
+dynamic batching work together: the texts of concurrent requests that are not in the cache reach
+`predict` in one call, each once. It returns columns, a vector and a token count for each; the
+counts are cached beside the vectors, and `encode_response` adds up those of a request, hits
+included. Inputs may be ids of MiniLM's own tokens, too.
 """
 
 import os
@@ -22,10 +18,10 @@ import os
 import litserve as ls
 import numpy as np
 from fastapi import HTTPException
-from litserve.specs.openai_embedding import EmbeddingRequest, OpenAIEmbeddingSpec
 
 from examples.minilm import DIMENSIONS, VERSION, MiniLM
 from litcache import cached_predict
+from litcache.openai import EmbeddingRequest, EmbeddingSpec
 
 
 class OpenAIEmbeddingAPI(ls.LitAPI):
@@ -49,5 +45,6 @@ class OpenAIEmbeddingAPI(ls.LitAPI):
 
 
 if __name__ == "__main__":
-    server = ls.LitServer(OpenAIEmbeddingAPI(spec=OpenAIEmbeddingSpec()), accelerator="cpu")
+    api = OpenAIEmbeddingAPI(max_batch_size=32, batch_timeout=0.01, spec=EmbeddingSpec())
+    server = ls.LitServer(api, accelerator="cpu")
     server.run(port=int(os.environ.get("PORT", "8000")), generate_client_file=False)

@@ -16,6 +16,7 @@ from litcache.contexts import Context
 from litcache.errors import BatchSizeError, ValueEncodingError
 from litcache.litapi import BatchSizeMismatch, computing, contexts_at, takes_context
 from litcache.outputs import NotRows
+from litcache.stores.base import NewEntry
 
 _T = TypeVar("_T")
 
@@ -208,6 +209,27 @@ def call_pool(cache: Cache, method: Method, decoded: list[Any]) -> list[Any]:
         method.compute(request, None, 0 if type(request) is list and not request else None)
         if items is None
         else next(results)
+        for request, items in zip(decoded, split, strict=True)
+    ]
+
+
+def pass_pool(api: Any, method: Method, decoded: list[Any], max_items: int | None) -> list[Any]:
+    """Answer a batch of requests that are lists of items each, with the caches off."""
+    split = [batching.split_items(request) for request in decoded]
+    pool = Pool([items for items in split if items is not None], max_items)
+    outputs = [method.compute(*a) for a in pool.arguments(range(len(pool.items)))]
+    try:
+        rows = [row for output in outputs for row in batching.encode_rows(output, columns=True)]
+        entries = [NewEntry(*row) for row in rows if not isinstance(row, Exception)]
+    except ValueEncodingError:
+        entries = []
+    if len(entries) != len(pool.items):  # they cannot be cut: one call for each request
+        return [method.compute(request, None) for request in decoded]
+    places = iter(entries)
+    return [
+        method.compute(request, None)
+        if items is None
+        else batching.merge_rows([next(places) for _ in items], getattr(api, "device", None))
         for request, items in zip(decoded, split, strict=True)
     ]
 

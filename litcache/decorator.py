@@ -20,6 +20,7 @@ from litcache.calls import (
     call_one,
     call_pool,
     call_rows,
+    pass_pool,
 )
 from litcache.errors import UnsupportedMethodError
 from litcache.facts import Facts
@@ -229,6 +230,9 @@ class _BoundCachedMethod(wrapt.BoundFunctionWrapper):  # type: ignore[type-arg]
 
     def _pass(self, facts: Facts, args: Any, kwargs: Any) -> Any:
         """Call the user's method as if it were not decorated."""
+        if args and type(args[0]) is Items:  # see hooks.Hook: what LitServe would not pool itself
+            policy = self._self_parent._self_policy
+            return Outputs(pass_pool(self._self_instance, self, args[0].items, policy.max_items))
         if facts.shown is not None:
             kwargs.pop("context", None)
         if is_disabled():

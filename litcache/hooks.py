@@ -76,7 +76,7 @@ class Hook(TakenOver):
         asking = sys._getframe(2).f_globals.get("__name__", "")
         if not asking.startswith(("litserve.", "litcache.")):
             return None
-        if cache_of(api, "predict") in caches_computing():
+        if not is_disabled() and cache_of(api, "predict") in caches_computing():
             return None
         return lambda inputs, **context: Items(inputs)
 
@@ -103,12 +103,14 @@ class _Acting(wrapt.ObjectProxy):  # type: ignore[type-arg]
 
 def answers_batches(api: LitAPI) -> bool:
     """Say whether the wrapper of `predict` answers the batches of LitServe's loops."""
+    method = attribute_of(type(api), "predict")
     return (
         is_served(api)
-        and not is_disabled()
         and api.max_batch_size > 1
         and not api.stream
-        and isinstance(attribute_of(type(api), "predict"), CachedMethod)
+        and isinstance(method, CachedMethod)
+        # A predict of lists knows nothing of requests: they are pooled with the caches off, too.
+        and (not is_disabled() or method._self_policy.items == "list")
         # If somebody replaced it, nothing would open the outputs.
         and isinstance(attribute_of(type(api), "unbatch"), Hook)
         and not {"predict", "unbatch"} & api.__dict__.keys()

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from litserve.specs.openai_embedding import EmbeddingRequest
 
-from litcache import BatchSizeError, cached_predict
+from litcache import BatchSizeError, CacheInfo, cached_predict, disabled
 from litcache.testing import APIRunner, strict
 
 
@@ -232,3 +232,30 @@ def test_an_empty_array_passes_through_a_batch():
         first, second = runner.run_batch([np.zeros((0, 3)), ["a"]])
     assert len(first) == 0
     assert second.tolist() == [[1.0, 1.0]]
+
+
+@pytest.mark.parametrize("kind", ["list", "array", "tuple", "dict"])
+def test_with_the_caches_off_the_items_of_a_batch_are_pooled_as_well(kind):
+    requests = [["a", "bb"], "ccc", ["a"], [1, 2], []]
+    with APIRunner(lists(kind, 8)) as runner:
+        expected = runner.run_batch(requests)
+    api = lists(kind, 8, max_items=3)
+    with disabled(), APIRunner(api) as runner:
+        got = runner.run_batch(requests)
+        assert api.calls == (["a", "bb", "ccc"], ["a", [1, 2]], [])
+        assert api.predict.cache.info() == CacheInfo()
+    for left, right in zip(got, expected, strict=True):
+        assert type(left) is type(right)
+        for a, b in zip(_columns(left), _columns(right), strict=True):
+            assert type(a) is type(b)
+            assert np.array_equal(a, b)
+
+
+def test_with_the_caches_off_what_cannot_be_cut_is_computed_request_by_request():
+    class API(ls.LitAPI):
+        @cached_predict(items="list")
+        def predict(self, items):
+            return "".join(items)
+
+    with disabled(), APIRunner(API(max_batch_size=8)) as runner:
+        assert runner.run_batch([["a", "b"], ["c"]]) == ["ab", "c"]

@@ -16,7 +16,7 @@ import litserve as ls
 import pytest
 from servers import serve, wait_until
 
-from litcache import RedisStore, cached_predict, ledger, stats
+from litcache import MemoryStore, RedisStore, TieredStore, cached_predict, ledger, stats
 from litcache.ledger import Labels, Page
 from litcache.testing import APIRunner
 
@@ -254,9 +254,11 @@ def test_lists_of_one_batch_are_told_apart(registry):
     assert requests_of(registry) == [2, 2, 3]
 
 
-def test_an_open_breaker_is_seen(registry):
+@pytest.mark.parametrize("tiered", [False, True])
+def test_an_open_breaker_is_seen(tiered, registry):
     pytest.importorskip("redis")
     store = RedisStore("redis://127.0.0.1:1/0", timeout=0.01)
+    store = TieredStore(MemoryStore(), store) if tiered else store
 
     class RemoteAPI(ls.LitAPI):
         @cached_predict(store=store, namespace="n", version="1")
@@ -264,8 +266,10 @@ def test_an_open_breaker_is_seen(registry):
             return text
 
     api = RemoteAPI()
-    for _ in range(4):
-        assert api.predict("a") == "a"
+    assert api.predict("a") == "a"
+    assert not store.breaker_open
+    for text in "bcde":
+        assert api.predict(text) == text
     name = "litcache_store_breakers_open"
     assert registry.get_sample_value(name, TEXT._asdict()) == 1
     assert registry.get_sample_value("litcache_store_errors_total", TEXT._asdict()) >= 3
