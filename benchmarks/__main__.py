@@ -12,7 +12,7 @@ import sys
 
 from benchmarks.common import RESULTS, ROOT, note
 
-ALL = ("hits", "partial_hits", "misses", "keys", "memory", "hit_rate")
+ALL = ("hits", "partial_hits", "misses", "keys", "memory", "hit_rate", "loop")
 
 
 def main(names: list[str]) -> bool:
