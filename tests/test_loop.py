@@ -13,6 +13,7 @@ from fastapi import HTTPException
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from litserve.loops import BatchedLoop
+from litserve.specs.openai_embedding import EmbeddingRequest
 from loops import SECONDS, SENTINEL, Driven, prepare, run, running
 from test_loops import BATCHES, DISTINCT, answers, undecorated
 
@@ -359,6 +360,31 @@ def test_a_request_whose_decoding_cannot_be_repeated_fails_rather_than_be_answer
         assert isinstance(bad, RuntimeError)
         again = driven.get({"text": "good"}, {"text": "fine"})
         assert again == ["good changed", "fine changed"]
+
+
+@both_ways
+def test_requests_fail_alone_where_only_decode_request_is_cached(overlap):
+    class API(ls.LitAPI):
+        @cached_predict
+        def decode_request(self, request):
+            if request == "undecodable":
+                raise ValueError
+            return [request]
+
+        def predict(self, items):
+            for item in items:
+                item.append(len(items))
+            if ["bad", len(items)] in items:
+                raise ZeroDivisionError
+            return items if ["short", len(items)] not in items else items[1:]
+
+    api = API(max_batch_size=4, batch_timeout=LONG, loop=CachedBatchedLoop(overlap=overlap))
+    with running(api) as driven:
+        a, bad, _, short, b = driven.get("a", "bad", "undecodable", "short", "b")
+        assert (a, b) == (["a", 1], ["b", 1])  # decoded anew, and not changed twice
+        assert isinstance(bad, ZeroDivisionError)
+        assert (short.status_code, short.detail) == (500, "Batch size mismatch")
+        assert driven.get("a", "a", "b", "c") == [["a", 4], ["a", 4], ["b", 4], ["c", 4]]
 
 
 def test_an_error_that_cannot_be_pickled_is_answered_as_another():
@@ -714,6 +740,28 @@ def test_the_missing_items_of_several_lists_are_pooled(overlap):
         assert isinstance(bad, ZeroDivisionError)
         info = api.predict.cache.info()
         assert (info.hits, info.misses, info.coalesced) == (3 + 2, 5 + 3, 2)
+
+
+@both_ways
+def test_the_openai_embedding_spec_is_answered_as_in_litserves_loop(overlap):
+    def answers(loop):
+        class API(ls.LitAPI):
+            @cached_predict(items="list")
+            def predict(self, texts):
+                return np.array([[len(str(text)), 1.0] for text in texts], np.float32)
+
+            def encode_response(self, output, context):
+                return {"embeddings": output.tolist(), "model": context.get("model")}
+
+        api = API(max_batch_size=4, spec=ls.OpenAIEmbeddingSpec(), loop=loop)
+        with APIRunner(api) as runner:
+            batches = [["abc", "d"], ["d", ["e", "ff"], "abc"], [[5, 6, 7], [[5, 6, 7], [8]]]]
+            return [
+                runner.run_batch([EmbeddingRequest(model="m", input=each) for each in batch])
+                for batch in batches
+            ]
+
+    assert answers(CachedBatchedLoop(overlap=overlap)) == answers("auto")
 
 
 @both_ways
