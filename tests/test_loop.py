@@ -668,6 +668,17 @@ def test_without_a_cached_method_it_is_litserves_batched_loop(overlap):
             assert driven.get("a", "a", "a") == ["A", "A", "A"]
 
 
+def test_the_runner_tells_outputs_apart_whichever_way_the_loop_works():
+    with APIRunner(looped(apis.texts_to_dicts(cached_predict))) as runner:
+        batch = [{"text": text} for text in ("a", "bb", "ccc")]
+        runner.run_batch(batch[1:])
+        runner.run_batch(batch)  # the hits are answered before the miss
+        assert [output["text"] for output in runner.outputs] == ["a", "bb", "ccc"]
+        with disabled():
+            runner.run_batch(batch[::-1])
+        assert [output["text"] for output in runner.outputs] == ["ccc", "bb", "a"]
+
+
 def test_switched_off_it_is_litserves_batched_loop():
     api = words_in(CachedBatchedLoop(), cached_predict)
     driven = Driven()
