@@ -18,6 +18,7 @@ from litcache.stores.redis import RedisStore
 from litcache.stores.shared import SharedStore
 from litcache.stores.tiered import TieredStore
 from litcache.switches import disabled
+from litcache.versions import fingerprint
 
 __version__ = "0.2.0"
 
@@ -39,4 +40,5 @@ __all__ = [
     "ValueEncodingError",
     "cached_predict",
     "disabled",
+    "fingerprint",
 ]

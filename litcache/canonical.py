@@ -18,6 +18,7 @@ import struct
 import sys
 import uuid
 from collections.abc import Callable
+from ctypes import string_at
 from typing import Any
 
 import msgpack
@@ -254,7 +255,8 @@ def _tensor(to: Writer, value: Any) -> bytes:
         raise Unencodable("it is no dense tensor")
     flat = value.detach().cpu().resolve_conj().resolve_neg().contiguous().flatten()
     raw = flat.view(torch.uint8)
-    data = raw.numpy() if "numpy" in sys.modules else bytes(raw.tolist())
+    # A copy, but torch has no other way to its bytes without numpy.
+    data = raw.numpy() if "numpy" in sys.modules else string_at(raw.data_ptr(), raw.numel())
     return ext(Code.TENSOR, to.pack([str(value.dtype), list(value.shape)]) + to.buffer(data))
 
 

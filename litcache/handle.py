@@ -111,7 +111,9 @@ class CacheHandle:
             if isinstance(pair, Exception):
                 raise pair
             entries[key] = NewEntry(pair[0], pair[1], expires)
-        cache.store.set_many(cache.scope.renewed(), entries)
+        scope = cache.scope.renewed()
+        scope.version = cache.keyring.version
+        cache.store.set_many(scope, entries)
 
     def delete(self, items: Sequence[object], contexts: Sequence[Context] | None = None) -> int:
         """Delete the entries of items.

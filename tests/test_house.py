@@ -13,8 +13,8 @@ ROOT = Path(litcache.__file__).parent
 FLOORS = [
     ["errors", "policy", "stats", "switches"],
     ["canonical", "keys", "contexts", "dtypes", "layouts", "plain", "columns", "codec", "batching"],
-    ["stores", "stores.base", "stores.memory", "flight", "log"],
-    ["stores.frame", "stores.breaker"],
+    ["stores", "stores.base", "stores.memory", "flight", "log", "versions"],
+    ["stores.frame", "stores.breaker", "stores.notes"],
     ["stores.index", "stores.ring", "stores.survey", "stores.folder", "stores.shared"],
     ["stores.nodes", "stores.cluster", "stores.remote", "stores.epochs", "stores.scan",
      "stores.redis"],
@@ -23,6 +23,7 @@ FLOORS = [
     ["litapi", "hooks", "calls", "facts"],
     ["decorator"],
     ["internals", "misses", "desk", "threads", "loop"],
+    ["__main__"],
     [""],
     ["testing", "testing.compare", "testing.contract", "testing.doubles", "testing.plugin",
      "testing.runner"],

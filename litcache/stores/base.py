@@ -39,22 +39,26 @@ class Scope:
 
     Args:
         namespace: The name under which `clear` finds the entries.
+        version: Which model makes the entries.
 
     Attributes:
         namespace: The name under which `clear` finds the entries.
+        version: Which model makes the entries. It is in their keys; stores may note it for people.
         tag: 8 bytes that stand for the namespace.
         epoch: Set by `Store.get_many`; `Store.set_many` drops entries whose epoch has passed.
-            `None` before a look-up: the epoch at the time of writing.
+            `None` before a look-up: the epoch at the time of writing. `b""` after a look-up that
+            failed: nothing may be written, since nobody knows what is cleared meanwhile.
 
     Example:
         >>> Scope("shop").tag == Scope("shop").tag != Scope("blog").tag
         True
     """
 
-    __slots__ = ("epoch", "namespace", "tag")
+    __slots__ = ("epoch", "namespace", "tag", "version")
 
-    def __init__(self, namespace: str) -> None:
+    def __init__(self, namespace: str, version: str = "") -> None:
         self.namespace = namespace
+        self.version = version
         self.tag = hashlib.sha256(namespace.encode("utf-8", "surrogatepass")).digest()[:8]
         self.epoch: bytes | None = None
 
@@ -62,6 +66,7 @@ class Scope:
         """Return a scope of the same namespace for another call."""
         scope = Scope.__new__(Scope)
         scope.namespace = self.namespace
+        scope.version = self.version
         scope.tag = self.tag
         scope.epoch = None
         return scope
@@ -137,7 +142,7 @@ class Store(ABC):
 
     @abstractmethod
     def delete_many(self, scope: Scope, keys: Sequence[bytes]) -> int:
-        """Delete entries.
+        """Delete entries, and give up what is being computed for the namespace: that may be one.
 
         Args:
             scope: Whose entries.

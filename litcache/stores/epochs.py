@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 
 from litcache.stores.base import Scope
 from litcache.stores.frame import EPOCH_BYTES, new_epoch
+from litcache.stores.notes import NamespaceInfo
 from litcache.stores.remote import Remote, code
 
 if TYPE_CHECKING:
@@ -18,14 +19,18 @@ class Epochs:
     It has two fields a namespace: `e<namespace>` is its epoch, `d<namespace>` a token that each
     delete renews. Both are random. What `Scope.epoch` holds is the one, and behind it the other.
 
+    Beside it is a hash of what processes told of each epoch: `h<epoch>` and `m<epoch>` count hits
+    and misses, and `v<epoch><version>` stands for a version that wrote.
+
     Args:
         remote: The server.
-        key: The hash.
+        prefix: What the names of both hashes begin with.
     """
 
-    def __init__(self, remote: Remote, key: bytes) -> None:
+    def __init__(self, remote: Remote, prefix: str) -> None:
         self._remote = remote
-        self._key = key
+        self._key = f"{prefix}:epochs".encode()
+        self._notes = f"{prefix}:notes".encode()
 
     def question(self, scope: Scope) -> Command:
         """Return the command that rides along with those for entries."""
@@ -91,23 +96,60 @@ class Epochs:
                 if isinstance(answer, Exception):
                     raise self._remote.refused(answer)
                 return
-        self._remote.do([("UNLINK", self._key)])
+        self._remote.do([("UNLINK", self._key), ("UNLINK", self._notes)])
 
-    def names(self) -> dict[bytes, str]:
-        """Return the namespace of each epoch that is valid now.
+    def tell(self) -> None:
+        """Tell the other processes what this one counted; what is refused is forgotten.
+
+        Raises:
+            StoreError: If the server does not answer.
+        """
+        commands: list[Command] = []
+        for _, epoch, hits, misses, versions in self._remote.notes.take():
+            commands += [
+                ("HINCRBY", self._notes, b"h" + epoch, hits),
+                ("HINCRBY", self._notes, b"m" + epoch, misses),
+                *(("HSET", self._notes, b"v" + epoch + _bytes(v), b"") for v in versions),
+            ]
+        self._remote.send(commands)
+
+    def spaces(self) -> dict[bytes, NamespaceInfo]:
+        """Return the namespaces by the epochs valid now, with no entries yet.
 
         Raises:
             StoreError: If the server does not answer or refuses.
         """
-        (answer,) = self._remote.send([("HGETALL", self._key)])
-        if isinstance(answer, Exception):
-            raise self._remote.refused(answer)
-        pairs = zip(answer[::2], answer[1::2], strict=True)
-        return {
-            epoch: field[1:].decode("utf-8", "surrogatepass")
-            for field, epoch in pairs
-            if field[:1] == b"e"
+        # Notes first: an epoch that is made in between has none yet.
+        notes, epochs = self._all(self._notes), self._all(self._key)
+        spaces = {
+            epoch: NamespaceInfo(_text(field[1:]), (), 0, 0, 0, 0)
+            for field, epoch in epochs.items()
+            if field[:1] == b"e" and len(epoch) == EPOCH_BYTES
         }
+        old = []
+        for field, value in sorted(notes.items()):
+            kind, epoch, rest = field[:1], field[1 : 1 + EPOCH_BYTES], field[1 + EPOCH_BYTES :]
+            space = spaces.get(epoch)
+            if space is None:
+                old.append(field)
+            elif kind == b"v":
+                spaces[epoch] = space._replace(versions=(*space.versions, _text(rest)))
+            elif kind == b"h" and value.isdigit():
+                spaces[epoch] = space._replace(hits=int(value))
+            elif kind == b"m" and value.isdigit():
+                spaces[epoch] = space._replace(misses=int(value))
+        if old:
+            self._remote.send([("HDEL", self._notes, *old)])
+        return spaces
+
+    def _all(self, key: bytes) -> dict[bytes, bytes]:
+        """Return all fields of a hash; none if something else is there."""
+        (answer,) = self._remote.send([("HGETALL", key)])
+        if isinstance(answer, Exception) and code(answer) != "WRONGTYPE":
+            raise self._remote.refused(answer)
+        if not isinstance(answer, list):
+            return {}
+        return dict(zip(answer[::2], answer[1::2], strict=True))
 
 
 def is_pair(answer: object) -> TypeGuard[list[Any]]:
@@ -117,5 +159,13 @@ def is_pair(answer: object) -> TypeGuard[list[Any]]:
 
 def _fields(scope: Scope) -> tuple[bytes, bytes]:
     """Return the fields of a namespace's epoch and of the token of its deletes."""
-    name = scope.namespace.encode("utf-8", "surrogatepass")
+    name = _bytes(scope.namespace)
     return b"e" + name, b"d" + name
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")
+
+
+def _text(name: bytes) -> str:
+    return name.decode("utf-8", "surrogatepass")

@@ -18,6 +18,7 @@ from typing import NoReturn, TypeVar
 
 from litcache.errors import StoreError
 from litcache.stores.index import BusyError, NoRoomError, is_busy
+from litcache.stores.notes import Notes
 from litcache.stores.ring import Ring
 
 logger = logging.getLogger("litcache")
@@ -58,12 +59,15 @@ class Folder:
         max_bytes: The budget of a generation made by this process.
 
     Attributes:
+        keep: Whether to raise `StoreError` where a generation would be made or replaced.
         counts: What this process counted.
+        notes: What it has yet to tell the others.
     """
 
     def __init__(self, path: str, max_bytes: int) -> None:
         self._path = path
         self._max_bytes = max_bytes
+        self.keep = False
         self._ring: Ring | None = None
         self._sized = self._warned = False
         self._check_at = self._retry_at = self._replaced_at = -math.inf
@@ -76,6 +80,7 @@ class Folder:
         """Begin to count anew: counters are of one process."""
         self._counting = threading.Lock()
         self.counts: dict[str, int] = {}
+        self.notes = Notes()
 
     def count(self, **numbers: int) -> None:
         """Add to the counters."""
@@ -156,7 +161,7 @@ class Folder:
         """Give up for a while, with one warning."""
         self._retry_at = time.monotonic() + _RETRY_SECONDS
         self._reason = f"{self._path} cannot be used: {error}"
-        if not self._warned:
+        if not self._warned and not self.keep:
             self._warned = True
             logger.warning("%s; nothing is cached in it until it can be", self._reason)
         raise StoreError(self._reason, "SharedStore") from error
@@ -182,6 +187,8 @@ class Folder:
         """Open the newest generation; make one if there is none that is sound."""
         if not hasattr(os, "pread"):
             raise OSError(errno.ENOSYS, "this system cannot read at a place of a file", self._path)
+        if self.keep and not (os.path.isdir(self._path) and self._numbers()):
+            raise FileNotFoundError(errno.ENOENT, "no store is there", self._path)
         if not os.path.isdir(self._path):
             os.makedirs(self._path, mode=0o700, exist_ok=True)
         for _ in range(_ATTEMPTS):
@@ -194,13 +201,16 @@ class Folder:
                 self._supersede(number, f"is damaged ({error})")
                 continue
             if max(self._numbers(), default=0) == number:
-                self._remove_before(number)
+                if not self.keep:
+                    self._remove_before(number)
                 return ring
             ring.close()
         raise OSError(errno.EAGAIN, "its files are replaced again and again", self._path)
 
     def _supersede(self, number: int, reason: str) -> None:
         """Make the next generation, and remove all before it."""
+        if self.keep:
+            raise OSError(errno.EIO, f"it {reason}", self._path)
         logger.warning("SharedStore: %s %s: starting with an empty one", self._path, reason)
         if max(self._numbers(), default=0) <= number:
             self._open(number + 1).close()

@@ -13,6 +13,7 @@ from typing import Any
 
 from litcache.stores.base import Scope
 from litcache.stores.frame import EPOCH_BYTES, new_epoch
+from litcache.stores.notes import NamespaceInfo, Note
 
 TOKENS_BYTES = 2 * EPOCH_BYTES
 
@@ -34,7 +35,13 @@ CREATE TABLE ring(max_bytes INTEGER NOT NULL, capacity INTEGER NOT NULL);
 CREATE TABLE entries(hash INTEGER PRIMARY KEY, place INTEGER NOT NULL, size INTEGER NOT NULL);
 CREATE UNIQUE INDEX by_place ON entries(place, size);
 CREATE TABLE touched(place INTEGER PRIMARY KEY);
-CREATE TABLE spaces(tag BLOB PRIMARY KEY, name BLOB NOT NULL, tokens BLOB NOT NULL) WITHOUT ROWID
+CREATE TABLE spaces(tag BLOB PRIMARY KEY, name BLOB NOT NULL, tokens BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE looked_up(
+  tag BLOB PRIMARY KEY, epoch BLOB NOT NULL, hits INTEGER NOT NULL, misses INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE versions(
+  tag BLOB, epoch BLOB, version BLOB, PRIMARY KEY(tag, epoch, version)
+) WITHOUT ROWID
 """
 # The tokens ride along, so that one statement sees one state of them and of the entries.
 _MOST = 64
@@ -44,6 +51,15 @@ _FIND = {
     for width in (1, 8, _MOST)
 }
 _NO_HASHES = (-1,) * _MOST
+
+_COUNT = """
+INSERT INTO looked_up VALUES (?, ?, ?, ?)
+ON CONFLICT(tag) DO UPDATE SET hits = hits + excluded.hits, misses = misses + excluded.misses
+"""
+_SPACES = f"""
+SELECT substr(tokens, 1, {EPOCH_BYTES}) AS current, name, hits, misses
+FROM spaces LEFT JOIN looked_up ON looked_up.tag = spaces.tag AND looked_up.epoch = current
+"""
 
 # By hash: the hash, the place and the size of a frame. By None: a namespace's tokens in the middle.
 Rows = dict[int | None, tuple[int, int, int]]
@@ -137,7 +153,7 @@ class Index:
     def renew(self, db: sqlite3.Connection, scope: Scope, epoch: bytes) -> bytes:
         """Give a namespace an epoch, new or as before, and a new token of deletes."""
         tokens = epoch + new_epoch()
-        name = scope.namespace.encode("utf-8", "surrogatepass")
+        name = _stored(scope.namespace)
         db.execute("REPLACE INTO spaces VALUES (?, ?, ?)", (scope.tag, name, tokens))
         return tokens
 
@@ -145,11 +161,30 @@ class Index:
         """Give every namespace a new epoch."""
         db.execute(f"UPDATE spaces SET tokens = randomblob({TOKENS_BYTES})")
 
-    def spaces(self) -> dict[bytes, str]:
-        """Return the names of the namespaces by their epochs."""
+    def note(self, db: sqlite3.Connection, notes: Sequence[Note]) -> None:
+        """Add up what a process tells; what was told of older epochs of a namespace goes."""
+        for tag, epoch, hits, misses, versions in notes:
+            stale = db.execute("DELETE FROM looked_up WHERE tag = ? AND epoch != ?", (tag, epoch))
+            if stale.rowcount:
+                db.execute("DELETE FROM versions WHERE tag = ? AND epoch != ?", (tag, epoch))
+            db.execute(_COUNT, (tag, epoch, hits, misses))
+            rows = [(tag, epoch, _stored(version)) for version in versions]
+            db.executemany("INSERT OR IGNORE INTO versions VALUES (?, ?, ?)", rows)
+
+    def spaces(self) -> dict[bytes, NamespaceInfo]:
+        """Return the namespaces by their epochs, with no entries yet."""
         with self.reading:
-            rows = self.reader.execute("SELECT tokens, name FROM spaces").fetchall()
-        return {t[:EPOCH_BYTES]: str(name, "utf-8", "surrogatepass") for t, name in rows}
+            rows = self.reader.execute(_SPACES).fetchall()
+            told = self.reader.execute("SELECT epoch, version FROM versions").fetchall()
+        versions: dict[bytes, list[str]] = {}
+        for epoch, version in told:
+            versions.setdefault(epoch, []).append(_text(version))
+        return {
+            epoch: NamespaceInfo(
+                _text(name), tuple(sorted(versions.get(epoch, ()))), 0, 0, hits or 0, misses or 0
+            )
+            for epoch, name, hits, misses in rows
+        }
 
     # Transactions
 
@@ -218,6 +253,15 @@ def tokens_in(rows: Rows) -> bytes | None:
     """Return the tokens among the rows found, if they are any."""
     tokens: object = rows.get(None, (None, None))[1]
     return tokens if isinstance(tokens, bytes) and len(tokens) == TOKENS_BYTES else None
+
+
+def _stored(text: str) -> bytes:
+    """Return text as the index holds it: SQLite's own takes no lone surrogates."""
+    return text.encode("utf-8", "surrogatepass")
+
+
+def _text(stored: bytes) -> str:
+    return str(stored, "utf-8", "surrogatepass")
 
 
 def is_busy(error: Exception) -> bool:

@@ -185,7 +185,7 @@ class MemoryStore(Store):
                 self._put(node)
 
     def delete_many(self, scope: Scope, keys: Sequence[bytes]) -> int:
-        """Delete entries.
+        """Delete entries, and give up what is being computed for the namespace.
 
         Args:
             scope: Whose entries.
@@ -201,6 +201,8 @@ class MemoryStore(Store):
         now = self.clock()
         deleted = 0
         with self._lock:
+            if keys:  # an entry that is being computed now must not come back
+                self._epochs[scope.tag] = os.urandom(8)
             for key in keys:
                 node = self._nodes.get(key)
                 if node is None:

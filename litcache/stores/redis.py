@@ -13,6 +13,7 @@ from litcache.errors import StoreError, ValueEncodingError
 from litcache.stores.base import Entry, Scope, Store, StoreInfo
 from litcache.stores.epochs import Epochs, is_pair
 from litcache.stores.frame import EPOCH_BYTES, frame, unframe
+from litcache.stores.notes import NamespaceInfo
 from litcache.stores.remote import Remote, code
 from litcache.stores.scan import counted, is_entry, verified
 
@@ -46,6 +47,7 @@ class RedisStore(Store):
       holds the epoch of its namespace and is verified at every read.
     * `<prefix>:epochs`: a hash of two fields a namespace. `e<namespace>` is its epoch, random, made
       by the first look-up that finds none. `d<namespace>` is random too, renewed by each delete.
+    * `<prefix>:notes`: a hash of what `namespaces` tells people; nothing depends on it.
 
     One `HMGET` of these fields rides along with every look-up and every write, in the same round
     trip. `clear` removes them, so that no entry framed before is valid: in constant time, for every
@@ -98,7 +100,7 @@ class RedisStore(Store):
         self.clock = clock
         self._remote = Remote(url, timeout, cluster=cluster, monotonic=monotonic)
         self._entries = f"{prefix}:e:".encode()
-        self._epochs = Epochs(self._remote, f"{prefix}:epochs".encode())
+        self._epochs = Epochs(self._remote, prefix)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({str(self._remote)!r}, prefix={self.prefix!r})"
@@ -136,6 +138,9 @@ class RedisStore(Store):
                     entry = None
                     expired += 1
             entries.append(entry)
+        missed = entries.count(None)
+        hits = len(entries) - missed
+        self._remote.notes.looked_up(scope.tag, current, hits=hits, misses=missed)
         if spoiled or expired:
             self._remote.count(corrupt=len(spoiled), expired=expired)
             self._remove(spoiled)
@@ -170,6 +175,8 @@ class RedisStore(Store):
             self._remove(self._names(scope, list(entries)))
             return
         self._remote.count(dropped=len(errors))
+        if self._remote.notes.wrote(scope.tag, (scope.epoch or b"")[:EPOCH_BYTES], scope.version):
+            self._epochs.tell()
         for error in errors:
             if code(error) != "OOM":
                 raise self._remote.refused(error)
@@ -218,6 +225,7 @@ class RedisStore(Store):
         Raises:
             StoreError: If the server does not answer.
         """
+        self._epochs.tell()
         entries = 0
         names: list[bytes] = []
         look = [("DBSIZE",), ("SCAN", 0, "COUNT", _SAMPLED_KEYS)]
@@ -238,18 +246,16 @@ class RedisStore(Store):
         mean = sum(known) / len(known) if known else 0
         return StoreInfo(entries=entries, bytes=round(entries * mean), **self._remote.counted())
 
-    def namespaces(self) -> list[tuple[str, int, int]]:
-        """Return the namespaces, and the number and bytes of the entries of each.
-
-        Asks for all keys of the server page by page, while others use it.
+    def namespaces(self) -> list[NamespaceInfo]:
+        """Return what there is of each namespace: asks for all keys of the server, page by page.
 
         Returns:
-            The name, the number of entries and their bytes, for each namespace.
+            The namespaces, by name.
 
         Raises:
             StoreError: If the server does not answer.
         """
-        return counted(self._remote, self._entries, self._epochs.names())
+        return counted(self._remote, self._entries, self._epochs.spaces())
 
     def verify(self) -> tuple[int, int]:
         """Read and verify every entry, while others use the store; nothing is deleted.

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from litcache.errors import StoreError
 from litcache.stores.breaker import Breaker
+from litcache.stores.notes import Notes
 
 if TYPE_CHECKING:
     from litcache.stores.cluster import Cluster
@@ -31,6 +32,7 @@ class _Process:
         self.full = False
         self.lock = threading.Lock()
         self.counts: Counter[str] = Counter()
+        self.notes = Notes()
 
 
 class Remote:
@@ -148,6 +150,11 @@ class Remote:
         process = self._process()
         with process.lock:
             process.counts.update(numbers)
+
+    @property
+    def notes(self) -> Notes:
+        """What this process has yet to tell the others."""
+        return self._process().notes
 
     def counted(self) -> dict[str, int]:
         """Return the counters of this process."""

@@ -13,6 +13,7 @@ from xxhash import xxh3_64_intdigest
 from litcache.stores.base import Scope
 from litcache.stores.frame import EPOCH_BYTES, new_epoch
 from litcache.stores.index import Index, NoRoomError, tokens_in
+from litcache.stores.notes import Note
 
 KEY_BYTES = 16
 # An entry takes at least so much of the ring: that bounds how many there are, and so the index.
@@ -307,6 +308,11 @@ class Ring:
             db.executemany("DELETE FROM entries WHERE hash = ?", [(hash,) for hash in hashes])
             self.index.renew(db, scope, tokens[:EPOCH_BYTES])
         return tokens, found
+
+    def note(self, notes: Sequence[Note], patience: float) -> None:
+        """Note what a process tells the others."""
+        with self.index.transaction(patience) as db:
+            self.index.note(db, notes)
 
     def forget(self, hashes: Sequence[int], patience: float) -> None:
         """Take hashes out of the index."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from litcache.errors import ValueEncodingError
 from litcache.stores.frame import epoch_of, unframe
+from litcache.stores.notes import NamespaceInfo
 from litcache.stores.remote import Remote
 
 if TYPE_CHECKING:
@@ -19,15 +20,17 @@ _KEY_BYTES = 16
 _HEAD_BYTES = 64  # more than a frame has before and in its epoch
 
 
-def counted(remote: Remote, start: bytes, names: dict[bytes, str]) -> list[tuple[str, int, int]]:
-    """Return each namespace with the number of its entries and their bytes.
+def counted(
+    remote: Remote, start: bytes, spaces: dict[bytes, NamespaceInfo]
+) -> list[NamespaceInfo]:
+    """Return what there is of each namespace.
 
     Args:
         remote: The server.
         start: What the names of all entries begin with.
-        names: The namespace of each epoch.
+        spaces: The namespaces by their epochs, with no entries yet.
     """
-    sums = {epoch: [0, 0] for epoch in names}
+    sums = {epoch: [0, 0] for epoch in spaces}
     for page in _pages(remote, start):
         heads = remote.send([("GETRANGE", name, 0, _HEAD_BYTES - 1) for name in page])
         sizes = remote.send([("STRLEN", name) for name in page])
@@ -36,7 +39,9 @@ def counted(remote: Remote, start: bytes, names: dict[bytes, str]) -> list[tuple
             if found is not None and isinstance(size, int):
                 found[0] += 1
                 found[1] += size
-    return sorted((names[epoch], count, size) for epoch, (count, size) in sums.items())
+    return sorted(
+        spaces[epoch]._replace(entries=count, bytes=size) for epoch, (count, size) in sums.items()
+    )
 
 
 def verified(remote: Remote, start: bytes) -> tuple[int, int]:

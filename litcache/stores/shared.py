@@ -15,6 +15,7 @@ from litcache.stores.base import Entry, Scope, Store, StoreInfo
 from litcache.stores.folder import LEAST_BYTES, Folder
 from litcache.stores.frame import EPOCH_BYTES, frame, unframe
 from litcache.stores.index import TOKENS_BYTES, BusyError, NoRoomError
+from litcache.stores.notes import NamespaceInfo
 from litcache.stores.ring import ClearedError, Found, Ring, hashed
 from litcache.stores.survey import namespaces, verify
 
@@ -99,6 +100,31 @@ class SharedStore(Store):
         self.clock = clock
         self._start()
 
+    @classmethod
+    def existing(cls, path: str | os.PathLike[str], *, timeout: float = 0.05) -> SharedStore:
+        """Return the store that is in a folder, to look at and clear: nothing is made or replaced.
+
+        Args:
+            path: The folder.
+            timeout: Seconds that a write waits for its turn.
+
+        Returns:
+            The store, with the budget that it was made for.
+
+        Raises:
+            StoreError: If there is none, or it is damaged.
+
+        Example:
+            >>> SharedStore.existing("/nowhere")  # doctest: +ELLIPSIS
+            Traceback (most recent call last):
+            ...
+            litcache.errors.StoreError: SharedStore: /nowhere cannot be used: [Errno 2] no store ...
+        """
+        store = cls(path, timeout=timeout)
+        store._folder.keep = True
+        store.max_bytes = store._run(lambda ring: ring.index.max_bytes)
+        return store
+
     def _start(self) -> None:
         """Begin with nothing opened and nothing counted."""
         self._folder = Folder(self.path, self.max_bytes)
@@ -162,6 +188,8 @@ class SharedStore(Store):
             entries[number] = entry
             hits.append(place)
         ring.touch(hits)
+        missed = len(keys) - len(hits)
+        self._folder.notes.looked_up(scope.tag, epoch, hits=len(hits), misses=missed)
         if expired:
             self._folder.count(expired=expired)
         if doubtful:
@@ -200,6 +228,15 @@ class SharedStore(Store):
         frames = [(key, frame(entry, epoch, key)) for key, entry in entries.items()]
         known = tokens
         self._run(lambda ring: self._set(ring, scope.tag, known, frames))
+        if self._folder.notes.wrote(scope.tag, epoch, scope.version):
+            self._run(self._tell)
+
+    def _tell(self, ring: Ring) -> None:
+        """Tell the other processes what this one counted; what cannot be told is forgotten."""
+        notes = self._folder.notes.take()
+        if notes:
+            with contextlib.suppress(BusyError, NoRoomError):
+                ring.note(notes, self.timeout)
 
     def _set(
         self, ring: Ring, tag: bytes, tokens: bytes, frames: Sequence[tuple[bytes, bytes]]
@@ -259,6 +296,7 @@ class SharedStore(Store):
         Raises:
             StoreError: If the store cannot be read.
         """
+        self._run(self._tell)
         entries, size = self._run(Ring.totals)
         return StoreInfo(entries=entries, bytes=size, **self._folder.counts)
 
@@ -266,13 +304,11 @@ class SharedStore(Store):
         """Close the files in this process; a later call opens them again."""
         self._folder.close()
 
-    def namespaces(self) -> list[tuple[str, int, int]]:
-        """Return the namespaces, and the number and bytes of the entries of each.
-
-        Reads all of the store, while others use it. Expired entries count until they are evicted.
+    def namespaces(self) -> list[NamespaceInfo]:
+        """Return what there is of each namespace: reads all of the store, while others use it.
 
         Returns:
-            The name, the number of entries and their bytes, for each namespace.
+            The namespaces, by name.
 
         Raises:
             StoreError: If the store cannot be read.

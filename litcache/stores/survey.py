@@ -6,23 +6,26 @@ from collections.abc import Iterator
 
 from litcache.errors import ValueEncodingError
 from litcache.stores.frame import epoch_of, unframe
+from litcache.stores.notes import NamespaceInfo
 from litcache.stores.ring import Ring, hashed
 
 # A statement reads so many rows: one that takes long would keep the WAL from being copied back.
 _ROWS = 1_000
 
 
-def namespaces(ring: Ring) -> list[tuple[str, int, int]]:
-    """Return each namespace with the number of its entries and their bytes."""
-    names = ring.index.spaces()
-    sums = {epoch: [0, 0] for epoch in names}
+def namespaces(ring: Ring) -> list[NamespaceInfo]:
+    """Return what there is of each namespace."""
+    spaces = ring.index.spaces()
+    sums = {epoch: [0, 0] for epoch in spaces}
     for _, place, size in _rows(ring):
         data, _ = ring.read_at(place, size)
         found = sums.get(epoch_of(data))
         if found is not None:
             found[0] += 1
             found[1] += size
-    return sorted((names[epoch], count, size) for epoch, (count, size) in sums.items())
+    return sorted(
+        spaces[epoch]._replace(entries=count, bytes=size) for epoch, (count, size) in sums.items()
+    )
 
 
 def verify(ring: Ring) -> tuple[int, int]:

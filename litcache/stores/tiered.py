@@ -89,6 +89,7 @@ class TieredStore(Store):
         Raises:
             StoreError: If the front cannot answer.
         """
+        scope.epoch = _UNKNOWN
         near, far, now = scope.renewed(), scope.renewed(), self._monotonic()
         # Before the front is asked: what it answers then is of this epoch, or of a later one.
         asked, epoch = self._seen.get(scope.tag, (-math.inf, _UNKNOWN))
@@ -129,6 +130,8 @@ class TieredStore(Store):
         Raises:
             StoreError: If the back cannot write, or could not answer the look-up.
         """
+        if scope.epoch == _UNKNOWN:
+            raise StoreError("the front did not answer the look-up", type(self).__name__)
         near, far = scope.renewed(), scope.renewed()
         if scope.epoch is not None:
             end = 1 + scope.epoch[0]

@@ -10,16 +10,20 @@ import select
 import signal
 import sys
 import threading
+import time
 import unittest
 import warnings
 from collections.abc import Callable, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from functools import cached_property
+from typing import ClassVar
 
+from litcache.errors import StoreError
 from litcache.stores.base import Entry, NewEntry, Scope, Store
 from litcache.testing.doubles import FakeClock
 
 THREADS = 8
+_FILLING_BYTES = 256 << 10
 SECONDS = 60  # what a thread or a forked process may take before it counts as hung
 
 
@@ -27,7 +31,11 @@ class StoreContract:
     """What a store promises, as test methods that pytest collects from a subclass.
 
     Each test gets a store of its own, with room for 16 MiB at least, from `make_store`; it is
-    closed afterwards. Time stands still unless a test advances the clock.
+    closed afterwards. Time stands still unless a test advances the clock. A subclass of a subclass
+    runs the same tests from a store that is full: set `filled_bytes` beyond the store's budget.
+
+    Attributes:
+        filled_bytes: So much is in the store before each test, in another namespace.
 
     Example:
         >>> from litcache.stores.memory import MemoryStore
@@ -36,6 +44,8 @@ class StoreContract:
         ...         return MemoryStore("64 MiB", clock=clock)
         >>> TestMemoryStore().test_what_was_set_comes_back()
     """
+
+    filled_bytes: ClassVar[int] = 0
 
     def make_store(self, clock: Callable[[], float]) -> Store:
         """Return a new, empty store whose entries expire by `clock`; override this.
@@ -53,7 +63,11 @@ class StoreContract:
     @cached_property
     def store(self) -> Store:
         """The store under test, made at first use."""
-        return self.make_store(self.clock)
+        store = self.make_store(self.clock)
+        for number in range(-(-self.filled_bytes // _FILLING_BYTES)):
+            entry = NewEntry(b"", bytes(_FILLING_BYTES), self.clock() + 1_000)
+            store.set_many(Scope("filling"), {_key(1_000_000 + number): entry})
+        return store
 
     def teardown_method(self) -> None:
         """Close the store; pytest calls this after each test."""
@@ -103,7 +117,8 @@ class StoreContract:
         self._set({_key(1): NewEntry(b"new layout", b"new one")})
         (found,) = self._get(_key(1))
         assert _parts(found) == NewEntry(b"new layout", b"new one", None)
-        assert self.store.info().entries == 1
+        assert self.store.delete_many(Scope("shop"), [_key(1)]) == 1
+        assert self._payloads(_key(1)) == [None]
 
     def test_delete_says_how_many_there_were(self) -> None:
         self._set({_key(n): NewEntry(b"", b"payload") for n in range(3)})
@@ -112,12 +127,18 @@ class StoreContract:
         assert self._payloads(_key(0), _key(1), _key(2)) == [None, None, b"payload"]
 
     def test_info_counts_what_is_there(self) -> None:
-        assert self.store.info().entries == 0
+        def ever() -> int:
+            info = self.store.info()
+            return info.entries + info.evicted
+
+        before = ever()
+        assert self.filled_bytes or before == 0
         self._set({_key(n): NewEntry(b"", bytes(1000)) for n in range(10)})
-        assert self.store.info().entries == 10
+        assert ever() == before + 10
         assert self.store.info().bytes >= 10_000
+        self._set({_key(n): NewEntry(b"", bytes(500)) for n in range(10)})
         self.store.delete_many(Scope("shop"), [_key(0)])
-        assert self.store.info().entries == 9
+        assert ever() == before + 9
 
     # Expiry
 
@@ -180,6 +201,23 @@ class StoreContract:
             self._set({_key(1): NewEntry(b"", b"from before the clear")}, scope)
             assert self._payloads(_key(1)) == [None]
 
+    def test_what_was_looked_up_before_a_delete_and_set_after_is_never_seen(self) -> None:
+        scope = Scope("shop")
+        self.store.get_many(scope, [_key(1)])
+        self.store.delete_many(Scope("shop"), [_key(1)])
+        self._set({_key(1): NewEntry(b"", b"from before the delete")}, scope)
+        assert self._payloads(_key(1)) == [None]
+        self.store.get_many(scope, [_key(1)])
+        self._set({_key(1): NewEntry(b"", b"from after it")}, scope)
+        assert self._payloads(_key(1)) == [b"from after it"]
+
+    def test_after_a_failed_look_up_nothing_is_stored(self) -> None:
+        scope = Scope("shop", "v1")
+        scope.epoch = b""
+        with suppress(StoreError):  # a store may say so
+            self._set({_key(1): NewEntry(b"", b"payload")}, scope)
+        assert self._payloads(_key(1)) == [None]
+
     def test_clear_disturbs_no_computation_of_another_namespace(self) -> None:
         scope = Scope("blog")
         self.store.get_many(scope, [_key(1)])
@@ -207,6 +245,21 @@ class StoreContract:
             again.set_many(Scope("shop"), {_key(2): NewEntry(b"", b"payload")})
             (found,) = again.get_many(Scope("shop"), [_key(2)])
             assert _parts(found) == NewEntry(b"", b"payload", None)
+
+    def test_entries_outlive_the_process_if_the_store_is_persistent(self) -> None:
+        self._set({_key(1): NewEntry(b"", b"payload")})
+        with closing(pickle.loads(pickle.dumps(self.store))) as again:
+            found = again.get_many(Scope("shop"), [_key(1)])
+        assert [_parts(entry) for entry in found] == (
+            [NewEntry(b"", b"payload", None)] if self.store.persistent else [None]
+        )
+
+    def test_what_one_process_deletes_is_gone_from_all(self) -> None:
+        self._drops_everywhere(lambda: self.store.delete_many(Scope("shop"), [_key(1)]))
+
+    def test_what_one_process_clears_is_gone_from_all(self) -> None:
+        self._drops_everywhere(lambda: self.store.clear("shop"))
+        self._drops_everywhere(self.store.clear)
 
     def test_it_can_be_used_after_close(self) -> None:
         self._set({_key(1): NewEntry(b"", b"1")})
@@ -257,6 +310,19 @@ class StoreContract:
             stop.set()
             thread.join(SECONDS)
         assert _mixed_use(self.store, random.Random(7), rounds=5) == []
+
+    def _drops_everywhere(self, drop: Callable[[], object]) -> None:
+        self._set({_key(1): NewEntry(b"", b"payload")})
+        with closing(pickle.loads(pickle.dumps(self.store))) as other:
+            if self.store.persistent:
+                (found,) = other.get_many(Scope("shop"), [_key(1)])
+                assert found is not None
+            drop()
+            assert self._payloads(_key(1)) == [None]
+            deadline, pause = time.monotonic() + SECONDS, threading.Event()
+            while other.get_many(Scope("shop"), [_key(1)]) != [None]:
+                assert time.monotonic() < deadline, "another process answers it for ever"
+                pause.wait(0.01)
 
     def _get(self, *keys: bytes, namespace: str = "shop") -> list[Entry | None]:
         return self.store.get_many(Scope(namespace), keys)

@@ -52,6 +52,10 @@ class TestMemoryStore(StoreContract):
         return MemoryStore("64 MiB", clock=clock)
 
 
+class TestFullMemoryStore(TestMemoryStore):
+    filled_bytes = 65 << 20
+
+
 # Eviction
 
 

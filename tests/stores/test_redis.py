@@ -5,15 +5,18 @@ from __future__ import annotations
 import contextlib
 import logging
 import pickle
+import re
 import socket
 import subprocess
 import sys
 import threading
+import time
 import uuid
+from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-from servers import Relay, Server, ServerCluster, free_port
+from redis_servers import Relay, Server, ServerCluster, free_port, redis
 
 from litcache.errors import StoreError
 from litcache.stores.base import NewEntry, Scope
@@ -96,6 +99,10 @@ class TestOnRedis(StoreContract):
 
     def make_store(self, clock):
         return make(self.url, clock=clock)
+
+
+class TestFilled(TestOnValkey):
+    filled_bytes = 4 << 20
 
 
 @pytest.mark.e2e
@@ -362,10 +369,14 @@ def test_namespaces_and_verify_read_all_that_is_under_the_prefix(valkey, prefix)
     store = make(valkey.url, prefix=prefix)
     make(valkey.url, prefix="lit cache ").set_many(Scope("shop"), dict.fromkeys(KEYS, entry()))
     many = [number.to_bytes(16, "big") for number in range(500)]
-    store.set_many(Scope("shop"), dict.fromkeys(many, entry(bytes(100))))
-    store.set_many(Scope("blog\ud800"), dict.fromkeys(KEYS[:2], entry(bytes(100))))
+    store.set_many(Scope("shop", "v1"), dict.fromkeys(many, entry(bytes(100))))
+    store.set_many(Scope("shop", "v2"), dict.fromkeys(many[:1], entry(bytes(100))))
+    store.set_many(Scope("blog\ud800", "\ud800"), dict.fromkeys(KEYS[:2], entry(bytes(100))))
+    store.get_many(Scope("shop"), many[:3] + KEYS[1:2])
+    store.info()
     size = len(frame(entry(bytes(100)), b"12345678"))
-    assert store.namespaces() == [("blog\ud800", 2, 2 * size), ("shop", 500, 500 * size)]
+    blog = ("blog\ud800", ("\ud800",), 2, 2 * size, 0, 0)
+    assert store.namespaces() == [blog, ("shop", ("v1", "v2"), 500, 500 * size, 4, 0)]
     assert store.verify() == (502, 0)
     with valkey.client() as client:
         for key in many[:6]:
@@ -374,7 +385,11 @@ def test_namespaces_and_verify_read_all_that_is_under_the_prefix(valkey, prefix)
         client.lpush(name_of(store, many[6]), "x")
     assert store.verify() == (502, 7)
     store.clear("shop")
-    assert store.namespaces() == [("blog\ud800", 2, 2 * size)]
+    assert store.namespaces() == [blog]
+    store.get_many(Scope("shop"), many[10:11])
+    assert store.namespaces()[1] == ("shop", (), 0, 0, 0, 0)  # what was told before is gone
+    with valkey.client() as client:
+        assert client.hlen(f"{prefix}:notes") == 3  # the hits, misses and version of the blog
     assert store.info().corrupt == 0
 
 
@@ -383,7 +398,7 @@ def test_namespaces_and_verify_read_all_nodes(cluster):
     cluster.flush()
     store = make(cluster.url, cluster=True)
     store.set_many(Scope("shop"), dict.fromkeys(KEYS, entry()))
-    assert [found[:2] for found in store.namespaces()] == [("shop", 64)]
+    assert [(found.name, found.entries) for found in store.namespaces()] == [("shop", 64)]
     assert store.verify() == (64, 0)
 
 
@@ -507,6 +522,31 @@ def test_a_server_that_repeats_what_it_was_sent_does_not_bring_it_into_errors(ca
                 assert not leaks(repr(error))
                 error = error.__cause__ or error.__context__
         assert not leaks(caplog.text)
+
+
+def test_the_account_of_the_docs_may_do_all_that_the_store_does(server):
+    page = (Path(__file__).parents[2] / "docs" / "stores.md").read_text()
+    (rule,) = re.findall(r"^ACL SETUSER (.*)$", page, re.MULTILINE)
+    server.flush()
+    with server.client() as admin:
+        admin.execute_command("ACL", "SETUSER", *rule.split())
+        admin.set("foreign", "value")
+    user, password = rule.split()[0], re.search(r">(\S+)", rule)[1]
+    store = make(server.url.replace("//", f"//{user}:{password}@"), prefix="litcache")
+    scope = Scope("shop", "v1")
+    assert payloads(store, KEYS, scope) == [None] * 64
+    store.set_many(scope, dict.fromkeys(KEYS, entry(expires=time.time() + 60)))
+    assert payloads(store, KEYS) == [b"payload"] * 64
+    assert store.delete_many(Scope("shop"), KEYS[:1]) == 1
+    assert store.info().entries == 63
+    assert store.namespaces()[0].entries == 63
+    assert store.verify() == (63, 0)
+    store.clear("shop")
+    store.clear()
+    store.close()
+    limited = server.client(username=user, password=password)
+    with limited as client, pytest.raises(redis.exceptions.NoPermissionError):
+        client.get("foreign")
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import time
 import uuid
 
 import pytest
-from servers import Relay, Server, ServerCluster, eventually
+from redis_servers import Relay, Server, ServerCluster, eventually
 
 from litcache.errors import StoreError
 from litcache.stores.base import NewEntry, Scope

@@ -31,6 +31,10 @@ class TestContract(StoreContract):
         return SharedStore(self.folder / "store", "64 MiB", clock=clock)
 
 
+class TestContractOfAFullStore(TestContract):
+    filled_bytes = 65 << 20
+
+
 @pytest.fixture
 def open_store(tmp_path):
     """Open a store on one folder, as each process of a host would."""
@@ -597,16 +601,34 @@ def test_namespaces_says_what_each_holds(open_store):
     put(store, 5, scope=Scope("cleared"))
     store.clear("cleared")
     (blog, cleared, shop) = store.namespaces()
-    assert (blog[:2], cleared, shop[:2]) == (("blog \udc80", 1), ("cleared", 0, 0), ("shop", 3))
-    assert 100 < blog[2] < 200
-    assert 3 * 1536 < shop[2] < 3 * 1636
+    assert cleared == ("cleared", (), 0, 0, 0, 0)
+    assert (blog.name, blog.entries, shop.name, shop.entries) == ("blog \udc80", 1, "shop", 3)
+    assert 100 < blog.bytes < 200
+    assert 3 * 1536 < shop.bytes < 3 * 1636
+
+
+def test_namespaces_says_which_versions_wrote_and_what_all_processes_looked_up(open_store):
+    one, other = open_store(), open_store()
+    put(one, 1, scope=Scope("shop", "v1"))
+    put(other, 2, scope=Scope("shop", "v2 \udc80"))
+    for store, numbers in ((one, (1, 2, 3)), (other, (1,)), (one, (4,))):
+        got(store, *numbers)
+        store.info()  # tells what was counted
+    (shop,) = open_store().namespaces()
+    assert (shop.versions, shop.hits, shop.misses) == (("v1", "v2 \udc80"), 3, 2)
+    other.clear("shop")
+    (shop,) = one.namespaces()
+    assert (shop.versions, shop.hits, shop.misses) == ((), 0, 0)
+    put(one, 1, scope=Scope("shop", "v1"))
+    (shop,) = one.namespaces()
+    assert shop.versions == ("v1",)
 
 
 def test_verify_reads_more_than_one_page_of_rows(open_store):
     store = open_store()
     put(store, *range(2500), size=10)
     assert store.verify() == (2500, 0)
-    assert store.namespaces()[0][:2] == ("shop", 2500)
+    assert store.namespaces()[0].entries == 2500
 
 
 def test_expired_entries_are_counted(open_store):

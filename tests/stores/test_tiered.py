@@ -8,7 +8,7 @@ import threading
 import uuid
 
 import pytest
-from servers import Server
+from redis_servers import Server
 
 from litcache.errors import StoreError
 from litcache.stores.base import NewEntry, Scope, Store
@@ -94,6 +94,10 @@ class TestOverShared(StoreContract):
     def make_store(self, clock):
         back = SharedStore(self.folder / "shared", "64 MiB", timeout=10, clock=clock)
         return TieredStore(MemoryStore("16 MiB", clock=clock), back)
+
+
+class TestFullOverShared(TestOverShared):
+    filled_bytes = 65 << 20
 
 
 # Two processes, each with a front, share a back

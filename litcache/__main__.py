@@ -1,0 +1,152 @@
+"""The command line: look at, clear and verify a store while services run on it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from litcache.errors import StoreError
+from litcache.stores.redis import RedisStore
+from litcache.stores.shared import SharedStore
+
+# What scripts can use; 2 is argparse's own, for a command that is none.
+OK, CORRUPT, FAILED = 0, 1, 3
+
+_EPILOG = """
+exit codes: 0 done; 1 verify found entries that do not verify; 2 a command that is none;
+3 there is no store, or it does not answer
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run `litcache info | clear | verify`.
+
+    Args:
+        arguments: What follows the command's name; by default that of this process.
+
+    Returns:
+        The exit code: 0 done; 1 if `verify` found entries that do not verify; 3 if there is no
+        store or it does not answer. Argparse itself exits with 2 on a command that is none.
+
+    Example:
+        >>> main(["info", "/nowhere/at/all"])
+        3
+    """
+    options = _parser().parse_args(arguments)
+    for stream in (sys.stdout, sys.stderr):  # names of namespaces may hold anything
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        store = _store(options)
+        try:
+            code, result, text = options.run(store, options)
+        finally:
+            store.close()
+    except (StoreError, ValueError, ImportError) as error:
+        print(f"litcache: {error}", file=sys.stderr)
+        return FAILED
+    print(json.dumps({"store": repr(store), **result}) if options.json else text)
+    return int(code)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        "litcache", description="Look at, clear and verify a store while services run on it.",
+        epilog=_EPILOG,
+    )  # fmt: skip
+    commands = parser.add_subparsers(required=True, metavar="command")
+    for run, text in (
+        (_info, "namespaces, versions, entries, bytes and look-ups"),
+        (_clear, "drop all entries of a namespace"),
+        (_verify, "read all entries and count those that do not verify"),
+    ):
+        command = commands.add_parser(run.__name__[1:], help=text, description=text)
+        command.set_defaults(run=run)
+        command.add_argument(
+            "target",
+            help="the folder of a SharedStore, or the URL of a RedisStore: redis://…, rediss://…, "
+            "unix://…, or ${NAME} for a variable that holds it",
+        )
+        command.add_argument("--json", action="store_true", help="print JSON for programs")
+        command.add_argument("--prefix", default="litcache", help="of a RedisStore's keys")
+        command.add_argument("--cluster", action="store_true", help="it is a Redis Cluster")
+        command.add_argument("--timeout", type=float, default=5.0, help="seconds for each answer")
+        if run is _clear:
+            which = command.add_mutually_exclusive_group(required=True)
+            which.add_argument("--namespace", help="whose entries")
+            which.add_argument("--all", action="store_true", help="those of all namespaces")
+    return parser
+
+
+def _store(options: Any) -> SharedStore | RedisStore:
+    if "://" in options.target or options.target.startswith("${"):
+        return RedisStore(
+            options.target, options.prefix, timeout=options.timeout, cluster=options.cluster
+        )
+    return SharedStore.existing(options.target, timeout=options.timeout)
+
+
+_Result = tuple[int, dict[str, Any], str]
+
+
+def _info(store: SharedStore | RedisStore, options: Any) -> _Result:
+    spaces, info = store.namespaces(), store.info()
+    budget = getattr(store, "max_bytes", None)
+    result = {
+        "entries": info.entries,
+        "bytes": info.bytes,
+        "max_bytes": budget,
+        "namespaces": [{**space._asdict(), "versions": list(space.versions)} for space in spaces],
+    }
+    size = _bytes(info.bytes) + (f" of {_bytes(budget)}" if budget else "")
+    lines = [f"{store!r}: {info.entries:,} entries, {size}"]
+    rows: list[tuple[str, ...]] = [
+        ("namespace", "versions", "entries", "bytes", "hits", "misses", "hit rate")
+    ]
+    for space in spaces:
+        looked_up = space.hits + space.misses
+        rate = f"{space.hits / looked_up:.1%}" if looked_up else "-"
+        numbers = (f"{space.entries:,}", _bytes(space.bytes), f"{space.hits:,}",
+                   f"{space.misses:,}", rate)  # fmt: skip
+        rows.append((space.name, ", ".join(space.versions) or "-", *numbers))
+    if spaces:
+        lines += _table(rows)
+    return OK, result, "\n".join(lines)
+
+
+def _clear(store: SharedStore | RedisStore, options: Any) -> _Result:
+    store.clear(options.namespace)
+    what = "all namespaces" if options.all else f"namespace {options.namespace!r}"
+    return OK, {"cleared": options.namespace}, f"{store!r}: cleared {what}"
+
+
+def _verify(store: SharedStore | RedisStore, options: Any) -> _Result:
+    entries, corrupt = store.verify()
+    text = f"{store!r}: read {entries:,} entries, {corrupt:,} do not verify"
+    return CORRUPT if corrupt else OK, {"entries": entries, "corrupt": corrupt}, text
+
+
+def _bytes(number: float) -> str:
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if number < 1024:
+            return f"{number:,.0f} {unit}" if unit == "B" else f"{number:,.1f} {unit}"
+        number /= 1024
+    return f"{number:,.1f} TiB"
+
+
+def _table(rows: Sequence[tuple[str, ...]]) -> list[str]:
+    """Return rows as lines, text to the left and numbers to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = []
+    for row in rows:
+        cells = list(zip(row, widths, strict=True))
+        text = [cell.ljust(width) for cell, width in cells[:2]]
+        lines.append("  ".join(text + [cell.rjust(width) for cell, width in cells[2:]]))
+    return lines
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,219 @@
+"""The command line, run as users run it, on stores that others are using."""
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+import litcache
+from litcache import RedisStore, SharedStore
+from litcache.stores.base import NewEntry, Scope
+
+pytestmark = pytest.mark.e2e
+
+ROOT = Path(litcache.__file__).parents[1]
+ENTRIES = {n.to_bytes(16, "big"): NewEntry(b"layout", bytes(1500)) for n in range(300)}
+
+
+def run(*arguments, **environment):
+    return subprocess.run(
+        [sys.executable, "-m", "litcache", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+    )
+
+
+def told(*arguments, **environment):
+    """Return what a command that succeeds prints for programs."""
+    done = run(*arguments, "--json", **environment)
+    assert (done.returncode, done.stderr) == (0, "")
+    return json.loads(done.stdout)
+
+
+@pytest.fixture
+def stack():
+    with contextlib.ExitStack() as stack:
+        yield stack
+
+
+@pytest.fixture(params=["shared", "redis"])
+def store(request, tmp_path, stack):
+    """A store, with the arguments that name it on the command line."""
+    if request.param == "shared":
+        store = SharedStore(tmp_path / "store", "16 MiB", timeout=10)
+        arguments = [tmp_path / "store"]
+    else:
+        redis_servers = pytest.importorskip("stores.redis_servers")
+        server = stack.enter_context(redis_servers.Server("valkey", tmp_path))
+        store = RedisStore(server.url, "mine", timeout=10)
+        arguments = [server.url, "--prefix", "mine"]
+    stack.callback(store.close)
+    store.arguments = arguments
+    return store
+
+
+def fill(store):
+    store.set_many(Scope("shop", "minilm-2"), ENTRIES)
+    store.set_many(Scope("shop", "minilm-1"), dict(list(ENTRIES.items())[:1]))
+    store.set_many(Scope("blog"), {b"b" * 16: NewEntry(b"", b"payload")})
+    store.get_many(Scope("shop"), [*ENTRIES, b"?" * 16])
+    store.info()
+
+
+def test_info_tells_namespaces_versions_entries_bytes_and_look_ups(store):
+    fill(store)
+    found = told("info", *store.arguments)
+    blog, shop = found["namespaces"]
+    assert found["entries"] == 301
+    assert found["bytes"] > 300 * 1500
+    assert (blog["name"], blog["versions"], blog["entries"], blog["hits"]) == ("blog", [], 1, 0)
+    assert (shop["name"], shop["versions"]) == ("shop", ["minilm-1", "minilm-2"])
+    assert (shop["entries"], shop["hits"], shop["misses"]) == (300, 300, 1)
+    assert 300 * 1500 < shop["bytes"] < 300 * 1600
+
+    lines = run("info", *store.arguments).stdout.splitlines()
+    assert "301 entries" in lines[0]
+    assert lines[-1].split() == ["shop", "minilm-1,", "minilm-2", "300", "449.7", "KiB", "300", "1",
+                                 "99.7%"]  # fmt: skip
+
+
+def test_clear_drops_one_namespace_or_all_in_the_processes_that_serve(store):
+    fill(store)
+    keys = list(ENTRIES)[:2]
+    assert told("clear", *store.arguments, "--namespace", "shop")["cleared"] == "shop"
+    assert store.get_many(Scope("shop"), keys) == [None, None]
+    assert store.get_many(Scope("blog"), [b"b" * 16])[0].payload == b"payload"
+    assert told("clear", *store.arguments, "--all")["cleared"] is None
+    assert store.get_many(Scope("blog"), [b"b" * 16]) == [None]
+
+
+def test_verify_counts_what_does_not_verify_and_its_exit_code_says_so(store):
+    fill(store)
+    assert told("verify", *store.arguments)["corrupt"] == 0
+    if isinstance(store, SharedStore):
+        (ring,) = Path(store.path).glob("*.ring")
+        with ring.open("r+b") as file:
+            file.seek(5_000)
+            file.write(b"\xff" * 3)
+    else:
+        import redis
+
+        with redis.Redis.from_url(store.arguments[0]) as client:
+            name = b"mine:e:" + Scope("shop").tag + next(iter(ENTRIES))
+            assert client.setrange(name, 1_000, b"\xff" * 3)
+    done = run("verify", *store.arguments, "--json")
+    assert (done.returncode, json.loads(done.stdout)["corrupt"]) == (1, 1)
+    assert "1 do not verify" in run("verify", *store.arguments).stdout
+
+
+def test_every_command_runs_while_a_service_writes(store):
+    stop, failures = threading.Event(), []
+
+    def serve():
+        number = 0
+        try:
+            while not stop.is_set():
+                number += 1
+                scope = Scope("busy")
+                key = number.to_bytes(16, "big")
+                store.get_many(scope, [key])
+                store.set_many(scope, {key: NewEntry(b"", bytes(1500))})
+        except Exception as error:
+            failures.append(error)
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    try:
+        assert told("info", *store.arguments)["namespaces"][0]["name"] == "busy"
+        assert told("verify", *store.arguments)["corrupt"] == 0
+        told("clear", *store.arguments, "--namespace", "busy")
+        assert thread.is_alive()
+    finally:
+        stop.set()
+        thread.join()
+    assert failures == []
+
+
+def test_names_that_are_no_text_are_printed(store):
+    store.set_many(Scope("shop \udc80 ü", "v\ud800"), {b"k" * 16: NewEntry(b"", b"payload")})
+    (space,) = told("info", *store.arguments)["namespaces"]
+    assert (space["name"], space["versions"]) == ("shop \udc80 ü", ["v\ud800"])
+    for encoding in ("utf-8", "ascii"):
+        done = run("info", *store.arguments, PYTHONIOENCODING=encoding)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert "shop \\udc80" in done.stdout
+
+
+@pytest.mark.parametrize("command", [["info"], ["verify"], ["clear", "--all"]])
+def test_where_there_is_no_store_it_says_so_and_makes_none(tmp_path, command):
+    for place in (tmp_path / "absent", tmp_path, "redis://127.0.0.1:1", "${NOT_SET_ANYWHERE}"):
+        done = run(*command, place)
+        assert done.returncode == 3
+        assert done.stdout == ""
+        assert done.stderr.startswith("litcache: ")
+        assert done.stderr.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("command", [["info"], ["verify"], ["clear", "--all"]])
+def test_a_damaged_store_is_said_to_be_and_left_as_it_is(tmp_path, command):
+    store = SharedStore(tmp_path, "16 MiB")
+    store.set_many(Scope("shop"), ENTRIES)
+    store.close()
+    (index,) = tmp_path.glob("*.db")
+    index.write_bytes(os.urandom(50_000))
+    before = {path.name: path.stat().st_size for path in tmp_path.iterdir()}
+    done = run(*command, tmp_path)
+    assert (done.returncode, done.stdout) == (3, "")
+    assert "is damaged" in done.stderr
+    assert {path.name: path.stat().st_size for path in tmp_path.iterdir()} == before
+
+
+def test_another_budget_than_the_service_has_changes_nothing(tmp_path):
+    store = SharedStore(tmp_path, "16 MiB")
+    store.set_many(Scope("shop"), ENTRIES)
+    assert told("info", tmp_path)["max_bytes"] == 16 << 20
+    told("clear", tmp_path, "--namespace", "blog")
+    assert store.get_many(Scope("shop"), list(ENTRIES)[:1])[0] is not None
+    store.close()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["flush", "."],
+        ["info"],
+        ["clear", "."],
+        ["clear", ".", "--namespace", "a", "--all"],
+        ["info", ".", "--timeout", "soon"],
+    ],
+)
+def test_a_command_that_is_none_exits_with_2(arguments):
+    done = run(*arguments)
+    assert done.returncode == 2
+    assert "usage: litcache" in done.stderr
+
+
+@pytest.mark.parametrize("timeout", ["0", "nan", "-1"])
+def test_an_impossible_timeout_is_named(tmp_path, timeout):
+    done = run("info", tmp_path, f"--timeout={timeout}")
+    assert done.returncode == 3
+    assert "timeout=" in done.stderr
+
+
+def test_credentials_are_not_printed():
+    done = run("info", "redis://someone:S3cret@127.0.0.1:1/0")
+    assert done.returncode == 3
+    assert "S3cret" not in done.stderr + done.stdout
+
+
+def test_help_names_the_exit_codes():
+    assert "exit codes" in run("--help").stdout
