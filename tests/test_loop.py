@@ -323,19 +323,20 @@ def test_what_a_failing_batch_changed_in_place_is_restored_before_it_runs_again(
             for item, each in zip(inputs, context, strict=True):
                 item["seen"].append(len(inputs))
                 each["trail"].append("predict")
+                each["runs"] = each.get("runs", 0) + 1
             if any(item["text"] == "bad" for item in inputs):
                 raise ZeroDivisionError
             return inputs
 
         def encode_response(self, output, context):
-            return [output, context["trail"]]
+            return [output, context["trail"], context["runs"]]
 
     api = API(max_batch_size=3, batch_timeout=LONG, loop=CachedBatchedLoop(overlap=overlap))
     with running(api) as driven:
         a, bad, b = driven.get("a", "bad", "b")
         assert isinstance(bad, ZeroDivisionError)
-        assert a == [{"text": "a", "seen": [1]}, ["predict"]]
-        assert b == [{"text": "b", "seen": [1]}, ["predict"]]
+        assert a == [{"text": "a", "seen": [1]}, ["predict"], 1]
+        assert b == [{"text": "b", "seen": [1]}, ["predict"], 1]
         assert driven.get("a") == [a]
         assert api.predict.cache.info().entries == 2
 
@@ -360,6 +361,36 @@ def test_a_request_whose_decoding_cannot_be_repeated_fails_rather_than_be_answer
         assert isinstance(bad, RuntimeError)
         again = driven.get({"text": "good"}, {"text": "fine"})
         assert again == ["good changed", "fine changed"]
+
+
+@both_ways
+def test_at_the_end_too_whoever_waited_for_a_request_that_fails_is_answered(overlap):
+    class API(WordAPI):
+        decoded = ()
+
+        def decode_request(self, request):
+            self.decoded = (*self.decoded, request)
+            if request == "a" and self.decoded.count("a") > 2:
+                raise OSError("no more")
+            return [request]
+
+        @cached_predict
+        def predict(self, items):
+            for item in items:
+                item.append("changed")
+            if len(items) > 1:
+                raise ZeroDivisionError
+            return [item[0] for item in items]
+
+    driven = Driven()
+    driven.ask("b", "a", "a")
+    driven.requests.put(SENTINEL)
+    api = API(overlap=overlap)
+    prepare(api)
+    run(api, driven)
+    other, first, follower = driven.wait("1:b", "2:a", "3:a")
+    assert isinstance(first, OSError)
+    assert (follower, other) == ("a", "b")
 
 
 @both_ways
