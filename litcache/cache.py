@@ -338,7 +338,7 @@ class Cache:
                 claim.publish(published)
                 if claim.superseded:  # a refresh has what is newer
                     stored = {k: e for k, e in stored.items() if k not in claim.superseded}
-            if call.store_works:
+            if stored and call.store_works:
                 call.scope.version = self.keyring.version
                 writes.append((call.scope, stored))
         try:

@@ -88,10 +88,12 @@ class Desk:
         """Return after how many seconds there is something to do if no request arrives."""
         if self._suspects or (self._pending and not self.room):
             return 0.0
+        # Those who wait may wait for another thread, which tells nobody when it is done.
+        seconds = _SECONDS_BETWEEN_LOOKS if self._waiting else IDLE_SECONDS
         if self._pending:
-            closes = self._pending[0].since + self._api.batch_timeout
-            return float(max(0.0, closes - time.monotonic()))
-        return _SECONDS_BETWEEN_LOOKS if self._waiting else IDLE_SECONDS
+            closes = self._pending[0].since + float(self._api.batch_timeout)
+            seconds = min(seconds, max(0.0, closes - time.monotonic()))
+        return seconds
 
     # ------------------------------------------------------------------ arrival
 
@@ -175,6 +177,7 @@ class Desk:
             suspect = self._suspects.popleft()
             if self._tried(suspect, self._restore):
                 return Batch([suspect], ())
+            self.look_around()  # others may have waited for it
         size = min(len(self._pending), self._api.max_batch_size)
         if not size:
             return None
@@ -227,19 +230,20 @@ class Desk:
 
     def look_around(self) -> None:
         """See to the requests that wait for what others compute."""
-        cache = self._cache
-        if cache is None or not self._waiting:
-            return
         waiting, self._waiting = self._waiting, []
         for request in waiting:
-            call = request.call
-            if call is None:
-                continue
-            if any(claim.done for claim in call.waits.values()):
-                cache.resume(call)
-            elif cache.remaining(call) == 0:
-                cache.overtake(call)
-            self._advance(request)
+            if self._tried(request, self._look_at):
+                self._advance(request)
+
+    def _look_at(self, request: Request) -> None:
+        """Take what others have computed; compute what they have not in time."""
+        call, cache = request.call, self._cache
+        assert call is not None
+        assert cache is not None
+        if any(claim.done for claim in call.waits.values()):
+            cache.resume(call)
+        elif cache.remaining(call) == 0:
+            cache.overtake(call)
 
     # ------------------------------------------------------------------ answers
 
@@ -260,7 +264,7 @@ class Desk:
             output = merge(cache, call, 0, len(call.items))
         except ValueEncodingError as error:
             cache.reporter.swallow("rows", error, NOT_CUT)
-            request.leave()
+            request.call = None
             self._sort(request, late=True)
         else:
             self._answer(request, output)

@@ -69,8 +69,7 @@ class GuardedStore:
         for scope, entries in writes:
             together.setdefault(scope.epoch, (scope, {}))[1].update(entries)
         for scope, joined in together.values():
-            if joined:
-                self.set_many(scope, joined)
+            self.set_many(scope, joined)
 
     def delete(self, scope: Scope, key: bytes) -> None:
         """Delete an entry that cannot be read."""

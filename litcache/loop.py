@@ -55,7 +55,7 @@ class CachedBatchedLoop(BatchedLoop):  # type: ignore[misc]
         super().__init__()
         self.overlap = overlap
         self.isolate_errors = isolate_errors
-        self.answering = ""
+        self.answering = ""  # the request being encoded, for the APIRunner
 
     def pre_setup(self, lit_api: LitAPI, spec: Any = None) -> None:
         """Check an API before its workers start.
@@ -100,6 +100,7 @@ class CachedBatchedLoop(BatchedLoop):  # type: ignore[misc]
             callback_runner: What is told of each step.
             lit_spec: Not used, as in LitServe's batched loop: the API has it.
         """
+        self.answering = ""
         if lit_api.max_batch_size == 1:
             SingleLoop.run_single_loop(self, lit_api, request_queue, transport, callback_runner)
         elif not _has_cached_method(lit_api):

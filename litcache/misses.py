@@ -8,6 +8,7 @@ from typing import Any
 
 from litserve import LitAPI
 
+from litcache import batching
 from litcache.cache import Cache
 from litcache.call import Call
 from litcache.calls import NOT_CUT, Method, call_hook, compute_batch, pooled
@@ -15,6 +16,7 @@ from litcache.contexts import Context
 from litcache.errors import BatchSizeError, ValueEncodingError
 from litcache.flight import Claim
 from litcache.litapi import BatchSizeMismatch, computing
+from litcache.log import logger
 from litcache.outputs import NotRows
 
 
@@ -43,11 +45,6 @@ class Request:
         self.context: Context = {}
         self.call: Call | None = None
         self.output: Any = None
-
-    def leave(self) -> None:
-        """Go on without the cache: the rows of its output are none, or do not fit together."""
-        if self.call is not None:
-            self.decoded, self.call = list(self.call.items), None
 
 
 class Batch:
@@ -113,6 +110,7 @@ class Computer:
                     outputs = compute_batch(self._api, self._method, items, _contexts(calls))
             cache.complete(calls, outputs, started)
         except BatchSizeError as error:
+            logger.error("%s", error)  # clients are told no more than "Batch size mismatch"
             raise BatchSizeMismatch(error.method, error.expected, error.actual) from None
         except (NotRows, ValueEncodingError) as error:
             if calls[0].mode != "list":
@@ -121,15 +119,16 @@ class Computer:
             for request in requests:
                 if request.call is not None:
                     cache.abandon(request.call)
-                    request.leave()
+                    request.call = None
 
     def _compute_uncached(self, requests: list[Request]) -> None:
         if self._cache is not None:  # requests that cannot be cut into items
             with computing(self._cache):
                 for request in requests:
-                    nothing = type(request.decoded) is list and not request.decoded
-                    count = 0 if nothing else None
-                    request.output = self._method.compute(request.decoded, None, count)
+                    rows = batching.split_items(request.decoded)
+                    argument = request.decoded if rows is None else rows
+                    count = 0 if type(argument) is list and not argument else None
+                    request.output = self._method.compute(argument, None, count)
         elif requests:
             items = [request.decoded for request in requests]
             contexts = [request.context for request in requests]

@@ -215,6 +215,18 @@ def test_the_text_server_answers_hits_in_each_of_two_workers():
 
 
 @pytest.mark.e2e
+def test_the_server_of_the_loop_answers_hits_and_refuses_what_is_no_text():
+    need(*MINILM)
+    with serve("-m", "examples.cached_loop") as server:
+        answers = {server.post("/predict", {"text": "hello"}).text for _ in range(3)}
+        assert len(answers) == 1
+        refused = server.client.post("/predict", json={"text": 1})
+        assert (refused.status_code, refused.json()["detail"]) == (422, "text must be a string")
+        counters = server.counters("TextEmbeddingAPI.predict")
+        assert (counters["misses"], counters["hits"]) == (1, 2)
+
+
+@pytest.mark.e2e
 def test_the_image_server_computes_an_image_once_by_each_path():
     need(*EFFICIENTNET)
     (request,) = image_requests(1)

@@ -13,6 +13,7 @@ from fastapi import HTTPException
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from litserve.loops import BatchedLoop
+from litserve.specs.openai_embedding import EmbeddingRequest
 from loops import SECONDS, SENTINEL, Driven, prepare, run, running
 from test_loops import BATCHES, DISTINCT, answers, undecorated
 
@@ -322,19 +323,20 @@ def test_what_a_failing_batch_changed_in_place_is_restored_before_it_runs_again(
             for item, each in zip(inputs, context, strict=True):
                 item["seen"].append(len(inputs))
                 each["trail"].append("predict")
+                each["runs"] = each.get("runs", 0) + 1
             if any(item["text"] == "bad" for item in inputs):
                 raise ZeroDivisionError
             return inputs
 
         def encode_response(self, output, context):
-            return [output, context["trail"]]
+            return [output, context["trail"], context["runs"]]
 
     api = API(max_batch_size=3, batch_timeout=LONG, loop=CachedBatchedLoop(overlap=overlap))
     with running(api) as driven:
         a, bad, b = driven.get("a", "bad", "b")
         assert isinstance(bad, ZeroDivisionError)
-        assert a == [{"text": "a", "seen": [1]}, ["predict"]]
-        assert b == [{"text": "b", "seen": [1]}, ["predict"]]
+        assert a == [{"text": "a", "seen": [1]}, ["predict"], 1]
+        assert b == [{"text": "b", "seen": [1]}, ["predict"], 1]
         assert driven.get("a") == [a]
         assert api.predict.cache.info().entries == 2
 
@@ -359,6 +361,61 @@ def test_a_request_whose_decoding_cannot_be_repeated_fails_rather_than_be_answer
         assert isinstance(bad, RuntimeError)
         again = driven.get({"text": "good"}, {"text": "fine"})
         assert again == ["good changed", "fine changed"]
+
+
+@both_ways
+def test_at_the_end_too_whoever_waited_for_a_request_that_fails_is_answered(overlap):
+    class API(WordAPI):
+        decoded = ()
+
+        def decode_request(self, request):
+            self.decoded = (*self.decoded, request)
+            if request == "a" and self.decoded.count("a") > 2:
+                raise OSError("no more")
+            return [request]
+
+        @cached_predict
+        def predict(self, items):
+            for item in items:
+                item.append("changed")
+            if len(items) > 1:
+                raise ZeroDivisionError
+            return [item[0] for item in items]
+
+    driven = Driven()
+    driven.ask("b", "a", "a")
+    driven.requests.put(SENTINEL)
+    api = API(overlap=overlap)
+    prepare(api)
+    run(api, driven)
+    other, first, follower = driven.wait("1:b", "2:a", "3:a")
+    assert isinstance(first, OSError)
+    assert (follower, other) == ("a", "b")
+
+
+@both_ways
+def test_requests_fail_alone_where_only_decode_request_is_cached(overlap):
+    class API(ls.LitAPI):
+        @cached_predict
+        def decode_request(self, request):
+            if request == "undecodable":
+                raise ValueError
+            return [request]
+
+        def predict(self, items):
+            for item in items:
+                item.append(len(items))
+            if ["bad", len(items)] in items:
+                raise ZeroDivisionError
+            return items if ["short", len(items)] not in items else items[1:]
+
+    api = API(max_batch_size=4, batch_timeout=LONG, loop=CachedBatchedLoop(overlap=overlap))
+    with running(api) as driven:
+        a, bad, _, short, b = driven.get("a", "bad", "undecodable", "short", "b")
+        assert (a, b) == (["a", 1], ["b", 1])  # decoded anew, and not changed twice
+        assert isinstance(bad, ZeroDivisionError)
+        assert (short.status_code, short.detail) == (500, "Batch size mismatch")
+        assert driven.get("a", "a", "b", "c") == [["a", 4], ["a", 4], ["b", 4], ["c", 4]]
 
 
 def test_an_error_that_cannot_be_pickled_is_answered_as_another():
@@ -642,6 +699,17 @@ def test_without_a_cached_method_it_is_litserves_batched_loop(overlap):
             assert driven.get("a", "a", "a") == ["A", "A", "A"]
 
 
+def test_the_runner_tells_outputs_apart_whichever_way_the_loop_works():
+    with APIRunner(looped(apis.texts_to_dicts(cached_predict))) as runner:
+        batch = [{"text": text} for text in ("a", "bb", "ccc")]
+        runner.run_batch(batch[1:])
+        runner.run_batch(batch)  # the hits are answered before the miss
+        assert [output["text"] for output in runner.outputs] == ["a", "bb", "ccc"]
+        with disabled():
+            runner.run_batch(batch[::-1])
+        assert [output["text"] for output in runner.outputs] == ["ccc", "bb", "a"]
+
+
 def test_switched_off_it_is_litserves_batched_loop():
     api = words_in(CachedBatchedLoop(), cached_predict)
     driven = Driven()
@@ -714,6 +782,28 @@ def test_the_missing_items_of_several_lists_are_pooled(overlap):
         assert isinstance(bad, ZeroDivisionError)
         info = api.predict.cache.info()
         assert (info.hits, info.misses, info.coalesced) == (3 + 2, 5 + 3, 2)
+
+
+@both_ways
+def test_the_openai_embedding_spec_is_answered_as_in_litserves_loop(overlap):
+    def answers(loop):
+        class API(ls.LitAPI):
+            @cached_predict(items="list")
+            def predict(self, texts):
+                return np.array([[len(str(text)), 1.0] for text in texts], np.float32)
+
+            def encode_response(self, output, context):
+                return {"embeddings": output.tolist(), "model": context.get("model")}
+
+        api = API(max_batch_size=4, spec=ls.OpenAIEmbeddingSpec(), loop=loop)
+        with APIRunner(api) as runner:
+            batches = [["abc", "d"], ["d", ["e", "ff"], "abc"], [[5, 6, 7], [[5, 6, 7], [8]]]]
+            return [
+                runner.run_batch([EmbeddingRequest(model="m", input=each) for each in batch])
+                for batch in batches
+            ]
+
+    assert answers(CachedBatchedLoop(overlap=overlap)) == answers("auto")
 
 
 @both_ways

@@ -14,6 +14,7 @@ SCRIPT = """
 import os
 import signal
 import sys
+import threading
 import time
 
 import litserve as ls
@@ -31,6 +32,7 @@ class WordAPI(ls.LitAPI):
 
     @cached_predict(namespace="words", version="1", store=store)
     def predict(self, words):
+        assert threading.current_thread() is threading.main_thread()  # where setup ran
         if "die" in words:
             os.kill(os.getpid(), signal.SIGKILL)
         if "bad" in words:
