@@ -9,6 +9,7 @@ from litcache.errors import (
     UnsupportedMethodError,
     ValueEncodingError,
 )
+from litcache.middleware import CacheMiddleware
 from litcache.policy import CachePolicy
 from litcache.stats import CacheInfo
 from litcache.stores.base import Entry, Store
@@ -24,6 +25,7 @@ __version__ = "0.2.0"
 __all__ = [
     "BatchSizeError",
     "CacheInfo",
+    "CacheMiddleware",
     "CachePolicy",
     "Entry",
     "KeyEncodingError",

@@ -13,7 +13,7 @@ ROOT = Path(litcache.__file__).parent
 FLOORS = [
     ["errors", "policy", "stats", "switches"],
     ["canonical", "keys", "contexts", "dtypes", "layouts", "plain", "columns", "codec", "batching"],
-    ["stores", "stores.base", "stores.memory", "flight", "log", "versions"],
+    ["stores", "stores.base", "stores.memory", "flight", "log", "threads", "versions"],
     ["stores.frame", "stores.breaker", "stores.notes"],
     ["stores.index", "stores.ring", "stores.survey", "stores.folder", "stores.shared"],
     ["stores.nodes", "stores.cluster", "stores.remote", "stores.epochs", "stores.scan",
@@ -21,6 +21,7 @@ FLOORS = [
     ["stores.tiered"],
     ["call", "keyring", "rules", "guard", "outputs", "cache", "handle"],
     ["litapi", "hooks", "calls", "facts"],
+    ["responses", "routecheck", "exchange", "middleware"],
     ["decorator"],
     ["__main__"],
     [""],
@@ -28,7 +29,9 @@ FLOORS = [
      "testing.runner"],
 ]  # fmt: skip
 FLOOR = {module: height for height, floor in enumerate(FLOORS) for module in floor}
-KNOW_LITSERVE = {"litapi", "hooks", "facts", "decorator", "testing.runner", "testing.plugin"}
+KNOW_LITSERVE = {
+    "litapi", "hooks", "facts", "decorator", "routecheck", "testing.runner", "testing.plugin",
+}  # fmt: skip
 
 
 def modules():
