@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from litcache.errors import ValueEncodingError
 from litcache.flight import Claim
 from litcache.responses import LARGEST_BODY, Stored, content_length, lifetime, pack, tokens, unpack
 from litcache.routecheck import SEEN, RouteCheck, Seen
-from litcache.stores.base import Entry, NewEntry
+from litcache.stores.base import NewEntry
+from litcache.stores.base import Scope as TierScope
 
 if TYPE_CHECKING:
     from litcache.middleware import CacheMiddleware
@@ -21,6 +23,20 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
 _STATUS = b"cache-status"
+
+
+class Place(NamedTuple):
+    """Where an answer is stored.
+
+    Attributes:
+        scope: What the look-up saw.
+        key: Under which key.
+        claim: What followers wait for, if any may.
+    """
+
+    scope: TierScope
+    key: bytes
+    claim: Claim | None = None
 
 
 class Exchange:
@@ -45,33 +61,31 @@ class Exchange:
     async def run(self, check: RouteCheck | None) -> None:
         """Answer the request: out of the cache, or by sending it on."""
         tier = self.tier
-        headers = self.scope["headers"]
-        wish = _wish(headers) if tier.client_control else b""
-        if check is None or wish == b"no-store" or _passes_through(headers):
-            return await self._pass()
-        body = await self._read()
-        if body is None:
-            return await self._pass()
+        asked = _read_headers(self.scope["headers"], tier) if check is not None else None
+        body = await self._read() if asked is not None else None
+        if check is None or asked is None or body is None:
+            await self._pass()
+            return
         self.check = check
         self.body = body
-        key = tier.key(self.scope, body)
+        kinds, varied, refresh = asked
+        key = tier.key(self.scope, kinds, varied, body)
         tier_scope = tier.scope.renewed()
-        if wish == b"no-cache":
-            return await self._send_on(key, tier_scope, None, b"litcache; fwd=request")
+        if refresh:
+            await self._send_on(Place(tier_scope, key), b"litcache; fwd=request")
+            return
         released = tier.flight.released
-        entry = await tier.look_up(tier_scope, key)
-        if entry is not None and (stored := await self._stored(tier_scope, key, entry)):
-            return await self._hit(stored)
+        if await self._answered(tier_scope, key):
+            return
         claim = Claim(tier_scope.epoch)
         taken = tier.flight.claim(claim, (key,))
         if taken:
-            return await self._follow(key, tier_scope, taken[key])
+            await self._follow(key, tier_scope, taken[key])
+            return
         try:
-            if tier.flight.released != released:  # perhaps this very key, while a thread looked
-                entry = await tier.look_up(tier_scope, key)
-                if entry is not None and (stored := await self._stored(tier_scope, key, entry)):
-                    return await self._hit(stored)
-            await self._send_on(key, tier_scope, claim, b"litcache; fwd=miss")
+            # What was released while a thread looked up may be this very key.
+            if tier.flight.released == released or not await self._answered(tier_scope, key):
+                await self._send_on(Place(tier_scope, key, claim), b"litcache; fwd=miss")
         finally:
             if not claim.done:
                 claim.publish({})
@@ -118,14 +132,19 @@ class Exchange:
 
     # ------------------------------------------------------------------ out of the cache
 
-    async def _stored(self, scope: Any, key: bytes, entry: Entry) -> Stored | None:
-        """Return the response of an entry; `None` if it is none, which is then deleted."""
+    async def _answered(self, scope: TierScope, key: bytes) -> bool:
+        """Answer the request out of the store, and say whether that was possible."""
+        entry = await self.tier.look_up(scope, key)
+        if entry is None:
+            return False
         try:
-            return unpack(entry)
+            stored = unpack(entry)
         except ValueEncodingError as error:
             self.tier.reporter.swallow("entry", error, "a stored response cannot be read")
             await self.tier.delete(scope, key)
-            return None
+            return False
+        await self._hit(stored)
+        return True
 
     async def _is_allowed(self) -> bool:
         if self.check.free:
@@ -137,24 +156,23 @@ class Exchange:
         tier = self.tier
         if not self.check.free and not await self._is_allowed():
             # No word of the entry: a refused client does not learn that there is one.
-            await self._send_on(None, None, None, b"litcache; fwd=miss")
+            await self._send_on(None, b"litcache; fwd=miss")
             return
         left = stored.expires - tier.clock()
         stored.headers.append((b"age", b"%d" % max(0.0, stored.lifetime - left)))
         await self._answer(stored, b"litcache; hit; ttl=%d" % max(0.0, left))
         tier.count_hit()
 
-    async def _follow(self, key: bytes, scope: Any, leader: Claim) -> None:
+    async def _follow(self, key: bytes, scope: TierScope, leader: Claim) -> None:
         """Answer with what an equal request in flight is answered, or send this one on."""
         # LitServe checks a request when it arrives, so this is when it would be refused.
         allowed = await self._is_allowed()
         if allowed and await leader.wait_async(None) and (entry := leader.entries.get(key)):
             await self._answer(unpack(entry), b"litcache; fwd=miss; collapsed")
             self.tier.counters.add(coalesced=1)
-        elif allowed:
-            await self._send_on(key, scope, None, b"litcache; fwd=miss")
         else:
-            await self._send_on(None, None, None, b"litcache; fwd=miss")
+            place = Place(scope, key) if allowed else None
+            await self._send_on(place, b"litcache; fwd=miss")
 
     async def _answer(self, stored: Stored, status: bytes) -> None:
         # Outer middlewares find what the router would have noted.
@@ -176,12 +194,10 @@ class Exchange:
 
         await self.tier.app(self.scope, self._receive_again, send)
 
-    async def _send_on(
-        self, key: bytes | None, scope: Any, claim: Claim | None, status: bytes
-    ) -> None:
-        """Send the request on; with a key, store its answer if it may be stored."""
-        seen = self.check.watch(self.scope, self.body) if key is not None else None
-        recorder = Recorder(self, key, scope, claim, status, seen)
+    async def _send_on(self, place: Place | None, status: bytes) -> None:
+        """Send the request on; with a place, store its answer there if it may be stored."""
+        seen = self.check.watch(self.scope, self.body) if place is not None else None
+        recorder = Recorder(self.tier, self.send, place, status, seen)
         started = time.perf_counter()
         try:
             await self.tier.app(self.scope, self._receive_again, recorder.send)
@@ -198,30 +214,30 @@ class Recorder:
     """Passes a response on, and stores it when it was whole and may be stored.
 
     Args:
-        exchange: Whose response it is.
-        key: Under which key it is stored; `None`: it is not.
-        scope: What the look-up saw.
-        claim: What followers wait for, if any may.
+        tier: The middleware.
+        send: Takes the response's messages.
+        place: Where it is stored; `None`: it is not.
         status: The start of its Cache-Status.
         seen: What says that LitServe's check left the body as it was, where that must be seen.
+
+    Attributes:
+        kept: Whether it was whole and could be stored.
     """
 
-    __slots__ = ("_claim", "_exchange", "_held", "_key", "_parts", "_scope", "_seconds", "_seen",
-                 "_start", "_status", "_storable", "_wanted", "kept")  # fmt: skip
+    __slots__ = ("_held", "_parts", "_place", "_seconds", "_seen", "_send", "_start", "_status",
+                 "_storable", "_tier", "_wanted", "kept")  # fmt: skip
 
     def __init__(
         self,
-        exchange: Exchange,
-        key: bytes | None,
-        scope: Any,
-        claim: Claim | None,
+        tier: CacheMiddleware,
+        send: Send,
+        place: Place | None,
         status: bytes,
         seen: Seen | None,
     ) -> None:
-        self._exchange = exchange
-        self._key = key
-        self._scope = scope
-        self._claim = claim
+        self._tier = tier
+        self._send = send
+        self._place = place
         self._status = status
         self._seen = seen
         self._held: Message | None = None
@@ -245,23 +261,22 @@ class Recorder:
         elif self._storable:
             self._give_up()
         await self.flush()
-        await self._exchange.send(message)
+        await self._send(message)
 
     async def flush(self) -> None:
         """Send the start of the response if it is still held."""
         if self._held is not None:
             held, self._held = self._held, None
-            await self._exchange.send(_with_status(held, self._status))
+            await self._send(_with_status(held, self._status))
 
     def _may_store(self, start: Message) -> bool:
         headers = start.get("headers", ())
         length = content_length(headers)
-        if self._key is None or length is None or length > LARGEST_BODY or start.get("trailers"):
+        if self._place is None or length is None or length > LARGEST_BODY or start.get("trailers"):
             return False
         if self._seen is not None and not self._seen.passed:
             return False
-        tier = self._exchange.tier
-        seconds = lifetime(start["status"], headers, tier.seconds, tier.vary)
+        seconds = lifetime(start["status"], headers, self._tier.seconds, self._tier.vary)
         if seconds is None:
             return False
         self._seconds, self._wanted = seconds, length
@@ -281,12 +296,11 @@ class Recorder:
             # A client that reads slowly holds up its own answer, not those of the followers.
             self._release()
             return
-        tier = self._exchange.tier
         headers, body = self._start.get("headers", ()), b"".join(self._parts)
-        entry = pack(headers, body, self._seconds, tier.clock())
+        entry = pack(headers, body, self._seconds, self._tier.clock())
         self.kept = True
         self._release(entry)
-        if await tier.store(self._scope, self._key, entry):
+        if self._place is not None and await self._tier.store(*self._place[:2], entry):
             self._status += b"; stored"
 
     def _give_up(self) -> None:
@@ -296,8 +310,9 @@ class Recorder:
 
     def _release(self, entry: NewEntry | None = None) -> None:
         """Let the followers go on, with the entry if there is one."""
-        if self._claim is not None and not self._claim.done:
-            self._claim.publish({} if entry is None else {self._claim.keys[0]: entry})
+        claim = self._place.claim if self._place is not None else None
+        if claim is not None and not claim.done:
+            claim.publish({} if entry is None else dict.fromkeys(claim.keys, entry))
 
 
 def _with_status(start: Message, status: bytes) -> Message:
@@ -305,19 +320,33 @@ def _with_status(start: Message, status: bytes) -> Message:
     return {**start, "headers": [*start.get("headers", ()), (_STATUS, status)]}
 
 
-def _passes_through(headers: Any) -> bool:
-    """Say whether a request is one that is never cached: multipart, or too large."""
+def _read_headers(
+    headers: Iterable[tuple[bytes, bytes]], tier: CacheMiddleware
+) -> tuple[list[bytes], list[tuple[bytes, bytes]], bool] | None:
+    """Read what matters of a request's headers.
+
+    Returns:
+        Its content types, the headers that answers vary by, and whether a new answer is asked for;
+        `None` if it passes through: multipart, too large, or as the client asks.
+    """
+    kinds: list[bytes] = []
+    varied: list[tuple[bytes, bytes]] = []
+    refresh = False
     for name, value in headers:
         if name == b"content-type":
             # Browsers make boundaries at random, so equal forms have other bodies each time.
-            if value.lstrip().lower().startswith(b"multipart/"):
-                return True
-        elif name == b"content-length" and value.isdigit() and int(value) > LARGEST_BODY:
-            return True
-    return False
-
-
-def _wish(headers: Any) -> bytes:
-    """Return what the client's Cache-Control asks for: `no-store`, `no-cache`, or nothing."""
-    asked = {token for n, value in headers if n == b"cache-control" for token in tokens(value)}
-    return next((wish for wish in (b"no-store", b"no-cache") if wish in asked), b"")
+            if value.lstrip()[:10].lower() == b"multipart/":
+                return None
+            kinds.append(value)
+        elif name == b"content-length":
+            if value.isdigit() and int(value) > LARGEST_BODY:
+                return None
+        elif name == b"cache-control" and tier.client_control:
+            wishes = tokens(value)
+            if b"no-store" in wishes:
+                return None
+            refresh = refresh or b"no-cache" in wishes
+        if name in tier.vary:
+            varied.append((name, value))
+    varied.sort(key=itemgetter(0))  # by name alone: of one name the order counts
+    return kinds, varied, refresh

@@ -14,9 +14,9 @@ from litcache import threads
 from litcache.exchange import Exchange
 from litcache.flight import Flight
 from litcache.guard import GuardedStore
-from litcache.keys import Keyer
 from litcache.log import Reporter
 from litcache.policy import CachePolicy, Default
+from litcache.requestkey import RequestKeyer
 from litcache.routecheck import RouteCheck, UncheckableError, find
 from litcache.stats import CacheInfo, Counters
 from litcache.stores.base import Entry, NewEntry, Scope, Store
@@ -111,7 +111,7 @@ class CacheMiddleware:
         self.flight = Flight()
         self.scope = Scope(self.namespace)
         self._guarded = GuardedStore(self._store, self.counters, self.reporter)
-        self._keyer = Keyer(self.namespace, "http", version)
+        self.key = RequestKeyer(self.namespace, version).key
         _middlewares.add(self)
 
     async def __call__(self, scope: ASGIScope, receive: Receive, send: Send) -> None:
@@ -147,18 +147,6 @@ class CacheMiddleware:
 
     # ------------------------------------------------------------------ for one exchange
 
-    def key(self, scope: ASGIScope, body: bytes) -> bytes:
-        """Return the key of a request."""
-        kinds, varied = [], []
-        for name, value in scope["headers"]:
-            if name == b"content-type":
-                kinds.append(value)
-            elif name in self.vary:
-                varied.append((name, value))
-        varied.sort(key=_first)  # the names only: of one name the order counts
-        path, query = scope["path"], scope.get("query_string", b"")
-        return self._keyer.key(("POST", path, query, kinds, varied, body))
-
     async def look_up(self, scope: Scope, key: bytes) -> Entry | None:
         """Return the entry of a key, if there is one."""
         if self._store.blocking:
@@ -167,10 +155,8 @@ class CacheMiddleware:
             entries = self._guarded.get_many(scope, (key,))
         return entries[0] if entries else None
 
-    async def store(self, scope: Scope, key: bytes | None, entry: NewEntry) -> bool:
+    async def store(self, scope: Scope, key: bytes, entry: NewEntry) -> bool:
         """Store an entry, and say whether the store took it."""
-        if key is None:
-            return False
         if self._store.blocking:
             return await threads.run(self._guarded.set_many, scope, {key: entry})
         return self._guarded.set_many(scope, {key: entry})
@@ -273,10 +259,6 @@ def _names(option: str, names: Any) -> list[str]:
     if option == "paths" and not found:
         raise ValueError("paths must name at least one path, such as '/predict'")
     return found
-
-
-def _first(pair: tuple[bytes, bytes]) -> bytes:
-    return pair[0]
 
 
 def _path_in_app(scope: ASGIScope) -> str:

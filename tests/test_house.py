@@ -21,7 +21,7 @@ FLOORS = [
     ["stores.tiered"],
     ["call", "keyring", "rules", "guard", "outputs", "cache", "handle"],
     ["litapi", "hooks", "calls", "facts"],
-    ["responses", "routecheck", "exchange", "middleware"],
+    ["requestkey", "responses", "routecheck", "exchange", "middleware"],
     ["decorator"],
     ["__main__"],
     [""],
