@@ -139,11 +139,11 @@ def read_many(
     layouts: Sequence[bytes], payloads: Sequence[Payload], device: object = None
 ) -> list[object]:
     """Make the values of layouts and payloads side by side, as `decode_many` does of entries."""
+    if layouts and layouts.count(layouts[0]) == len(layouts):
+        return _read(layouts[0], payloads, device)
     places: dict[bytes, list[int]] = {}
     for place, layout in enumerate(layouts):
         places.setdefault(layout, []).append(place)
-    if len(places) == 1:
-        return _read(layouts[0], payloads, device)
     values: list[object] = [None] * len(layouts)
     for layout, like in places.items():
         for place, value in zip(

@@ -147,6 +147,11 @@ class Keyer:
             >>> keyer.keys(["a", "b"]) == [keyer.key("a"), keyer.key("b")]
             True
         """
+        first = items[0] if len(items) > 1 else None
+        if type(first) is str and len(first) * len(items) <= LARGE:
+            made = self._of_short_texts(items)
+            if made is not None:
+                return made
         pack, start, large = msgpack.Packer().pack, self._start.copy, LARGE
         keys: list[bytes] = []
         append = keys.append
@@ -160,6 +165,19 @@ class Keyer:
             else:
                 state.update(_Encoder(self._digest).encode(item))
             append(state.digest())
+        return [key[:_SIZE] for key in keys] if self._digest == "sha256" else keys
+
+    def _of_short_texts(self, items: Sequence[Any]) -> list[bytes] | None:
+        """Return the keys of short texts, without a step of Python for each; `None` of others."""
+        kind, pack = type(self._start), msgpack.Packer(strict_types=True).pack
+        try:
+            if len("".join(items)) > LARGE:  # so none of them is
+                return None
+            states = [self._start.copy() for _ in items]
+            any(map(kind.update, states, map(pack, items)))  # update returns None: all are run
+        except (TypeError, UnicodeEncodeError):  # no text, a subclass, a lone surrogate
+            return None
+        keys = list(map(kind.digest, states))
         return [key[:_SIZE] for key in keys] if self._digest == "sha256" else keys
 
 

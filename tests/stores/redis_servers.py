@@ -182,7 +182,8 @@ class ServerCluster:
         names = [str(client.execute_command("CLUSTER MYID"), "ascii") for client in clients]
         clients[target].execute_command("CLUSTER SETSLOT", slot, "IMPORTING", names[source])
         clients[source].execute_command("CLUSTER SETSLOT", slot, "MIGRATING", names[target])
-        keys = clients[source].execute_command("CLUSTER GETKEYSINSLOT", slot, 1000)
+        # As two words: redis-py would turn the names, which are bytes, into text.
+        keys = clients[source].execute_command("CLUSTER", "GETKEYSINSLOT", slot, 1000)
         if keys:
             place = ("127.0.0.1", self.servers[target].port, "", 0, 5000)
             clients[source].execute_command("MIGRATE", *place, "KEYS", *keys)

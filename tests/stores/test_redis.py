@@ -5,15 +5,18 @@ from __future__ import annotations
 import contextlib
 import logging
 import pickle
+import re
 import socket
 import subprocess
 import sys
 import threading
+import time
 import uuid
+from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-from redis_servers import Relay, Server, ServerCluster, free_port
+from redis_servers import Relay, Server, ServerCluster, free_port, redis
 
 from litcache.errors import StoreError
 from litcache.stores.base import NewEntry, Scope
@@ -519,6 +522,31 @@ def test_a_server_that_repeats_what_it_was_sent_does_not_bring_it_into_errors(ca
                 assert not leaks(repr(error))
                 error = error.__cause__ or error.__context__
         assert not leaks(caplog.text)
+
+
+def test_the_account_of_the_docs_may_do_all_that_the_store_does(server):
+    page = (Path(__file__).parents[2] / "docs" / "stores.md").read_text()
+    (rule,) = re.findall(r"^ACL SETUSER (.*)$", page, re.MULTILINE)
+    server.flush()
+    with server.client() as admin:
+        admin.execute_command("ACL", "SETUSER", *rule.split())
+        admin.set("foreign", "value")
+    user, password = rule.split()[0], re.search(r">(\S+)", rule)[1]
+    store = make(server.url.replace("//", f"//{user}:{password}@"), prefix="litcache")
+    scope = Scope("shop", "v1")
+    assert payloads(store, KEYS, scope) == [None] * 64
+    store.set_many(scope, dict.fromkeys(KEYS, entry(expires=time.time() + 60)))
+    assert payloads(store, KEYS) == [b"payload"] * 64
+    assert store.delete_many(Scope("shop"), KEYS[:1]) == 1
+    assert store.info().entries == 63
+    assert store.namespaces()[0].entries == 63
+    assert store.verify() == (63, 0)
+    store.clear("shop")
+    store.clear()
+    store.close()
+    limited = server.client(username=user, password=password)
+    with limited as client, pytest.raises(redis.exceptions.NoPermissionError):
+        client.get("foreign")
 
 
 @pytest.mark.parametrize(

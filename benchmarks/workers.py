@@ -1,0 +1,173 @@
+"""Hit rates and model calls of one, two and four workers: each with a memory of its own, or shared.
+
+    python -m benchmarks.workers
+
+Real processes, spawned as LitServe spawns its workers, answer the requests of `web12` (without the
+data: of a seeded Zipf trace) through a cached `predict` that LitServe's checks have prepared. They
+take them from one queue, the free one the next. The model counts its calls and sleeps for 0.2 ms,
+so that others get their turn as they do while a model computes. An output is 384 float32; each
+answer is checked.
+
+Whatever the stores and workers, the budget is 8 MiB in all, the files of `SharedStore` included; it
+holds about a third of what is asked for. A `MemoryStore` gets an equal part of it in each worker.
+Below a `TieredStore`, the fronts of all workers get a quarter and the shared store the rest. For
+comparison, one row gives each worker 8 MiB of memory of its own, N × 8 MiB in all: the default.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from multiprocessing.connection import Connection
+from multiprocessing.sharedctypes import Synchronized
+from multiprocessing.synchronize import Barrier
+from typing import Any, NamedTuple
+
+import litserve as ls
+import numpy as np
+
+from benchmarks.common import Row, note, report, web12, zipf
+from litcache import MemoryStore, SharedStore, Store, TieredStore, cached_predict
+from litcache.testing import APIRunner
+
+WORKERS = (1, 2, 4)
+BUDGET = 8 << 20
+WIDTH = 384
+MODEL_SECONDS = 0.0002
+SECONDS = 300  # a process that takes longer hangs
+
+
+class PageAPI(ls.LitAPI):
+    """A model of shop pages, one request at a time."""
+
+    @cached_predict(namespace="pages", version="1")
+    def predict(self, page: int) -> Any:
+        time.sleep(MODEL_SECONDS)
+        return np.full(WIDTH, page, np.float32)
+
+
+def own_part(path: str, workers: int) -> Store:
+    return MemoryStore(BUDGET // workers)
+
+
+def own_whole(path: str, workers: int) -> Store:
+    return MemoryStore(BUDGET)
+
+
+def shared(path: str, workers: int) -> Store:
+    # Its files may exceed the budget by a tenth, but not in sum with what others may.
+    return SharedStore(path, int(BUDGET / 1.1), timeout=1.0)
+
+
+def tiered(path: str, workers: int) -> Store:
+    back = SharedStore(path, int(BUDGET * 0.75 / 1.1), timeout=1.0)
+    return TieredStore(MemoryStore(BUDGET // 4 // workers), back)
+
+
+STORES: dict[str, Callable[[str, int], Store]] = {
+    "MemoryStore": own_part,
+    "SharedStore": shared,
+    "TieredStore": tiered,
+    "MemoryStore, 8 MiB each": own_whole,
+}
+
+
+class Counts(NamedTuple):
+    """What one worker, or all of them, did."""
+
+    hits: int
+    calls: int
+    seconds: float
+
+
+def trace() -> tuple[str, list[int]]:
+    pages = web12()
+    return ("web12", pages) if pages is not None else ("zipf", zipf(95_607, 13_000))
+
+
+def work(
+    kind: str, path: str, workers: int, turn: Synchronized[int], start: Barrier, end: Connection
+) -> None:
+    """Answer requests as long as there are any, and say what was done."""
+    _, requests = trace()
+    with APIRunner(PageAPI(), store=STORES[kind](path, workers)) as runner:
+        predict = runner.api.predict
+        start.wait(SECONDS)
+        began, answered = time.perf_counter(), 0
+        while True:
+            with turn.get_lock():
+                number = turn.value
+                turn.value += 1
+            if number >= len(requests):
+                break
+            vector = predict(requests[number])
+            answered += 1
+            assert vector.shape == (WIDTH,), vector.shape
+            assert vector[0] == vector[-1] == requests[number], "another page's answer"
+        taken = time.perf_counter() - began
+        info, calls = predict.cache.info(), len(runner.model_batches)
+        assert (info.hits, info.misses) == (answered - calls, calls), info
+        end.send(Counts(answered - calls, calls, taken))
+
+
+def run(kind: str, workers: int) -> Counts:
+    """Let so many workers answer the trace."""
+    note(f"{kind}: {workers} workers …")
+    spawning = multiprocessing.get_context("spawn")
+    turn, start = spawning.Value("q", 0), spawning.Barrier(workers)
+    counts: list[Counts] = []
+    with tempfile.TemporaryDirectory(prefix="litcache-bench-") as path:
+        ends, processes = [], []
+        for _ in range(workers):
+            ours, theirs = spawning.Pipe(duplex=False)
+            arguments = (kind, path, workers, turn, start, theirs)
+            processes.append(spawning.Process(target=work, args=arguments))
+            processes[-1].start()
+            theirs.close()
+            ends.append(ours)
+        for ours in ends:
+            assert ours.poll(SECONDS), "a worker hangs"
+            counts.append(ours.recv())
+        for process in processes:
+            process.join(SECONDS)
+    return Counts(*map(sum, zip(*counts, strict=True)))
+
+
+def main() -> bool:
+    name, requests = trace()
+    done = {
+        (kind, workers): run(kind, workers)
+        for workers in WORKERS
+        for kind in STORES
+        if workers > 1 or STORES[kind] is not own_whole
+    }
+    distinct = len(set(requests))
+    rates = [
+        Row(f"{name}, {workers} workers, {kind}", counts.hits / len(requests), "hit rate")
+        for (kind, workers), counts in done.items()
+    ]
+    calls = [
+        Row(f"{name}, {workers} workers, {kind}", counts.calls, "calls", counts.calls / distinct)
+        for (kind, workers), counts in done.items()
+    ]
+    judged = [lost(name, done, kind) for kind in ("MemoryStore", "SharedStore", "TieredStore")]
+    judged[1].at_most(1)
+    judged[2].at_most(5)
+    tables: dict[str, Sequence[Row]] = {
+        "Hit rate": rates,
+        f"Model calls; × the {distinct:,} distinct items": calls,
+        "Points of hit rate lost from one worker to four": judged,
+    }
+    return report("workers", tables)
+
+
+def lost(name: str, done: dict[tuple[str, int], Counts], kind: str) -> Row:
+    few, many = (done[kind, workers] for workers in (WORKERS[0], WORKERS[-1]))
+    requests = few.hits + few.calls
+    return Row(f"{name}, {kind}", 100 * (few.hits - many.hits) / requests, "points")
+
+
+if __name__ == "__main__":
+    main()
