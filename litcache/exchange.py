@@ -141,8 +141,7 @@ class Exchange:
             stored = unpack(entry)
         except ValueEncodingError as error:
             self.tier.reporter.swallow("entry", error, "a stored response cannot be read")
-            await self.tier.delete(scope, key)
-            return False
+            return False  # and the new answer takes its place
         await self._hit(stored)
         return True
 

@@ -161,13 +161,6 @@ class CacheMiddleware:
             return await threads.run(self._guarded.set_many, scope, {key: entry})
         return self._guarded.set_many(scope, {key: entry})
 
-    async def delete(self, scope: Scope, key: bytes) -> None:
-        """Delete an entry that cannot be read."""
-        if self._store.blocking:
-            await threads.run(self._guarded.delete, scope, key)
-        else:
-            self._guarded.delete(scope, key)
-
     def count_hit(self) -> None:
         """Count a request that was answered out of the store."""
         self.counters.add_hits(1)
