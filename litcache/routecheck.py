@@ -16,9 +16,12 @@ from starlette.routing import Match, Mount, Route, WebSocketRoute
 
 try:
     from fastapi.dependencies.utils import get_parameterless_sub_dependant
+except ImportError:  # it is FastAPI's own matter
+    get_parameterless_sub_dependant = None  # type: ignore[assignment]
+try:
     from fastapi.middleware.asyncexitstack import AsyncExitStackMiddleware
-except ImportError:  # both are FastAPI's own matter
-    get_parameterless_sub_dependant = AsyncExitStackMiddleware = None  # type: ignore[assignment,misc]
+except ImportError:  # older FastAPIs make the stack of a request in its route
+    AsyncExitStackMiddleware = None  # type: ignore[assignment,misc]
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -79,8 +82,6 @@ class RouteCheck:
         self._overrides = route.dependency_overrides_provider
         self._header = _api_key_header(dependencies)
         self.witnessed = any(map(_may_change_the_body, route.dependant.dependencies))
-        if AsyncExitStackMiddleware is None:
-            raise UncheckableError("this FastAPI is of another make than those that are known")
         if self.witnessed:
             _bring_witness(route)
         check = APIRoute(
@@ -91,8 +92,8 @@ class RouteCheck:
             response_model=None,
             dependency_overrides_provider=self._overrides,
         )
-        # Newer FastAPIs want the stack that this makes, older ones make their own.
-        self._run = AsyncExitStackMiddleware(check.app)
+        stack = AsyncExitStackMiddleware
+        self._run = check.app if stack is None else stack(check.app)
 
     async def allows(self, scope: Scope, receive: Receive, body: bytes) -> bool:
         """Run the check on a request.
@@ -229,6 +230,8 @@ def _bring_witness(route: Any) -> None:
     Only there the very request object is at hand that LitServe's endpoint gets after the check.
     Where FastAPI does not run it, nothing is seen to pass, so nothing is stored.
     """
+    if get_parameterless_sub_dependant is None:
+        raise UncheckableError("this FastAPI is of another make than those that are known")
     if not _has_witness(route):
         route.dependant.dependencies.append(
             get_parameterless_sub_dependant(depends=Depends(_witness), path=route.path_format)

