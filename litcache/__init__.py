@@ -10,6 +10,7 @@ from litcache.errors import (
     ValueEncodingError,
 )
 from litcache.loop import CachedBatchedLoop
+from litcache.middleware import CacheMiddleware
 from litcache.policy import CachePolicy
 from litcache.stats import CacheInfo
 from litcache.stores.base import Entry, Store
@@ -25,6 +26,7 @@ __version__ = "0.2.0"
 __all__ = [
     "BatchSizeError",
     "CacheInfo",
+    "CacheMiddleware",
     "CachePolicy",
     "CachedBatchedLoop",
     "Entry",

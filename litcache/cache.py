@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import time
-import weakref
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -70,7 +68,6 @@ class Cache:
         # A miss by the short way asks twice, which only this store does not notice.
         self._short = self._plain and type(store) is MemoryStore
         self._peek = self.scope.renewed()  # its epoch is used by nobody
-        _caches.add(self)
         ledger.enter(self)
 
     @property
@@ -168,6 +165,7 @@ class Cache:
         Returns:
             The calls, each with claims of its own, as `lookup` would return them.
         """
+        started = time.perf_counter()
         scope, released = self.scope.renewed(), self.flight.released
         calls = [Call(mode, items, contexts, scope) for items, contexts in asked]
         for call in calls:
@@ -175,11 +173,15 @@ class Cache:
             call.keys = self.rules.keys(call)
         found = self._guarded.find(calls)
         try:
-            return [self._sort(call, each) for call, each in zip(calls, found, strict=True)]
+            for call, each in zip(calls, found, strict=True):
+                self._sort(call, each)
         except BaseException:  # in strict mode
             for call in calls:
                 self._release([(call, {}, {})])
             raise
+        if self.counters.timed:
+            self.counters.add_lookup(time.perf_counter() - started)
+        return calls
 
     def _accept(self, call: Call, entries: list[Entry | None]) -> bool:
         """Take a call whose items all hit; false if an entry cannot be read."""
@@ -398,16 +400,3 @@ class Cache:
             self.reporter.missed(outcomes["misses"], contexts or ())
         if time.monotonic() >= self.reporter.next_line:
             self.reporter.counted(self.info())
-
-
-_caches: weakref.WeakSet[Cache] = weakref.WeakSet()
-
-
-def _after_fork() -> None:
-    """Forget the locks and claims of threads that a forked child does not have."""
-    for cache in list(_caches):
-        cache.flight = Flight()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)

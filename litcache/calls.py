@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import contextvars
-import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from typing import Any, Protocol, TypeVar
 
-from litcache import batching, codec
+from litcache import batching, codec, threads
 from litcache.cache import Cache
 from litcache.call import Call
 from litcache.contexts import Context
@@ -334,20 +332,11 @@ async def _engine(cache: Cache, call: Call, step: Callable[..., _T], *arguments:
     return await _in_thread(cache, call, step, *arguments)
 
 
-_threads: ThreadPoolExecutor | None = None
-
-
 async def _in_thread(
     cache: Cache, call: Call | None, step: Callable[..., _T], *arguments: Any
 ) -> _T:
-    """Run a step that may wait for a store in litcache's own threads.
-
-    The default executor is left to LitServe and the user, whose threads followers could fill.
-    """
-    global _threads
-    if _threads is None:
-        _threads = ThreadPoolExecutor(8, thread_name_prefix="litcache")
-    future = _threads.submit(contextvars.copy_context().run, step, *arguments)
+    """Run a step that may wait for a store in litcache's own threads."""
+    future = threads.submit(step, *arguments)
     try:
         return await asyncio.shield(asyncio.wrap_future(future))
     except asyncio.CancelledError:
@@ -361,12 +350,3 @@ def _abandon_cancelled(cache: Cache, call: Call | None, done: Future[Any]) -> No
         call = done.result()
     if call is not None and (call.misses or call.waits):
         cache.abandon(call)
-
-
-def _after_fork() -> None:
-    global _threads
-    _threads = None
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)

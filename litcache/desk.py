@@ -267,6 +267,7 @@ class Desk:
             request.call = None
             self._sort(request, late=True)
         else:
+            cache.counters.add_requests(*call.requests([len(call.items)]))
             self._answer(request, output)
 
     def _answer(self, request: Request, output: Any) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
+import weakref
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
@@ -75,6 +77,11 @@ class Flight:
     """
 
     def __init__(self) -> None:
+        self.begin()
+        _flights.add(self)
+
+    def begin(self) -> None:
+        """Begin without claims: a forked child has neither the threads nor the locks of others."""
         self._lock = threading.Lock()
         self._claims: dict[bytes, Claim] = {}
         self.released = 0
@@ -113,3 +120,14 @@ class Flight:
                 if self._claims.get(key) is claim:
                     del self._claims[key]
             self.released += 1
+
+
+def _after_fork() -> None:
+    for flight in list(_flights):
+        flight.begin()
+
+
+_flights: weakref.WeakSet[Flight] = weakref.WeakSet()
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

@@ -39,14 +39,15 @@ class GuardedStore:
             return None
         return entries
 
-    def set_many(self, scope: Scope, entries: Mapping[bytes, Entry]) -> None:
-        """Store entries."""
+    def set_many(self, scope: Scope, entries: Mapping[bytes, Entry]) -> bool:
+        """Store entries, and say whether the store took them."""
         try:
             self._store.set_many(scope, entries)
         except Exception as error:  # as above
             self._failed(error)
-        else:
-            self._counters.add(stored=len(entries))
+            return False
+        self._counters.add(stored=len(entries))
+        return True
 
     def find(self, calls: Sequence[Call]) -> list[list[Entry | None] | None]:
         """Look up the keys of calls of one scope by one question; `None` if the store failed."""

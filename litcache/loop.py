@@ -15,8 +15,8 @@ from litcache.hooks import answers_batches
 from litcache.internals import BatchedLoop, EventTypes, SingleLoop
 from litcache.litapi import CachedMethod, attribute_of, cache_of
 from litcache.misses import Computer
+from litcache.serving import Inbox, Overlap, serve
 from litcache.switches import is_disabled
-from litcache.threads import Inbox, Overlap, serve
 
 
 class CachedBatchedLoop(BatchedLoop):  # type: ignore[misc]
@@ -46,6 +46,9 @@ class CachedBatchedLoop(BatchedLoop):  # type: ignore[misc]
         ...         return [text.upper() for text in texts]
         >>> api = UpperAPI(loop=CachedBatchedLoop(), max_batch_size=32, batch_timeout=0.05)
     """
+
+    tier = "loop"
+    """What the metrics call it."""
 
     def __init__(self, *, overlap: bool = False, isolate_errors: bool = True) -> None:
         internals.check()

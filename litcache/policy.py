@@ -17,13 +17,13 @@ for _power, _letter in enumerate("KMGT", start=1):
 _SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*")
 
 
-class _Default(str):
+class Default(str):
     """A default that can be told from the same text given by a user."""
 
     __slots__ = ()
 
 
-_DEFAULT_MAX_BYTES = _Default("256 MiB")
+_DEFAULT_MAX_BYTES = Default("256 MiB")
 
 
 def parse_bytes(size: int | str) -> int:
@@ -190,7 +190,7 @@ class CachePolicy:
     def _check_store(self) -> None:
         if self.store is None:
             return
-        if not isinstance(self.max_bytes, _Default):
+        if not isinstance(self.max_bytes, Default):
             raise ValueError(
                 f"max_bytes={self.max_bytes!r} is the budget of the default store: "
                 f"give it to the store itself, not beside store={self.store!r}"

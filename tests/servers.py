@@ -62,12 +62,17 @@ class Server:
 
 
 @contextmanager
-def serve(*command: str, environment: dict[str, str] | None = None) -> Iterator[Server]:
+def serve(
+    *command: str,
+    environment: dict[str, str] | None = None,
+    headers: dict[str, str] | None = None,
+) -> Iterator[Server]:
     """Run a script or module that starts a server on the port that `PORT` tells it.
 
     Args:
         *command: What follows the interpreter: `"-m", "examples.async_api"`, or a path.
         environment: More variables for its environment.
+        headers: What `/health` must be asked with, where LitServe wants a key.
 
     Yields:
         The server, once `/health` answers 200. At the end its whole process group is ended.
@@ -93,7 +98,7 @@ def serve(*command: str, environment: dict[str, str] | None = None) -> Iterator[
                 cwd=folder, env=variables, stdout=output, stderr=output, start_new_session=True,
             )  # fmt: skip
         try:
-            _wait_until_ready(process, server)
+            _wait_until_ready(process, server, headers)
             yield server
         finally:
             server.client.close()
@@ -128,17 +133,21 @@ def wait_until(ready: Callable[[], bool], what: str, seconds: float) -> None:
         pause.wait(0.05)
 
 
-def _is_healthy(server: Server) -> bool:
+def _is_healthy(server: Server, headers: dict[str, str] | None) -> bool:
     try:
-        return server.client.get("/health").status_code == 200
+        return server.client.get("/health", headers=headers).status_code == 200
     except httpx.TransportError:
         return False
 
 
-def _wait_until_ready(process: subprocess.Popen[bytes], server: Server) -> None:
+def _wait_until_ready(
+    process: subprocess.Popen[bytes], server: Server, headers: dict[str, str] | None
+) -> None:
     try:
         wait_until(
-            lambda: process.poll() is not None or _is_healthy(server), "server", SECONDS_TO_START
+            lambda: process.poll() is not None or _is_healthy(server, headers),
+            "server",
+            SECONDS_TO_START,
         )
     except TimeoutError as error:
         raise RuntimeError(f"{error}; its log:\n{server.log}") from None

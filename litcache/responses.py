@@ -1,0 +1,174 @@
+"""Whole HTTP responses: which may be stored, how they are stored, and how they are sent again."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import NamedTuple
+
+import msgpack
+
+from litcache.errors import ValueEncodingError
+from litcache.stores.base import Entry, NewEntry
+
+__all__ = ["Stored", "content_length", "lifetime", "pack", "unpack"]
+
+Headers = Iterable[tuple[bytes, bytes]]
+
+LARGEST_BODY = 16 * 1024 * 1024
+"""How many bytes of a request or response are held in memory at most; larger ones pass through."""
+
+_FORMAT = 1
+# What belongs to one client or one part, or says how old an answer is that was not made here.
+_FORBIDDEN = frozenset({b"set-cookie", b"content-range", b"transfer-encoding", b"age"})
+_UNSHARED = frozenset({b"no-store", b"no-cache", b"private"})
+_NUMBER = re.compile(rb"[0-9]{1,18}")
+
+
+def tokens(value: bytes) -> list[bytes]:
+    """Return the members of a comma-separated header in lower case.
+
+    Example:
+        >>> tokens(b"Accept, ORIGIN,,")
+        [b'accept', b'origin']
+    """
+    return [token for part in value.split(b",") if (token := part.strip().lower())]
+
+
+def content_length(headers: Headers) -> int | None:
+    """Return the length that headers declare; `None` if they declare none, or not one.
+
+    Example:
+        >>> content_length([(b"Content-Length", b"12")])
+        12
+    """
+    values = {value for name, value in headers if name.lower() == b"content-length"}
+    if len(values) != 1 or not _NUMBER.fullmatch(value := values.pop()):
+        return None
+    return int(value)
+
+
+def lifetime(
+    status: int, headers: Headers, ttl: float, vary: frozenset[bytes] = frozenset()
+) -> float | None:
+    """Return how long a response may be answered to others.
+
+    Directives and `Vary` are read as RFC 9111 has them (5.2.2, 4.1), and more strictly where a
+    response says nothing that could be relied on.
+
+    Args:
+        status: Its status.
+        headers: Its headers.
+        ttl: At most so many seconds.
+        vary: The request headers that are part of the key, in lower case.
+
+    Returns:
+        Seconds; `None` if it must not be stored.
+
+    Example:
+        >>> lifetime(200, [(b"cache-control", b"max-age=5")], 60.0)
+        5.0
+        >>> lifetime(200, [(b"cache-control", b"private")], 60.0) is None
+        True
+    """
+    seconds = ttl
+    dated = aged = False
+    if status != 200:
+        return None
+    for raw, value in headers:
+        name = raw.lower()
+        if name in _FORBIDDEN:
+            return None
+        if name == b"vary" and not vary.issuperset(tokens(value)):
+            return None
+        # Without a Vary, nothing says for whom it was encoded.
+        if name == b"content-encoding" and b"accept-encoding" not in vary:
+            return None
+        dated = dated or name == b"expires"
+        if name == b"cache-control":
+            for directive in tokens(value):
+                key, _, argument = (part.strip() for part in directive.partition(b"="))
+                if key in _UNSHARED:
+                    return None
+                if key in (b"max-age", b"s-maxage"):
+                    aged = True
+                    age = argument.strip(b'"')
+                    seconds = min(seconds, int(age) if _NUMBER.fullmatch(age) else 0)
+    # What has a date and no age is mostly meant not to be kept.
+    return None if seconds <= 0 or (dated and not aged) else float(seconds)
+
+
+def pack(headers: Headers, body: bytes, seconds: float, now: float) -> NewEntry:
+    """Return the entry of a response.
+
+    Its layout is the headers without the length, so that responses of equal headers share it.
+
+    Args:
+        headers: Its headers.
+        body: Its whole body.
+        seconds: How long it may be answered.
+        now: The store's clock, in seconds.
+
+    Returns:
+        The entry.
+
+    Example:
+        >>> entry = pack([(b"content-length", b"2")], b"ok", 60.0, 1000.0)
+        >>> entry.expires, unpack(entry).headers
+        (1060.0, [(b'content-length', b'2')])
+    """
+    shape = [[n, None if n.lower() == b"content-length" else v] for n, v in headers]
+    return NewEntry(msgpack.packb([_FORMAT, seconds, shape]), body, now + seconds)
+
+
+class Stored(NamedTuple):
+    """A response out of a store.
+
+    Attributes:
+        headers: Its headers, in a list of its own.
+        body: Its body.
+        lifetime: How many seconds it was given when it was stored.
+        expires: When they are over (wall clock, seconds).
+    """
+
+    headers: list[tuple[bytes, bytes]]
+    body: bytes
+    lifetime: float
+    expires: float
+
+
+def unpack(entry: Entry) -> Stored:
+    """Return the response of an entry.
+
+    Args:
+        entry: What `pack` made.
+
+    Returns:
+        The response; its list of headers is a new one each time, since outer middlewares change
+        the list of a message in place.
+
+    Raises:
+        ValueEncodingError: If the entry is none of a response.
+    """
+    if entry.expires is None:
+        raise ValueEncodingError("a response without an expiry")
+    seconds, shape, lengths = _shape(bytes(entry.layout))
+    body = entry.payload if type(entry.payload) is bytes else bytes(entry.payload)
+    headers = list(shape)
+    for position in lengths:
+        headers[position] = (headers[position][0], b"%d" % len(body))
+    return Stored(headers, body, seconds, entry.expires)
+
+
+@lru_cache(maxsize=256)
+def _shape(layout: bytes) -> tuple[float, tuple[tuple[bytes, bytes], ...], tuple[int, ...]]:
+    """Read a layout: the lifetime, the headers, and which of them are lengths."""
+    try:
+        version, seconds, shape = msgpack.unpackb(layout)
+        if version != _FORMAT or not isinstance(seconds, int | float):
+            raise ValueError("another format")
+        headers = tuple((bytes(name), bytes(value or b"")) for name, value in shape)
+    except (ValueError, TypeError, msgpack.UnpackException) as error:
+        raise ValueEncodingError(f"no stored response: {error}") from None
+    return float(seconds), headers, tuple(i for i, (_, v) in enumerate(shape) if v is None)
