@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import errno
 import hashlib
 import json
 import logging
@@ -219,16 +220,22 @@ def _orphans(folder: Path, stem: str) -> Iterator[int]:
 
 def _new_page(path: Path, labels: Labels) -> int:
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
-    _flock(descriptor, wait=True)
-    # Written, not merely extended: on a full disk this raises, and memory without a block kills.
-    os.write(descriptor, bytes(_WORDS) + _in_words(labels, {}))
+    try:
+        _flock(descriptor, wait=True)
+        # Written, not merely made longer: to count where the disk has no block left would kill.
+        if os.write(descriptor, bytes(_WORDS) + _in_words(labels, {})) != _PAGE:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    except OSError:
+        os.close(descriptor)
+        raise
     return descriptor
 
 
 def _in_words(labels: Labels, words: dict[str, Any]) -> bytes:
     """Return what a page says in words, padded to its end."""
     short = {k: v[:_LONGEST] if isinstance(v, str) else v for k, v in words.items()}
-    text = json.dumps([[label[:_LONGEST] for label in labels], short], ensure_ascii=False)
+    lines = ([label[:_LONGEST] for label in labels], short)
+    text = "\n".join(json.dumps(line, ensure_ascii=False) for line in lines)
     return text.encode("utf-8", "replace").ljust(_PAGE - _WORDS, b"\0")
 
 
@@ -264,10 +271,15 @@ def _read(path: Path) -> Page | None:
         alive = not _flock(descriptor, shared=True)
     finally:
         os.close(descriptor)
-    with contextlib.suppress(ValueError):  # words that are just being changed
-        labels, words = json.loads(data[_WORDS:].rstrip(b"\0"))
-        return Page(Labels(*labels), list(memoryview(data[:_WORDS]).cast("d")), alive, words)
-    return None
+    labels, _, rest = data[_WORDS:].rstrip(b"\0").partition(b"\n")
+    if not rest:
+        return None
+    numbers = list(memoryview(data[:_WORDS]).cast("d"))
+    try:
+        words = json.loads(rest)
+    except ValueError:  # they are just being changed; its counts are right all the same
+        words, numbers[SAMPLED] = {}, 0.0
+    return Page(Labels(*json.loads(labels)), numbers, alive, words)
 
 
 # ---------------------------------------------------------------------- sampling
@@ -314,7 +326,7 @@ def _remove_abandoned() -> None:
         with contextlib.suppress(OSError):  # another user's, or gone
             if time.time() - folder.stat().st_mtime < _SECONDS_TO_LOCK:
                 continue
-            descriptor = os.open(folder, os.O_RDONLY)
+            descriptor = os.open(folder, os.O_RDONLY | os.O_NOFOLLOW)
             try:
                 if _flock(descriptor):
                     shutil.rmtree(folder, ignore_errors=True)

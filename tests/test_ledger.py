@@ -8,6 +8,7 @@ import sys
 import time
 
 import pytest
+from disks import mounted
 
 from litcache import ledger, stats
 from litcache.ledger import Labels, Sample
@@ -94,6 +95,20 @@ def test_a_page_in_use_is_not_taken_over_nor_one_of_other_labels(folder):
     sources.append(entered())
     assert len(ledger.read()) == 4
     assert (total(stats.HITS), total(stats.HITS, LABELS._replace(tier="http"))) == (2, 1)
+
+
+def test_counts_are_read_while_the_words_are_being_changed(folder):
+    source = entered()
+    source.more = {"about": {"version": "1"}}
+    source.counters.add_hits(3)
+    ledger.read()
+    (path,) = folder.glob("*.page")
+    text = path.read_bytes()
+    half = text.index(b'"version"') + 3
+    path.write_bytes(text[:half] + b"\0" * (len(text) - half))
+    (page,) = ledger.read()
+    assert (page.labels, page.numbers[stats.HITS], page.words) == (LABELS, 3, {})
+    assert page.numbers[ledger.SAMPLED] == 0
 
 
 @pytest.mark.parametrize("garbage", [b"", b"\xff" * 100, b"\0" * 8192, b"{" * 8192])
@@ -191,6 +206,20 @@ def test_the_folder_goes_with_its_server_or_at_the_start_of_the_next(tmp_path, e
             assert os.path.isdir(held)
             assert not os.path.isdir(folder)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.e2e
+def test_a_full_disk_costs_the_metrics_of_some_processes_alone(tmp_path, folder, caplog):
+    with mounted(str(folder), "64k"):
+        sources = [entered() for _ in range(50)]
+        for source in sources:
+            source.counters.add_hits(1)
+        assert sum(source.counters.info().hits for source in sources) == 50
+        counted = [page for page in ledger.read() if page.labels == LABELS]
+        assert 1 < len(counted) < 10
+        assert sum(page.numbers[stats.HITS] for page in counted) == len(counted)
+        assert caplog.text.count("the metrics lack one process") == 50 - len(counted)
+        del sources, source
 
 
 @pytest.mark.e2e

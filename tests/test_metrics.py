@@ -519,4 +519,5 @@ def test_the_folder_goes_when_the_server_is_interrupted(tmp_path):
         main = int(re.search(r"server process \[(\d+)\]", server.log)[1])
         main = os.getpgid(main)  # the process that leads the group
         os.kill(main, signal.SIGINT)
-        wait_until(lambda: not folder.exists(), "the end", 60)
+        # LitServe gives each HTTP process 30 seconds, and each worker 5.
+        wait_until(lambda: not folder.exists(), "the end", 120)

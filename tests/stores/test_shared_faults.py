@@ -8,10 +8,11 @@ import subprocess
 import threading
 import time
 import warnings
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from itertools import count
 
 import pytest
+from disks import as_root, mounted
 
 from litcache.errors import StoreError
 from litcache.stores.base import NewEntry, Scope
@@ -411,29 +412,6 @@ def test_flipped_bytes_and_cut_files_give_no_wrong_entry(tmp_path, start, seed, 
 
 
 # Cheated of their disk
-
-
-def as_root(*command):
-    """Run a command as root; return what went wrong."""
-    sudo = [] if os.geteuid() == 0 else ["sudo", "-n"]
-    try:
-        done = subprocess.run([*sudo, *command], capture_output=True, text=True, check=False)
-    except OSError as error:
-        return str(error)
-    return done.stderr.strip() if done.returncode else ""
-
-
-@contextmanager
-def mounted(folder, size):
-    """Mount a tmpfs on a folder."""
-    os.makedirs(folder, exist_ok=True)
-    problem = as_root("mount", "-t", "tmpfs", "-o", f"size={size},mode=1777", "tmpfs", folder)
-    if problem:
-        pytest.skip(f"cannot mount a tmpfs: {problem}")
-    try:
-        yield
-    finally:
-        assert as_root("umount", "-l", folder) == ""
 
 
 def test_a_full_disk_drops_writes_and_reads_go_on(tmp_path, caplog):
