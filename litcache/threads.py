@@ -84,7 +84,7 @@ class Overlap:
         self._computer = computer
         self._inbox = inbox
         self._at_once = desk.room if desk.takes_what_is_there else at_once
-        # To the desk: lists of requests, computed batches, `None` at the end, what the reader died of.
+        # To the desk: lists of requests, computed batches, `None` at the end, the reader's error.
         self._events: SimpleQueue[Any] = SimpleQueue()
         # To the model: batches, `None` at the end, what another thread died of.
         self._jobs: SimpleQueue[Batch | BaseException | None] = SimpleQueue()
