@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -17,7 +18,7 @@ OK, CORRUPT, FAILED = 0, 1, 3
 
 _EPILOG = """
 exit codes: 0 done; 1 verify found entries that do not verify; 2 a command that is none;
-3 there is no store, or it does not answer
+3 there is no store, it does not answer, or the result cannot be written
 """
 
 
@@ -29,7 +30,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Returns:
         The exit code: 0 done; 1 if `verify` found entries that do not verify; 3 if there is no
-        store or it does not answer. Argparse itself exits with 2 on a command that is none.
+        store, it does not answer, or the result cannot be written. Argparse itself exits with 2 on
+        a command that is none.
 
     Example:
         >>> main(["info", "/nowhere/at/all"])
@@ -48,8 +50,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (StoreError, ValueError, ImportError) as error:
         print(f"litcache: {error}", file=sys.stderr)
         return FAILED
-    print(json.dumps({"store": repr(store), **result}) if options.json else text)
-    return int(code)
+    return _told(json.dumps({"store": repr(store), **result}) if options.json else text, code)
+
+
+def _told(text: str, code: int) -> int:
+    """Print a result and return the exit code; errors of ours must not end in Python's own, 1."""
+    try:
+        print(text, flush=True)
+    except OSError as error:
+        # What is left in the buffer would fail again at the end of the process.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):  # that is `| head`, which has read enough
+            print(f"litcache: the result cannot be written: {error}", file=sys.stderr)
+            return FAILED
+    return code
 
 
 def _parser() -> argparse.ArgumentParser:

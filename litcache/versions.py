@@ -127,10 +127,15 @@ def _files(folder: Path, above: tuple[Path, ...]) -> Iterator[Path]:
 
 
 def _file_digest(path: Path) -> bytes:
-    with path.open("rb", buffering=0) as file:
+    # Opening a pipe waits for a writer otherwise.
+    with open(path, "rb", buffering=0, opener=_open_at_once) as file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             raise ValueError(f"{path} is neither a file nor a folder")
         digest, chunk = blake3(), memoryview(bytearray(_CHUNK_BYTES))
         while length := file.readinto(chunk):
             digest.update(chunk[:length])
         return digest.digest()
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))

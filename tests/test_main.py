@@ -20,10 +20,11 @@ ROOT = Path(litcache.__file__).parents[1]
 ENTRIES = {n.to_bytes(16, "big"): NewEntry(b"layout", bytes(1500)) for n in range(300)}
 
 
-def run(*arguments, **environment):
+def run(*arguments, stdout=subprocess.PIPE, **environment):
     return subprocess.run(
         [sys.executable, "-m", "litcache", *map(str, arguments)],
-        capture_output=True,
+        stdout=stdout,
+        stderr=subprocess.PIPE,
         text=True,
         check=False,
         env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
@@ -149,6 +150,26 @@ def test_names_that_are_no_text_are_printed(store):
         done = run("info", *store.arguments, PYTHONIOENCODING=encoding)
         assert (done.returncode, done.stderr) == (0, "")
         assert "shop \\udc80" in done.stdout
+
+
+@pytest.mark.parametrize("command", ["info", "verify", "info --json"])
+def test_a_reader_that_has_read_enough_is_no_error(tmp_path, command):
+    SharedStore(tmp_path / "store", "16 MiB").clear("shop")
+    readable, writable = os.pipe()
+    os.close(readable)
+    done = run(*command.split(), tmp_path / "store", stdout=writable)
+    os.close(writable)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no /dev/full")
+def test_a_result_that_cannot_be_written_is_not_taken_for_entries_that_do_not_verify(tmp_path):
+    SharedStore(tmp_path / "store", "16 MiB").clear("shop")
+    with open("/dev/full", "w") as full:
+        done = run("verify", tmp_path / "store", stdout=full)
+    assert done.returncode == 3
+    assert done.stderr.startswith("litcache: the result cannot be written: ")
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize("command", [["info"], ["verify"], ["clear", "--all"]])

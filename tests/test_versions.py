@@ -204,6 +204,13 @@ def test_what_is_no_file_is_refused(tmp_path):
         fingerprint(Path("/dev/null"))
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_a_pipe_that_nobody_writes_is_refused_at_once(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ValueError, match="neither a file nor a folder"):
+        fingerprint(tmp_path)
+
+
 # Everything else
 
 

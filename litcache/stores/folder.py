@@ -98,12 +98,15 @@ class Folder:
         if ring is not None:
             ring.close()
 
-    def run(self, operation: Callable[[Ring], T], *, repair: bool = True) -> T:
+    def run(
+        self, operation: Callable[[Ring], T], *, repair: bool = True, newest: bool = False
+    ) -> T:
         """Return what an operation on the ring returns; repeat it on a new ring after damage.
 
         Args:
             operation: What to do; it raises no errors of its own but those below.
             repair: Whether to begin a new generation if the ring turns out to be damaged.
+            newest: Whether to repeat it if others began a new generation meanwhile.
 
         Raises:
             BusyError, NoRoomError: As the operation does.
@@ -126,6 +129,9 @@ class Folder:
                     raise StoreError(f"{self._path} {reason}", "SharedStore") from error
                 self._replace(ring, reason)
             else:
+                if newest and ring.replaced():
+                    self._check_at = -math.inf
+                    continue
                 self._warned = False
                 return result
         raise StoreError(f"{self._path} is replaced again and again", "SharedStore")
