@@ -345,8 +345,11 @@ def test_what_a_failing_batch_changed_in_place_is_restored_before_it_runs_again(
         assert api.predict.cache.info().entries == 2
 
 
-@pytest.mark.parametrize(("options", "extra"), [({"key": lambda item: item["text"]}, None),
-                                                ({}, object())], ids=["key", "keyless"])  # fmt: skip
+@pytest.mark.parametrize(
+    ("options", "extra"),
+    [({"key": lambda item: item["text"]}, None), ({}, object())],
+    ids=["key", "keyless"],
+)
 def test_what_keys_cannot_tell_apart_is_decoded_anew(options, extra):
     class API(ls.LitAPI):
         def decode_request(self, request):
