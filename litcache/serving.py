@@ -84,7 +84,7 @@ class Overlap:
         self._computer = computer
         self._inbox = inbox
         self._at_once = desk.room if desk.takes_what_is_there else at_once
-        # To the desk: requests, computed batches, `None` at the end, what the reader died of.
+        # To the desk: lists of requests, computed batches, `None` at the end, the reader's error.
         self._events: SimpleQueue[Any] = SimpleQueue()
         # To the model: batches, `None` at the end, what another thread died of.
         self._jobs: SimpleQueue[Batch | BaseException | None] = SimpleQueue()
@@ -133,8 +133,7 @@ class Overlap:
             requests = self._inbox.take(IDLE_SECONDS, most)
             with self._changed:
                 self._in_hand += len(requests)
-            for request in requests:
-                self._events.put(request)
+            self._events.put(requests)
         self._events.put(None)
 
     def _attend(self) -> None:
@@ -142,7 +141,7 @@ class Overlap:
         desk = self._desk
         computing = closed = False
         while computing or not (closed and desk.is_empty):
-            arrived = []
+            arrived: list[Any] = []
             for event in self._next_events(IDLE_SECONDS if computing else desk.seconds_left()):
                 if isinstance(event, Batch):
                     desk.settle(event)
@@ -152,7 +151,7 @@ class Overlap:
                 elif event is None:
                     closed = True
                 else:
-                    arrived.append(event)
+                    arrived += event
             desk.accept(arrived)
             desk.look_around()
             if not computing and (closed or desk.seconds_left() == 0):

@@ -236,9 +236,13 @@ class CountingStore(MemoryStore):
         self.asked = (*getattr(self, "asked", ()), len(keys))
         return super().get_many(scope, keys)
 
+    def set_many(self, scope, entries):
+        self.written = (*getattr(self, "written", ()), len(entries))
+        super().set_many(scope, entries)
+
 
 @both_ways
-def test_a_store_that_waits_is_asked_once_for_the_requests_that_are_there(overlap):
+def test_a_store_that_waits_is_asked_once_for_what_is_there_and_written_once_a_batch(overlap):
     class API(WordAPI):
         pass
 
@@ -252,7 +256,7 @@ def test_a_store_that_waits_is_asked_once_for_the_requests_that_are_there(overla
     prepare(api)
     run(api, driven)
     assert driven.wait(*driven.order) == list("ABCDEFGH")
-    assert store.asked == (8,)
+    assert store.asked == store.written == (8,)
     assert api.batches == [list("abcdefgh")]
 
 
@@ -339,6 +343,31 @@ def test_what_a_failing_batch_changed_in_place_is_restored_before_it_runs_again(
         assert b == [{"text": "b", "seen": [1]}, ["predict"], 1]
         assert driven.get("a") == [a]
         assert api.predict.cache.info().entries == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "extra"),
+    [({"key": lambda item: item["text"]}, None), ({}, object())],
+    ids=["key", "keyless"],
+)
+def test_what_keys_cannot_tell_apart_is_decoded_anew(options, extra):
+    class API(ls.LitAPI):
+        def decode_request(self, request):
+            return {"text": request, "runs": [], "extra": extra}
+
+        @cached_predict(**options)
+        def predict(self, inputs):
+            for item in inputs:
+                item["runs"].append(1)
+            if any(item["text"] == "bad" for item in inputs):
+                raise ZeroDivisionError
+            return [len(item["runs"]) for item in inputs]
+
+    api = API(max_batch_size=2, batch_timeout=LONG, loop=CachedBatchedLoop())
+    with running(api) as driven:
+        good, bad = driven.get("good", "bad")
+        assert good == 1
+        assert isinstance(bad, ZeroDivisionError)
 
 
 def test_a_request_whose_decoding_cannot_be_repeated_fails_rather_than_be_answered_wrongly():
@@ -710,8 +739,13 @@ def test_the_runner_tells_outputs_apart_whichever_way_the_loop_works():
         assert [output["text"] for output in runner.outputs] == ["ccc", "bb", "a"]
 
 
-def test_switched_off_it_is_litserves_batched_loop():
+@pytest.mark.parametrize("decodes", [False, True])
+def test_switched_off_it_is_litserves_batched_loop(decodes):
     api = words_in(CachedBatchedLoop(), cached_predict)
+    if decodes:
+        decode = cached_predict(type(api).decode_request)
+        type(api).decode_request = decode
+        decode.__set_name__(type(api), "decode_request")
     driven = Driven()
     driven.ask("good", "bad", "better")
     driven.ask("good", "good", "good")
