@@ -11,8 +11,6 @@ from pydantic import BaseModel
 from litcache import CacheMiddleware, SharedStore
 
 TOKENS = Path(os.environ["TOKENS"])
-PATHS = ["/key", "/header", "/cookie", "/host", "/client", "/bearer", "/oauth", "/personal",
-         "/typed", "/stream", "/status", "/long"]  # fmt: skip
 
 
 class EchoAPI(ls.LitAPI):
@@ -115,6 +113,8 @@ def main():
         TypedAPI(api_path="/typed"),
         LongAPI(api_path="/long"),
     ]
+    if only := os.environ.get("ONLY"):
+        apis = [api for api in apis if api.api_path in only.split()]
     if os.environ.get("STREAM") == "1":  # one streaming API turns LitServe's gzip off for all
         apis.append(StreamAPI(api_path="/stream", stream=True))
     options = {"paths": [api.api_path for api in apis], "ttl": 300}

@@ -72,6 +72,20 @@ def test_an_endpoint_of_more_than_the_key_holds_may_not(endpoint, named):
         check_of(endpoint, server.no_auth)
 
 
+def greets(response: Response, name: Annotated[str, Depends(user)]):
+    response.headers["x-user"] = name
+
+
+def through_another(greeted: Annotated[None, Depends(greets)]):
+    pass
+
+
+@pytest.mark.parametrize("dependency", [greets, through_another])
+def test_a_check_that_writes_headers_of_the_answer_is_refused(dependency):
+    with pytest.raises(UncheckableError, match="personal"):
+        check_of(body_alone, dependency)
+
+
 def plain(request):
     return PlainTextResponse("")
 
