@@ -36,7 +36,7 @@ import uvicorn
 from benchmarks.common import ROOT, Row, note, report
 from litcache import CacheMiddleware
 
-ROUNDS = int(os.environ.get("ROUNDS", "7"))
+ROUNDS = 7
 SECONDS = 2
 CLIENTS = 8
 API_KEY = "a key"

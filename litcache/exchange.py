@@ -145,15 +145,10 @@ class Exchange:
         await self._hit(stored)
         return True
 
-    async def _is_allowed(self) -> bool:
-        if self.check.free:
-            return True
-        return await self.check.allows(self.scope, self.receive, self.body)
-
     async def _hit(self, stored: Stored) -> None:
         """Answer with a stored response, unless LitServe would refuse the client."""
         tier = self.tier
-        if not self.check.free and not await self._is_allowed():
+        if not await self.check.allows(self.scope, self.receive, self.body):
             # No word of the entry: a refused client does not learn that there is one.
             await self._send_on(None, b"litcache; fwd=miss")
             return
@@ -165,7 +160,7 @@ class Exchange:
     async def _follow(self, key: bytes, scope: TierScope, leader: Claim) -> None:
         """Answer with what an equal request in flight is answered, or send this one on."""
         # LitServe checks a request when it arrives, so this is when it would be refused.
-        allowed = await self._is_allowed()
+        allowed = await self.check.allows(self.scope, self.receive, self.body)
         if allowed and await leader.wait_async(None) and (entry := leader.entries.get(key)):
             await self._answer(unpack(entry), b"litcache; fwd=miss; collapsed")
             self.tier.counters.add(coalesced=1)

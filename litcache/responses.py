@@ -166,9 +166,10 @@ def _shape(layout: bytes) -> tuple[float, tuple[tuple[bytes, bytes], ...], tuple
     """Read a layout: the lifetime, the headers, and which of them are lengths."""
     try:
         version, seconds, shape = msgpack.unpackb(layout)
-        if version != _FORMAT or not isinstance(seconds, int | float):
-            raise ValueError("another format")
-        headers = tuple((bytes(name), bytes(value or b"")) for name, value in shape)
-    except (ValueError, TypeError, msgpack.UnpackException) as error:
-        raise ValueEncodingError(f"no stored response: {error}") from None
+        headers = tuple((name, b"" if value is None else value) for name, value in shape)
+    except Exception as error:  # msgpack raises many kinds, of which it documents some
+        raise ValueEncodingError(f"no stored response: {error!r}") from None
+    good = version == _FORMAT and isinstance(seconds, int | float)
+    if not good or {type(part) for pair in headers for part in pair} - {bytes}:
+        raise ValueEncodingError("no stored response, or one of another format")
     return float(seconds), headers, tuple(i for i, (_, v) in enumerate(shape) if v is None)

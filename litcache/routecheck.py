@@ -31,7 +31,6 @@ _OF_ENDPOINTS = (
     "header_params", "cookie_params", "http_connection_param_name", "websocket_param_name",
     "security_scopes_param_name",
 )  # fmt: skip
-_ALLOWED = Response(b"")
 
 
 class UncheckableError(Exception):
@@ -174,10 +173,20 @@ def _refuse_personal(route: Any) -> None:
             read.append("the request")
         if len(dependant.dependencies) > len(route.dependencies) + _has_witness(route):
             read.append("dependencies")
+        writes = any(map(_writes_the_answer, dependant.dependencies))
     except AttributeError as error:
         raise UncheckableError(f"this FastAPI is of another make: {error}") from None
+    if writes:
+        raise UncheckableError("its check writes headers of the answer, which may be personal")
     if read:
         raise UncheckableError(f"its endpoint takes {', '.join(read)} beside the body")
+
+
+def _writes_the_answer(dependant: Any) -> bool:
+    """Say whether a dependency, or one of its own, gets hold of the answer's headers."""
+    return bool(dependant.response_param_name) or any(
+        map(_writes_the_answer, dependant.dependencies)
+    )
 
 
 def _may_change_the_body(dependant: Any) -> bool:
@@ -203,7 +212,7 @@ async def _witness(request: Request) -> Response:
     seen = request.scope.get(SEEN)
     if seen is not None:
         seen.passed = await _is_as_sent(request, seen.body)
-    return _ALLOWED
+    return Response(b"")  # a new one: FastAPI puts background tasks into it
 
 
 async def _is_as_sent(request: Request, body: bytes) -> bool:

@@ -227,6 +227,20 @@ def test_the_server_of_the_loop_answers_hits_and_refuses_what_is_no_text():
 
 
 @pytest.mark.e2e
+def test_the_http_cache_server_answers_whom_its_key_allows():
+    need(*MINILM)
+    key = {"X-API-Key": "secret"}
+    environment = {"LIT_SERVER_API_KEY": "secret"}
+    with serve("-m", "examples.http_cache", environment=environment, headers=key) as server:
+        body = {"text": "hello"}
+        first, second = (server.client.post("/predict", json=body, headers=key) for _ in "12")
+        assert first.headers["cache-status"] == "litcache; fwd=miss; stored"
+        assert second.headers["cache-status"].startswith("litcache; hit; ttl=")
+        assert first.json() == second.json()
+        assert server.client.post("/predict", json=body).status_code == 401
+
+
+@pytest.mark.e2e
 def test_the_image_server_computes_an_image_once_by_each_path():
     need(*EFFICIENTNET)
     (request,) = image_requests(1)

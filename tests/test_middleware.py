@@ -2,11 +2,13 @@
 
 import asyncio
 import os
+import threading
 from contextlib import suppress
+from typing import Annotated, Any
 
 import pytest
 from asgi import JSON, Answer, Service
-from fastapi import HTTPException, Request, Response
+from fastapi import BackgroundTasks, Body, HTTPException, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -576,6 +578,23 @@ def test_the_check_runs_once_for_each_request():
     run(main)
 
 
+def test_background_tasks_of_the_check_run_once_for_each_request():
+    done = []
+
+    def authorize(request: Request, tasks: BackgroundTasks):
+        tasks.add_task(done.append, request.headers["x-id"])
+
+    async def main():
+        service = Service(authorize)
+        for number in (b"1", b"2", b"3"):
+            await service.ask(b"1", (b"x-id", number))
+        assert service.calls == 1
+        assert done[-2:] == ["2", "3"]
+        assert len(done) == len(set(done))
+
+    run(main)
+
+
 def test_a_key_revoked_between_two_requests_is_refused():
     valid = {"k"}
 
@@ -820,6 +839,39 @@ def test_two_instances_share_answers_through_a_shared_store(tmp_path):
         assert second.calls == 0
 
     run(main)
+
+
+def test_one_instance_serves_two_event_loops_at_once():
+    service = Service()
+    asked = threading.Barrier(2)
+    answers = []
+
+    def client(number):
+        async def main():
+            for n in range(50):
+                if n % 10 == 0:
+                    asked.wait(30)  # both ask for a new item at the same time
+                body = b"%d" % (n // 10)
+                answers.append((body, await service.ask(body)))
+
+        asyncio.run(main())
+
+    async def respond(payload: Annotated[Any, Body()]) -> Response:
+        await asyncio.sleep(0)
+        return JSONResponse(payload)
+
+    (route,) = [r for r in service.app.routes if getattr(r, "path", "") == "/predict"]
+    route.dependant.call = respond
+    threads = [threading.Thread(target=client, args=(n,)) for n in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert len(answers) == 100
+    assert all(answer.body == body for body, answer in answers)
+    info = service.cache.info()
+    assert info.hits + info.misses + info.coalesced == 100
+    assert info.entries == 5
 
 
 # ---------------------------------------------------------------------------- where it cannot check

@@ -1,0 +1,43 @@
+"""Whole responses answered in the HTTP process, before LitServe's queue.
+
+    LIT_SERVER_API_KEY=secret python -m examples.http_cache
+
+    curl -i localhost:8000/predict -H 'X-API-Key: secret' -H 'Content-Type: application/json' \\
+        -d '{"text": "hello"}'
+
+The first answer says `Cache-Status: litcache; fwd=miss; stored`, the next ones `litcache; hit;
+ttl=…`. Without the key, or with another, LitServe refuses as ever: its own check is run before a
+stored answer is given.
+"""
+
+import os
+
+import litserve as ls
+
+from examples.minilm import VERSION, MiniLM
+from litcache import CacheMiddleware
+
+
+class EmbeddingAPI(ls.LitAPI):
+    def setup(self, device):
+        self.model = MiniLM()
+
+    def decode_request(self, request):
+        return request["text"]
+
+    def predict(self, texts):
+        return self.model.encode(texts)
+
+    def encode_response(self, vector):
+        return {"embedding": vector.tolist()}
+
+
+if __name__ == "__main__":
+    cache = {"paths": ["/predict"], "ttl": 300, "version": VERSION}
+    server = ls.LitServer(
+        EmbeddingAPI(max_batch_size=32, batch_timeout=0.02),
+        accelerator="cpu",
+        # First in the list: middlewares before it would not see the requests that it answers.
+        middlewares=[(CacheMiddleware, cache)],
+    )
+    server.run(port=int(os.environ.get("PORT", "8000")), generate_client_file=False)
