@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
+import re
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -87,7 +89,9 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--json", action="store_true", help="print JSON for programs")
         command.add_argument("--prefix", default="litcache", help="of a RedisStore's keys")
         command.add_argument("--cluster", action="store_true", help="it is a Redis Cluster")
-        command.add_argument("--timeout", type=float, default=5.0, help="seconds for each answer")
+        command.add_argument(
+            "--timeout", type=_seconds, default=5.0, help="seconds for each answer"
+        )
         if run is _clear:
             which = command.add_mutually_exclusive_group(required=True)
             which.add_argument("--namespace", help="whose entries")
@@ -95,8 +99,15 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 0 < seconds < math.inf:
+        raise ValueError
+    return seconds
+
+
 def _store(options: Any) -> SharedStore | RedisStore:
-    if "://" in options.target or options.target.startswith("${"):
+    if re.match(r"\w+://|\$\{", options.target):
         return RedisStore(
             options.target, options.prefix, timeout=options.timeout, cluster=options.cluster
         )

@@ -321,6 +321,7 @@ async def _engine(cache: Cache, call: Call, step: Callable[..., _T], *arguments:
     return await _in_thread(cache, call, step, *arguments)
 
 
+_THREADS = 32
 _threads: ThreadPoolExecutor | None = None
 
 
@@ -329,11 +330,12 @@ async def _in_thread(
 ) -> _T:
     """Run a step that may wait for a store in litcache's own threads.
 
-    The default executor is left to LitServe and the user, whose threads followers could fill.
+    The default executor is left to LitServe and the user, whose threads followers could fill. So
+    many threads, since a slow store bounds the rate of requests to theirs by its latency.
     """
     global _threads
     if _threads is None:
-        _threads = ThreadPoolExecutor(8, thread_name_prefix="litcache")
+        _threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="litcache")
     future = _threads.submit(contextvars.copy_context().run, step, *arguments)
     try:
         return await asyncio.shield(asyncio.wrap_future(future))

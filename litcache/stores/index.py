@@ -302,6 +302,7 @@ def _insist(db: sqlite3.Connection, statement: str) -> list[Any]:
     while (rows := _unless_locked(db, statement)) is None:
         if time.monotonic() >= deadline:
             raise BusyError("others hold the lock")
+        time.sleep(_STEP_SECONDS)
     return rows
 
 
@@ -310,12 +311,13 @@ def _connect(path: str, timeout: float) -> sqlite3.Connection:
     db = sqlite3.connect(path, timeout=timeout, isolation_level=None, check_same_thread=False)
     try:
         db.execute(f"PRAGMA page_size = {_PAGE_BYTES}")
+        # Before the file is made: others wait for that.
+        db.execute("PRAGMA synchronous = OFF")
         if _insist(db, "PRAGMA journal_mode = WAL") != [("wal",)]:
             raise OSError("this file system does not let processes share a WAL")
         # Without mmap_size: a mapped file that somebody truncates ends the process.
         for setting in (
             "mmap_size = 0",
-            "synchronous = OFF",
             "wal_autocheckpoint = 0",
             f"cache_size = -{_CACHE_KIB}",
         ):

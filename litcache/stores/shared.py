@@ -50,7 +50,7 @@ class SharedStore(Store):
 
     A damaged store, or one made for another budget, is replaced by an empty one with a warning.
     Where nothing can be opened, one warning is logged, calls raise `StoreError` at once, and it is
-    tried again every five seconds. Processes that share a folder must share a host, and give the
+    tried again every 0.4 seconds. Processes that share a folder must share a host, and give the
     same budget.
 
     Concurrency: safe in many threads and processes. Connections are made by the process that uses
