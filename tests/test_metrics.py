@@ -516,6 +516,8 @@ def test_counters_of_a_killed_worker_are_neither_lost_nor_counted_twice(tmp_path
 def test_the_folder_goes_when_the_server_is_interrupted(tmp_path):
     with metrics_server(tmp_path) as server:
         folder = next(Path(server._log).parent.glob("litcache-metrics-*"))
+        # An interrupt while it still forks may be lost in a hook of the fork.
+        wait_until(lambda: "Swagger UI is available" in server.log, "all of the server", 60)
         main = int(re.search(r"server process \[(\d+)\]", server.log)[1])
         main = os.getpgid(main)  # the process that leads the group
         os.kill(main, signal.SIGINT)
