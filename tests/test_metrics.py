@@ -73,6 +73,8 @@ COUNTED = {
     ("litcache_evicted_entries_total",): ledger.EVICTED,
     ("litcache_expired_entries_total",): ledger.EXPIRED,
     ("litcache_rejected_entries_total",): ledger.REJECTED,
+    ("litcache_dropped_entries_total",): ledger.DROPPED,
+    ("litcache_corrupt_entries_total",): ledger.CORRUPT,
     ("litcache_store_errors_total",): stats.STORE_ERRORS,
 }
 
