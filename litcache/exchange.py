@@ -134,13 +134,14 @@ class Exchange:
 
     async def _answered(self, scope: TierScope, key: bytes) -> bool:
         """Answer the request out of the store, and say whether that was possible."""
-        entry = await self.tier.look_up(scope, key)
+        tier = self.tier
+        entry = await tier.look_up(scope, key) if tier.blocking else tier.peek(scope, key)
         if entry is None:
             return False
         try:
             stored = unpack(entry)
         except ValueEncodingError as error:
-            self.tier.reporter.swallow("entry", error, "a stored response cannot be read")
+            tier.reporter.swallow("entry", error, "a stored response cannot be read")
             return False  # and the new answer takes its place
         await self._hit(stored)
         return True
@@ -148,7 +149,8 @@ class Exchange:
     async def _hit(self, stored: Stored) -> None:
         """Answer with a stored response, unless LitServe would refuse the client."""
         tier = self.tier
-        if not await self.check.allows(self.scope, self.receive, self.body):
+        check = self.check
+        if not (check.is_open() or await check.allows(self.scope, self.receive, self.body)):
             # No word of the entry: a refused client does not learn that there is one.
             await self._send_on(None, b"litcache; fwd=miss")
             return
