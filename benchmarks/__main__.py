@@ -12,7 +12,10 @@ import sys
 
 from benchmarks.common import RESULTS, ROOT, note
 
-ALL = ("hits", "partial_hits", "misses", "keys", "memory", "hit_rate")
+ALL = (
+    "hits", "partial_hits", "misses", "keys", "memory", "hit_rate", "shared_store", "redis_store",
+    "growth", "workers", "middleware",
+)  # fmt: skip
 
 
 def main(names: list[str]) -> bool:

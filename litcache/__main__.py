@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
+import os
+import re
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -17,7 +20,7 @@ OK, CORRUPT, FAILED = 0, 1, 3
 
 _EPILOG = """
 exit codes: 0 done; 1 verify found entries that do not verify; 2 a command that is none;
-3 there is no store, or it does not answer
+3 there is no store, it does not answer, or the result cannot be written
 """
 
 
@@ -29,7 +32,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Returns:
         The exit code: 0 done; 1 if `verify` found entries that do not verify; 3 if there is no
-        store or it does not answer. Argparse itself exits with 2 on a command that is none.
+        store, it does not answer, or the result cannot be written. Argparse itself exits with 2 on
+        a command that is none.
 
     Example:
         >>> main(["info", "/nowhere/at/all"])
@@ -48,8 +52,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (StoreError, ValueError, ImportError) as error:
         print(f"litcache: {error}", file=sys.stderr)
         return FAILED
-    print(json.dumps({"store": repr(store), **result}) if options.json else text)
-    return int(code)
+    return _told(json.dumps({"store": repr(store), **result}) if options.json else text, code)
+
+
+def _told(text: str, code: int) -> int:
+    """Print a result and return the exit code; errors of ours must not end in Python's own, 1."""
+    try:
+        print(text, flush=True)
+    except OSError as error:
+        # What is left in the buffer would fail again at the end of the process.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):  # that is `| head`, which has read enough
+            print(f"litcache: the result cannot be written: {error}", file=sys.stderr)
+            return FAILED
+    return code
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -73,7 +89,9 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--json", action="store_true", help="print JSON for programs")
         command.add_argument("--prefix", default="litcache", help="of a RedisStore's keys")
         command.add_argument("--cluster", action="store_true", help="it is a Redis Cluster")
-        command.add_argument("--timeout", type=float, default=5.0, help="seconds for each answer")
+        command.add_argument(
+            "--timeout", type=_seconds, default=5.0, help="seconds for each answer"
+        )
         if run is _clear:
             which = command.add_mutually_exclusive_group(required=True)
             which.add_argument("--namespace", help="whose entries")
@@ -81,8 +99,15 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 0 < seconds < math.inf:
+        raise ValueError
+    return seconds
+
+
 def _store(options: Any) -> SharedStore | RedisStore:
-    if "://" in options.target or options.target.startswith("${"):
+    if re.match(r"\w+://|\$\{", options.target):
         return RedisStore(
             options.target, options.prefix, timeout=options.timeout, cluster=options.cluster
         )

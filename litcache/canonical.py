@@ -254,6 +254,8 @@ def _tensor(to: Writer, value: Any) -> bytes:
     if value.layout is not torch.strided or value.is_quantized or value.is_nested or value.is_meta:
         raise Unencodable("it is no dense tensor")
     flat = value.detach().cpu().resolve_conj().resolve_neg().contiguous().flatten()
+    if flat.stride(0) != 1:  # torch calls a single element contiguous whatever its stride
+        flat = flat.clone(memory_format=torch.contiguous_format)
     raw = flat.view(torch.uint8)
     # A copy, but torch has no other way to its bytes without numpy.
     data = raw.numpy() if "numpy" in sys.modules else string_at(raw.data_ptr(), raw.numel())

@@ -10,7 +10,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
 _T = TypeVar("_T")
-_THREADS = 8
+# So many, since a slow store bounds the rate of requests to theirs by its latency.
+_THREADS = 32
 
 _pool: ThreadPoolExecutor | None = None
 

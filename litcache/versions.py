@@ -12,7 +12,7 @@ from typing import Any
 
 from blake3 import blake3
 
-from litcache.keys import FORMAT, canonical
+from litcache.keys import FORMAT, canonical, class_name
 
 _CHUNK_BYTES = 1 << 20
 # 96 bits: enough to tell models apart, short enough to be read in a log line.
@@ -68,7 +68,7 @@ def _read(model: Any) -> list[object]:
     """Return what makes a model what it is, as something that has a canonical form."""
     torch = sys.modules.get("torch")
     if torch is not None and isinstance(model, torch.nn.Module):
-        classes = {name: type(module).__qualname__ for name, module in model.named_modules()}
+        classes = {name: class_name(type(module)) for name, module in model.named_modules()}
         return ["module", classes, _plain(model.state_dict())]
     if isinstance(model, Mapping):
         return ["state", _plain(model)]
@@ -127,10 +127,15 @@ def _files(folder: Path, above: tuple[Path, ...]) -> Iterator[Path]:
 
 
 def _file_digest(path: Path) -> bytes:
-    with path.open("rb", buffering=0) as file:
+    # Opening a pipe waits for a writer otherwise.
+    with open(path, "rb", buffering=0, opener=_open_at_once) as file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             raise ValueError(f"{path} is neither a file nor a folder")
         digest, chunk = blake3(), memoryview(bytearray(_CHUNK_BYTES))
         while length := file.readinto(chunk):
             digest.update(chunk[:length])
         return digest.digest()
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))

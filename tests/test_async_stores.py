@@ -94,6 +94,24 @@ def test_a_task_cancelled_in_the_store_leaves_no_claim_behind(operation):
     asyncio.run(main())
 
 
+def test_a_store_that_waits_is_asked_for_many_requests_at_once():
+    async def main():
+        store = HeldStore()
+        store.held = {"get"}
+        api = serve(store)
+        answers = asyncio.gather(*[api.predict(str(number)) for number in range(32)])
+
+        async def all_entered():
+            for _ in range(32):
+                await entered(store)
+
+        await asyncio.wait_for(all_entered(), 20)  # less than a held one waits
+        store.go.set()
+        assert await asyncio.wait_for(answers, 30) == [[str(number)] for number in range(32)]
+
+    asyncio.run(main())
+
+
 def test_many_followers_leave_the_default_executor_to_others():
     async def main():
         store = HeldStore()

@@ -192,6 +192,8 @@ def test_strides_views_gradients_and_lazy_conjugation_of_a_tensor_do_not_count()
         ):  # fmt: skip
             assert canonical(other) == canonical(plain)
         assert canonical(wide[::2]) == canonical(plain.flatten())
+        for alone in (wide[:1:2], plain.T[:1, :1], torch.zeros(1, dtype=torch.complex64).imag):
+            assert canonical(alone) == canonical(torch.zeros(alone.shape))
         assert canonical(plain[:1].expand(4, -1)) == canonical(plain[:1].repeat(4, 1))
         turned = torch.complex(plain, plain)
         assert canonical(turned.conj()) == canonical(torch.complex(plain, -plain))

@@ -37,7 +37,7 @@ class Breaker:
         self,
         limit: int = 3,
         delay: float = 0.25,
-        longest: float = 4.0,
+        longest: float = 0.4,
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:

@@ -30,8 +30,10 @@ _NAME = re.compile(r"litcache-v(\d+)-(\d+)\.db")
 _SUFFIXES = (".db", ".db-wal", ".db-shm", ".db-journal", ".ring")
 # Whether other processes began a new generation is looked after so often.
 _CHECK_SECONDS = 0.25
-# What could not be opened is tried again so often; a generation is not replaced sooner either.
-_RETRY_SECONDS = 5.0
+# What could not be opened is tried again so often: a tier in front does not hear of clears before.
+_RETRY_SECONDS = 0.4
+# A generation is not replaced sooner.
+_REPLACE_SECONDS = 5.0
 # Others may close or replace what this thread is about to use; not that often in a row.
 _ATTEMPTS = 5
 
@@ -98,12 +100,15 @@ class Folder:
         if ring is not None:
             ring.close()
 
-    def run(self, operation: Callable[[Ring], T], *, repair: bool = True) -> T:
+    def run(
+        self, operation: Callable[[Ring], T], *, repair: bool = True, newest: bool = False
+    ) -> T:
         """Return what an operation on the ring returns; repeat it on a new ring after damage.
 
         Args:
             operation: What to do; it raises no errors of its own but those below.
             repair: Whether to begin a new generation if the ring turns out to be damaged.
+            newest: Whether to repeat it if others began a new generation meanwhile.
 
         Raises:
             BusyError, NoRoomError: As the operation does.
@@ -114,10 +119,12 @@ class Folder:
             try:
                 result = operation(ring)
             except sqlite3.ProgrammingError:
-                continue  # closed by another thread meanwhile
+                continue  # closed meanwhile, by another thread or before a fork
             except _FAULTS as error:
                 if is_busy(error):
                     raise BusyError(str(error)) from error
+                if getattr(error, "errno", None) == errno.EBADF:
+                    continue  # as above, after the index was read
                 reason = f"is damaged ({error})"
                 if not _is_damage(error):
                     self.close()
@@ -126,6 +133,9 @@ class Folder:
                     raise StoreError(f"{self._path} {reason}", "SharedStore") from error
                 self._replace(ring, reason)
             else:
+                if newest and ring.replaced():
+                    self._check_at = -math.inf
+                    continue
                 self._warned = False
                 return result
         raise StoreError(f"{self._path} is replaced again and again", "SharedStore")
@@ -133,8 +143,8 @@ class Folder:
     def resize(self) -> None:
         """Begin a new generation, once, if the ring was made for another budget."""
         if not self._sized:
-            self._sized = True
             ring = self._opened()
+            self._sized = True
             if ring.index.max_bytes != self._max_bytes:
                 self._replace(ring, f"was made for {ring.index.max_bytes} bytes")
 
@@ -174,7 +184,7 @@ class Folder:
             self._close()
             now = time.monotonic()
             try:
-                if now < self._replaced_at + _RETRY_SECONDS:
+                if now < self._replaced_at + _REPLACE_SECONDS:
                     raise OSError(errno.EIO, f"it {reason} again", self._path)
                 self._replaced_at = now
                 self._supersede(ring.number, reason)

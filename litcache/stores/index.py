@@ -20,6 +20,8 @@ TOKENS_BYTES = 2 * EPOCH_BYTES
 _PAGE_BYTES = 2048
 _CACHE_KIB = 16_384
 _CREATE_SECONDS = 0.5
+# After so many that did not get the lock, with nobody writing in between, none waits for it.
+_REFUSALS = 3
 # SQLite's own waiting for a lock grows to 100 ms at a time: too coarse where many write.
 _STEP_SECONDS = 0.0004
 # What readers wait for: who recovers the WAL after a process was killed.
@@ -104,7 +106,8 @@ class Index:
         self.path = path
         self.reading, self._writing = threading.Lock(), threading.Lock()
         self._closing = threading.Event()
-        self._wal_limit = 0
+        self._wal_limit = self._refused = 0
+        self._last_refused: list[Any] | None = None
         with contextlib.ExitStack() as undo:
             writer = _connect(path, _CREATE_SECONDS)
             self._writer = undo.enter_context(contextlib.closing(writer))
@@ -164,6 +167,9 @@ class Index:
     def note(self, db: sqlite3.Connection, notes: Sequence[Note]) -> None:
         """Add up what a process tells; what was told of older epochs of a namespace goes."""
         for tag, epoch, hits, misses, versions in notes:
+            tokens = tokens_in(self.find(db, tag, ()))
+            if tokens is None or tokens[:EPOCH_BYTES] != epoch:
+                continue  # cleared since: others may have told of the epoch after it
             stale = db.execute("DELETE FROM looked_up WHERE tag = ? AND epoch != ?", (tag, epoch))
             if stale.rowcount:
                 db.execute("DELETE FROM versions WHERE tag = ? AND epoch != ?", (tag, epoch))
@@ -187,6 +193,10 @@ class Index:
         }
 
     # Transactions
+
+    def patience(self, seconds: float) -> float:
+        """Return how long a write waits for the lock: not at all while its holder does nothing."""
+        return seconds if self._refused < _REFUSALS else 0.0
 
     @contextlib.contextmanager
     def transaction(self, patience: float, *, urgent: bool = False) -> Iterator[sqlite3.Connection]:
@@ -238,9 +248,16 @@ class Index:
         """Get the write lock of all processes."""
         while _unless_locked(self._writer, "BEGIN IMMEDIATE") is None:
             if time.monotonic() >= deadline:
+                self._count_refusal()
                 raise BusyError("others hold the lock")
             if self._closing.wait(_STEP_SECONDS):
                 raise sqlite3.ProgrammingError("closed while waiting for the lock")
+        self._refused = 0
+
+    def _count_refusal(self) -> None:
+        version = _unless_locked(self._writer, "PRAGMA data_version")
+        self._refused = self._refused + 1 if version == self._last_refused else 1
+        self._last_refused = version
 
     def _wal_bytes(self) -> int:
         try:
@@ -285,6 +302,7 @@ def _insist(db: sqlite3.Connection, statement: str) -> list[Any]:
     while (rows := _unless_locked(db, statement)) is None:
         if time.monotonic() >= deadline:
             raise BusyError("others hold the lock")
+        time.sleep(_STEP_SECONDS)
     return rows
 
 
@@ -293,12 +311,13 @@ def _connect(path: str, timeout: float) -> sqlite3.Connection:
     db = sqlite3.connect(path, timeout=timeout, isolation_level=None, check_same_thread=False)
     try:
         db.execute(f"PRAGMA page_size = {_PAGE_BYTES}")
+        # Before the file is made: others wait for that.
+        db.execute("PRAGMA synchronous = OFF")
         if _insist(db, "PRAGMA journal_mode = WAL") != [("wal",)]:
             raise OSError("this file system does not let processes share a WAL")
         # Without mmap_size: a mapped file that somebody truncates ends the process.
         for setting in (
             "mmap_size = 0",
-            "synchronous = OFF",
             "wal_autocheckpoint = 0",
             f"cache_size = -{_CACHE_KIB}",
         ):

@@ -198,10 +198,12 @@ def exchange(parts: Mapping[Node, Sequence[Command]]) -> dict[Node, list[Any]]:
     answers: dict[Node, list[Any]] = {}
     complete = False
     try:
-        for node, commands in parts.items():
-            connection = node.take()
-            taken.append((node, connection))
-            connection.send_packed_command(connection.pack_commands(commands), check_health=False)
+        # All first: what a cluster is asked beside a write must not be answered long before it.
+        for node in parts:
+            taken.append((node, node.take()))  # noqa: PERF401 - kept if the next one fails
+        for node, connection in taken:
+            packed = connection.pack_commands(parts[node])
+            connection.send_packed_command(packed, check_health=False)
         for node, connection in taken:
             answers[node] = [_answer(connection) for _ in parts[node]]
         complete = True

@@ -56,8 +56,8 @@ class RedisStore(Store):
     deleted, is not stored. On a full server that refuses writes, a delete clears the namespace.
 
     With the server dead or hanging, a call takes one timeout; after three failures in a row calls
-    fail at once, but for one probe now and then, at most 4 seconds apart. Resolving the host's name
-    takes what the system allows it, and each of several addresses a timeout: give one address
+    fail at once, but for one probe now and then, at most 0.4 seconds apart. Resolving the host's
+    name takes what the system allows it, and each of several addresses a timeout: give one address
     where that matters.
 
     Concurrency: safe in many threads, with a connection for each call under way. Connections,

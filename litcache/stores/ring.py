@@ -191,7 +191,7 @@ class Ring:
         """
         rows, data = _laid_out(frames)
         evicted = 0
-        deadline = time.monotonic() + patience
+        deadline = time.monotonic() + self.index.patience(patience)
         for _ in range(_ROUNDS):
             with self.index.transaction(max(0.0, deadline - time.monotonic())) as db:
                 oldest, head = self._ends(db, tag, tokens)
@@ -287,7 +287,7 @@ class Ring:
 
     def tokens(self, scope: Scope, patience: float) -> bytes:
         """Return the tokens of a namespace, made now if it has none."""
-        with self.index.transaction(patience, urgent=True) as db:
+        with self.index.transaction(self.index.patience(patience), urgent=True) as db:
             return self.index.tokens(db, scope)
 
     def clear(self, scope: Scope | None, patience: float) -> None:
@@ -311,12 +311,12 @@ class Ring:
 
     def note(self, notes: Sequence[Note], patience: float) -> None:
         """Note what a process tells the others."""
-        with self.index.transaction(patience) as db:
+        with self.index.transaction(self.index.patience(patience)) as db:
             self.index.note(db, notes)
 
     def forget(self, hashes: Sequence[int], patience: float) -> None:
         """Take hashes out of the index."""
-        with self.index.transaction(patience) as db:
+        with self.index.transaction(self.index.patience(patience)) as db:
             db.executemany("DELETE FROM entries WHERE hash = ?", [(hash,) for hash in hashes])
 
     # All of it

@@ -44,10 +44,14 @@ class SharedStore(Store):
     namespace is not stored.
 
     A write that does not get its lock within `timeout`, or finds no room, is dropped and counted;
-    look-ups go on. A delete or clear waits twenty times as long and then raises. A damaged store,
-    or one made for another budget, is replaced by an empty one with a warning. Where nothing can
-    be opened, one warning is logged, calls raise `StoreError` at once, and it is tried again every
-    five seconds. Processes that share a folder must share a host, and give the same budget.
+    look-ups go on. After three that did not get it, with nobody writing in between, none waits for
+    it until it is free: a stopped process holds nobody up. A delete or clear waits twenty times as
+    long and then raises.
+
+    A damaged store, or one made for another budget, is replaced by an empty one with a warning.
+    Where nothing can be opened, one warning is logged, calls raise `StoreError` at once, and it is
+    tried again every 0.4 seconds. Processes that share a folder must share a host, and give the
+    same budget.
 
     Concurrency: safe in many threads and processes. Connections are made by the process that uses
     them, at first use; they are closed before a fork and made again by both processes.
@@ -269,7 +273,8 @@ class SharedStore(Store):
         if not distinct:
             return 0
         hashes = [hashed(key) for key in distinct]
-        tokens, found = self._run(lambda ring: ring.delete(scope, hashes, _PATIENCE * self.timeout))
+        patience = _PATIENCE * self.timeout
+        tokens, found = self._run(lambda ring: ring.delete(scope, hashes, patience), newest=True)
         now, valid = self.clock(), 0
         for key, at in zip(distinct, found, strict=True):
             with contextlib.suppress(ValueEncodingError):
@@ -288,7 +293,7 @@ class SharedStore(Store):
             StoreError: If the store cannot be written.
         """
         scope = None if namespace is None else Scope(namespace)
-        self._run(lambda ring: ring.clear(scope, _PATIENCE * self.timeout))
+        self._run(lambda ring: ring.clear(scope, _PATIENCE * self.timeout), newest=True)
 
     def info(self) -> StoreInfo:
         """Return what the store holds, entries of older epochs included, and did in this process.
@@ -326,10 +331,12 @@ class SharedStore(Store):
         """
         return self._run(verify, repair=False)
 
-    def _run(self, operation: Callable[[Ring], T], *, repair: bool = True) -> T:
+    def _run(
+        self, operation: Callable[[Ring], T], *, repair: bool = True, newest: bool = False
+    ) -> T:
         """Run an operation on the ring; raise `StoreError` if it finds no lock or room."""
         try:
-            return self._folder.run(operation, repair=repair)
+            return self._folder.run(operation, repair=repair, newest=newest)
         except (BusyError, NoRoomError) as error:
             raise StoreError(str(error), type(self).__name__) from error
 

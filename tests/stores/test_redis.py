@@ -125,6 +125,19 @@ def relay(server):
         yield relay
 
 
+def test_no_node_is_sent_anything_before_all_of_them_are_connected(valkey):
+    """Else a write could be sent long after its epoch was answered, with a delete in between."""
+    nodes = pytest.importorskip("litcache.stores.nodes")
+    options = nodes.Options(valkey.url, 10)
+    there = nodes.Node(options, options.address)
+    gone = nodes.Node(options, ("127.0.0.1", free_port()))
+    name = uuid.uuid4().hex
+    with pytest.raises(redis.ConnectionError):
+        nodes.exchange({there: [("SET", name, "1")], gone: [("SET", name, "1")]})
+    assert there.send([("EXISTS", name)]) == [0]
+    there.close()
+
+
 def test_a_batch_is_read_in_one_round_trip_and_written_in_one(relay):
     store, scope = make(relay.url), Scope("shop")
     store.get_many(scope, KEYS)

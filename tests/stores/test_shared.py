@@ -303,6 +303,37 @@ def test_a_write_is_given_up_after_its_timeout_and_look_ups_go_on(open_store):
     assert got(store, 2) == [2]
 
 
+def test_while_the_lock_is_held_three_writes_wait_for_it_and_no_other(open_store):
+    store = open_store(timeout=1.0)
+    put(store, 1)
+    with_lock = index_of(store)
+    with_lock.execute("BEGIN IMMEDIATE")
+    start = time.monotonic()
+    for number in range(2, 22):
+        put(store, number)
+        assert got(store, 1, number, namespace="shop") == [1]
+        store.get_many(Scope("one without an epoch"), [key(1)])
+    assert 3.0 <= time.monotonic() - start < 10
+    assert store.info().dropped == 20
+    with_lock.close()
+    put(store, 2)
+    assert got(store, 1, 2) == [1, 2]
+
+
+def test_a_lock_whose_holders_write_is_waited_for_again_and_again(open_store):
+    store = open_store(timeout=0.05)
+    put(store, 1)
+    with_lock = index_of(store)
+    for number in range(2, 8):
+        with_lock.execute("BEGIN IMMEDIATE")
+        with_lock.execute("INSERT INTO touched VALUES (?)", (number,))
+        start = time.monotonic()
+        put(store, number)
+        assert time.monotonic() - start >= 0.05
+        with_lock.execute("COMMIT")
+    with_lock.close()
+
+
 def test_a_thread_that_waits_to_write_holds_up_no_thread_that_reads(open_store):
     store = open_store(timeout=30.0)
     put(store, 1)
@@ -496,6 +527,22 @@ def test_a_clear_reaches_who_still_has_replaced_files_open(open_store):
     assert got(other, 1) == []
 
 
+@pytest.mark.parametrize("call", ["delete", "clear"])
+def test_a_clear_or_delete_holds_though_others_just_replaced_the_files(open_store, call):
+    one, other = open_store(), open_store()
+    put(one, 1)
+    assert got(other, 1) == [1]
+    one.close()
+    overwritten(file(one, ".db"))
+    put(one, 1)  # into fresh files, which the other has not looked for yet
+    assert got(one, 1) == [1]
+    if call == "clear":
+        other.clear("shop")
+    else:
+        assert other.delete_many(Scope("shop"), [key(1)]) == 1
+    assert got(one, 1) == []
+
+
 @pytest.mark.usefixtures("always_checked")
 def test_a_folder_removed_in_use_is_made_again(open_store):
     store = open_store()
@@ -622,6 +669,19 @@ def test_namespaces_says_which_versions_wrote_and_what_all_processes_looked_up(o
     put(one, 1, scope=Scope("shop", "v1"))
     (shop,) = one.namespaces()
     assert shop.versions == ("v1",)
+
+
+def test_what_is_told_of_an_epoch_before_a_clear_takes_nothing_from_the_one_after_it(open_store):
+    one, late = open_store(), open_store()
+    put(one, 1, scope=Scope("shop", "v1"))
+    got(late, 1)  # told after the clear
+    one.clear("shop")
+    put(one, 1, scope=Scope("shop", "v1"))
+    got(one, 1, 1, 2)
+    one.info()
+    late.info()
+    (shop,) = one.namespaces()
+    assert (shop.versions, shop.hits, shop.misses) == (("v1",), 2, 1)
 
 
 def test_verify_reads_more_than_one_page_of_rows(open_store):
