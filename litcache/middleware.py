@@ -102,6 +102,10 @@ class CacheMiddleware:
         self.version = version
         self.seconds = policy.seconds or 0.0
         self.vary = frozenset(name.lower().encode("ascii") for name in _names("vary", vary))
+        # The headers that are read; others are skipped at once.
+        self.read = self.vary.union((b"content-type", b"content-length"))
+        if client_control:
+            self.read |= {b"cache-control"}
         self._checks: dict[str, RouteCheck | None] = {}
         self._paths = frozenset(_names("paths", paths))
         self._store: Store = MemoryStore(max_bytes) if store is None else store
