@@ -94,6 +94,10 @@ class RouteCheck:
         stack = AsyncExitStackMiddleware
         self._run = check.app if stack is None else stack(check.app)
 
+    def is_open(self) -> bool:
+        """Say whether everybody is let through, so that nothing needs to be run."""
+        return self.free and not self._is_overridden()
+
     async def allows(self, scope: Scope, receive: Receive, body: bytes) -> bool:
         """Run the check on a request.
 
@@ -105,7 +109,7 @@ class RouteCheck:
         Returns:
             Whether LitServe would let it through now.
         """
-        if self.free and not self._is_overridden():
+        if self.is_open():
             return True
         if self._header is not None and not self._is_overridden():
             return await _has_api_key(self._header, scope)

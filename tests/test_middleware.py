@@ -843,6 +843,7 @@ def test_two_instances_share_answers_through_a_shared_store(tmp_path):
 
 def test_one_instance_serves_two_event_loops_at_once():
     service = Service()
+    service.app.middleware_stack = service.app.build_middleware_stack()  # one for both
     asked = threading.Barrier(2)
     answers = []
 
