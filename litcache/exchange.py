@@ -87,8 +87,7 @@ class Exchange:
             if tier.flight.released == released or not await self._answered(tier_scope, key):
                 await self._send_on(Place(tier_scope, key, claim), b"litcache; fwd=miss")
         finally:
-            if not claim.done:
-                claim.publish({})
+            claim.give_up()
             tier.flight.release(claim)
 
     # ------------------------------------------------------------------ the request
@@ -164,10 +163,14 @@ class Exchange:
         """Answer with what an equal request in flight is answered, or send this one on."""
         # LitServe checks a request when it arrives, so this is when it would be refused.
         allowed = await self.check.allows(self.scope, self.receive, self.body)
-        if allowed and await leader.wait_async(None) and (entry := leader.entries.get(key)):
+        published = allowed and await leader.wait_async(self.check.seconds)
+        if published and (entry := leader.entries.get(key)):
             await self._answer(unpack(entry), b"litcache; fwd=miss; collapsed")
             self.tier.counters.add(coalesced=1)
         else:
+            if allowed:
+                # A request whose worker was killed is never answered: no more of them wait for it.
+                leader.give_up()
             place = Place(scope, key) if allowed else None
             await self._send_on(place, b"litcache; fwd=miss")
 

@@ -727,6 +727,31 @@ def test_followers_of_a_cancelled_leader_go_on_themselves():
     run(main)
 
 
+class Lasting:
+    """What LitServe's server is to its app: the owner of the lifespan, with a timeout."""
+
+    timeout = 0.01
+
+    async def lifespan(self, app):
+        yield
+
+
+def test_nobody_waits_longer_than_litserves_timeout_for_a_leader_that_is_lost():
+    async def main():
+        service = Service()
+        service.app.router.lifespan_context = Lasting().lifespan
+        leader, (follower,) = await in_flight(service, 1)
+        await service.entered.acquire()  # the follower has gone on itself
+        third = asyncio.create_task(service.ask())
+        await service.entered.acquire()  # and who comes later leads
+        leader.cancel()
+        service.go.set()
+        assert (await follower).status == (await third).status == 200
+        assert (await service.ask()).is_hit
+
+    run(main)
+
+
 def test_a_cancelled_follower_disturbs_nobody():
     async def main():
         service = Service()
