@@ -211,11 +211,13 @@ def _may_change_the_body(dependant: Any) -> bool:
     known = type(call).__module__.startswith("fastapi.security") or str(
         getattr(call, "__module__", "")
     ).startswith("litserve.")
-    if (
-        not known
-        and call is not _witness
-        and (dependant.request_param_name or dependant.body_params)
-    ):
+    # FastAPI gives the request itself also to who asks for no more than an HTTPConnection.
+    reached = (
+        dependant.request_param_name
+        or dependant.http_connection_param_name
+        or dependant.body_params
+    )
+    if reached and not known and call is not _witness:
         return True
     return any(map(_may_change_the_body, dependant.dependencies))
 

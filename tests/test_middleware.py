@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from litserve.middlewares import MaxSizeMiddleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.gzip import GZipMiddleware
+from starlette.requests import HTTPConnection
 from test_async_stores import HeldStore, entered
 
 from litcache import CacheMiddleware, MemoryStore, SharedStore, disabled
@@ -619,9 +620,14 @@ async def names_the_user(request: Request):
         (await request.json())["user"] = user
 
 
-def test_an_answer_to_a_body_that_the_check_made_personal_is_given_to_nobody_else():
+async def names_the_user_of_a_connection(connection: HTTPConnection):
+    await names_the_user(connection)
+
+
+@pytest.mark.parametrize("check", [names_the_user, names_the_user_of_a_connection])
+def test_an_answer_to_a_body_that_the_check_made_personal_is_given_to_nobody_else(check):
     async def main():
-        service = Service(names_the_user)
+        service = Service(check)
         ann, bob = (b"x-user", b"ann"), (b"x-user", b"bob")
         for _ in range(2):
             assert b'"ann"' in (await service.ask(b'{"x": 1}', ann)).body
