@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import time
-import weakref
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from datetime import timedelta
 from typing import Any
@@ -22,7 +21,7 @@ from litcache.stores.base import Entry, NewEntry, Scope, Store
 from litcache.stores.memory import MemoryStore
 from litcache.switches import is_disabled
 
-__all__ = ["CacheMiddleware", "middlewares"]
+__all__ = ["CacheMiddleware"]
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
 _NAMESPACE = Default("http")
@@ -117,7 +116,6 @@ class CacheMiddleware:
         self.scope = Scope(self.namespace, version)
         self._guarded = GuardedStore(self._store, self.counters, self.reporter)
         self.key = RequestKeyer(self.namespace, version).key
-        _middlewares.add(self)
         ledger.enter(self)
 
     async def __call__(self, scope: ASGIScope, receive: Receive, send: Send) -> None:
@@ -212,20 +210,6 @@ class CacheMiddleware:
                 self.reporter.warn_once(path, f"nothing is cached on {path}: {why}")
             self._checks[path] = check
         return self._checks[path]
-
-
-_middlewares: weakref.WeakSet[CacheMiddleware] = weakref.WeakSet()
-
-
-def middlewares() -> list[CacheMiddleware]:
-    """Return the instances of this process, one for each app that is served.
-
-    Example:
-        >>> cached = CacheMiddleware(print)
-        >>> cached in middlewares()
-        True
-    """
-    return list(_middlewares)
 
 
 def _policy(ttl: Any, max_bytes: Any, store: Any, namespace: Any, version: Any) -> CachePolicy:
