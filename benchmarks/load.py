@@ -65,10 +65,14 @@ class Connection(asyncio.Protocol):
         finally:
             late.cancel()
 
+    def write(self, part: bytes) -> None:
+        """Send a part of a request; `ask` sends the last."""
+        if not self.closed:
+            self._transport.write(part)
+
     def leave(self, last: bytes = b"") -> None:
         """Close the connection without waiting for an answer, after some last bytes."""
-        if last and not self.closed:
-            self._transport.write(last)
+        self.write(last)
         self._transport.close()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
