@@ -1,20 +1,25 @@
-"""What every benchmark shares: fair timing, a table with targets, a JSON file, real workloads."""
+"""What every benchmark shares: fair timing, a table with targets, servers, real workloads."""
 
 from __future__ import annotations
 
 import csv
 import gzip
+import http.client
 import json
 import lzma
 import os
 import platform
 import random
 import re
+import signal
+import socket
 import statistics
+import subprocess
 import sys
 import time
 from array import array
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import accumulate
@@ -172,6 +177,67 @@ def _print_table(title: str, rows: Sequence[Row]) -> None:
 def note(text: str) -> None:
     """Show progress, apart from the tables."""
     print(text, file=sys.stderr, flush=True)
+
+
+# Servers -----------------------------------------------------------------------------------
+
+
+@contextmanager
+def group(*command: str, cwd: str | Path = ROOT, **environment: str) -> Iterator[int]:
+    """Run a command in a process group of its own, yield its id, and end the group.
+
+    Args:
+        *command: The command.
+        cwd: The folder in which it runs.
+        **environment: More variables for its environment; `OUTPUT` names a file for what it writes.
+
+    Yields:
+        The id of its first process, which is the group's too.
+    """
+    with open(environment.pop("OUTPUT", os.devnull), "ab") as output:
+        process = subprocess.Popen(
+            command, cwd=cwd, env={**os.environ, **environment}, start_new_session=True,
+            stdout=output, stderr=output,
+        )  # fmt: skip
+    try:
+        yield process.pid
+    finally:
+        for sign in (signal.SIGTERM, signal.SIGKILL):
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, sign)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(5)
+
+
+def free_port() -> int:
+    """Return a port of 127.0.0.1 that nothing listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def until_healthy(port: int, seconds: float = 120) -> None:
+    """Wait until a LitServe server answers `/health` with 200, as it does when it is ready.
+
+    Args:
+        port: Where it listens, or will.
+        seconds: After how long it is taken to have failed.
+    """
+    deadline = time.monotonic() + seconds
+    while not _is_healthy(port):
+        assert time.monotonic() < deadline, f"the server at port {port} does not start"
+        time.sleep(0.1)
+
+
+def _is_healthy(port: int) -> bool:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    try:
+        connection.request("GET", "/health")
+        return connection.getresponse().status == 200
+    except OSError:
+        return False
+    finally:
+        connection.close()
 
 
 # Workloads ---------------------------------------------------------------------------------

