@@ -135,7 +135,10 @@ class Exchange:
     async def _answered(self, scope: TierScope, key: bytes) -> bool:
         """Answer the request out of the store, and say whether that was possible."""
         tier = self.tier
+        started = time.perf_counter() if tier.counters.timed else 0.0
         entry = await tier.look_up(scope, key) if tier.blocking else tier.peek(scope, key)
+        if started:
+            tier.counters.add_lookup(time.perf_counter() - started)
         if entry is None:
             return False
         try:

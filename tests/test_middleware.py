@@ -18,7 +18,7 @@ from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import HTTPConnection
 from test_async_stores import HeldStore, entered
 
-from litcache import CacheMiddleware, MemoryStore, SharedStore, disabled
+from litcache import CacheMiddleware, MemoryStore, SharedStore, disabled, stats
 from litcache.testing import FailingStore, FakeClock
 
 KEY = (b"x-api-key", b"k")
@@ -975,6 +975,20 @@ def test_bad_options_are_refused_by_name(options, error, named):
 def test_a_persistent_store_needs_namespace_and_version(tmp_path, given):
     with pytest.raises(ValueError, match="must be given with SharedStore"):
         CacheMiddleware(print, store=SharedStore(tmp_path), **given)
+
+
+def test_look_ups_are_timed_once_the_metrics_read_that():
+    async def main():
+        service = Service()
+        await service.ask()
+        numbers = memoryview(bytearray(8 * stats.NUMBERS)).cast("d")
+        service.cache.counters.share(numbers)
+        assert sum(numbers[stats.LOOKUPS]) == 0
+        assert (await service.ask()).is_hit
+        assert sum(numbers[stats.LOOKUPS]) == 1
+        assert numbers[stats.LOOKUP_SECONDS] > 0
+
+    run(main)
 
 
 def test_every_request_counts_once():
