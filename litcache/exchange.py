@@ -98,28 +98,28 @@ class Exchange:
         What was read is kept to be given to the app again, an exception at its place: the one that
         LitServe's MaxSizeMiddleware raises becomes 413 only where the app meets it.
         """
-        size = 0
-        replay = self.replay
-        while True:
+        parts = bytearray()  # a message for each byte of a client that drips would fill the memory
+        last: Message | Exception | None = None
+        while len(parts) <= LARGEST_BODY:
             try:
                 message = await self.receive()
             except Exception as error:
-                replay.append(error)
-                return None
-            replay.append(message)
+                last = error
+                break
             if message["type"] != "http.request":
-                return None
+                last = message
+                break
             chunk: bytes = message.get("body", b"")
             if not message.get("more_body", False):
-                break
-            size += len(chunk)
-            if size > LARGEST_BODY:
-                return None
-        if len(replay) == 1:
-            return chunk
-        body = b"".join(m.get("body", b"") for m in replay if not isinstance(m, Exception))
-        self.replay = [{"type": "http.request", "body": body, "more_body": False}]
-        return body
+                body = bytes(parts) + chunk if parts else chunk
+                self.replay = [{"type": "http.request", "body": body, "more_body": False}]
+                return body
+            parts += chunk
+        if parts:
+            self.replay = [{"type": "http.request", "body": bytes(parts), "more_body": True}]
+        if last is not None:
+            self.replay.append(last)
+        return None
 
     async def _receive_again(self) -> Message:
         """Give the app what was read, and then what follows."""

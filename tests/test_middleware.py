@@ -3,6 +3,7 @@
 import asyncio
 import os
 import threading
+import tracemalloc
 from contextlib import suppress
 from typing import Annotated, Any
 
@@ -408,6 +409,28 @@ def test_of_a_large_body_only_the_start_is_read_before_the_app(monkeypatch):
         await service.ask(b"", receive=receive)
         assert held == [2]
         assert len(taken) == 50
+
+    run(main)
+
+
+def test_a_body_that_drips_takes_no_more_memory_than_its_bytes():
+    async def main():
+        service, left = Service(), 20_000
+        await service.ask()  # imports, routes
+        held = 0
+
+        async def receive():
+            nonlocal left, held
+            left -= 1
+            held = held if left else tracemalloc.get_traced_memory()[0]
+            return {"type": "http.request", "body": b" " if left else b"1", "more_body": left > 0}
+
+        tracemalloc.start()
+        try:
+            assert (await service.ask(receive=receive)).status == 200
+        finally:
+            tracemalloc.stop()
+        assert held < 20 * 20_000
 
     run(main)
 
