@@ -11,7 +11,7 @@ from litcache.errors import ValueEncodingError
 from litcache.flight import Claim
 from litcache.responses import LARGEST_BODY, Stored, content_length, lifetime, pack, tokens, unpack
 from litcache.routecheck import SEEN, RouteCheck, Seen
-from litcache.stores.base import NewEntry
+from litcache.stores.base import Entry, NewEntry
 from litcache.stores.base import Scope as TierScope
 
 if TYPE_CHECKING:
@@ -72,6 +72,8 @@ class Exchange:
         key = tier.key(self.scope, kinds, varied, body)
         tier_scope = tier.scope.renewed()
         if refresh:
+            # For the epoch, so that what a clear overtakes is not stored after it.
+            await self._look_up(tier_scope, key)
             await self._send_on(Place(tier_scope, key), b"litcache; fwd=request")
             return
         released = tier.flight.released
@@ -134,20 +136,24 @@ class Exchange:
 
     async def _answered(self, scope: TierScope, key: bytes) -> bool:
         """Answer the request out of the store, and say whether that was possible."""
-        tier = self.tier
-        started = time.perf_counter() if tier.counters.timed else 0.0
-        entry = await tier.look_up(scope, key) if tier.blocking else tier.peek(scope, key)
-        if started:
-            tier.counters.add_lookup(time.perf_counter() - started)
+        entry = await self._look_up(scope, key)
         if entry is None:
             return False
         try:
             stored = unpack(entry)
         except ValueEncodingError as error:
-            tier.reporter.swallow("entry", error, "a stored response cannot be read")
+            self.tier.reporter.swallow("entry", error, "a stored response cannot be read")
             return False  # and the new answer takes its place
         await self._hit(stored)
         return True
+
+    async def _look_up(self, scope: TierScope, key: bytes) -> Entry | None:
+        tier = self.tier
+        started = time.perf_counter() if tier.counters.timed else 0.0
+        entry = await tier.look_up(scope, key) if tier.blocking else tier.peek(scope, key)
+        if started:
+            tier.counters.add_lookup(time.perf_counter() - started)
+        return entry
 
     async def _hit(self, stored: Stored) -> None:
         """Answer with a stored response, unless LitServe would refuse the client."""

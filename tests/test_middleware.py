@@ -136,12 +136,13 @@ def test_an_answer_lives_as_long_as_ttl_and_max_age_allow():
     run(main)
 
 
-def test_a_clear_forgets_what_is_stored_and_what_is_under_way():
+@pytest.mark.parametrize("wish", [b"", b"no-cache"])
+def test_a_clear_forgets_what_is_stored_and_what_is_under_way(wish):
     async def main():
         store = MemoryStore()
-        service = Service(store=store)
+        service = Service(store=store, client_control=True)
         service.go.clear()
-        under_way = asyncio.create_task(service.ask())
+        under_way = asyncio.create_task(service.ask(b'{"x": 1}', (b"cache-control", wish)))
         await service.entered.acquire()
         store.clear("http")
         service.go.set()
