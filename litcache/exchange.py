@@ -74,7 +74,13 @@ class Exchange:
         if refresh:
             # For the epoch, so that what a clear overtakes is not stored after it.
             await self._look_up(tier_scope, key)
-            await self._send_on(Place(tier_scope, key), b"litcache; fwd=request")
+            claim = Claim(tier_scope.epoch)
+            tier.flight.claim(claim, (key,), force=True)
+            try:
+                await self._send_on(Place(tier_scope, key, claim), b"litcache; fwd=request")
+            finally:
+                claim.give_up()
+                tier.flight.release(claim)
             return
         released = tier.flight.released
         if await self._answered(tier_scope, key):
@@ -310,7 +316,11 @@ class Recorder:
         entry = pack(headers, body, self._seconds, self._tier.clock())
         self.kept = True
         self._release(entry)
-        if self._place is not None and await self._tier.store(*self._place[:2], entry):
+        if (place := self._place) is None:
+            return
+        if place.claim is not None and place.key in place.claim.superseded:
+            return  # who asked for a new answer has what is newer
+        if await self._tier.store(*place[:2], entry):
             self._status += b"; stored"
 
     def _give_up(self) -> None:

@@ -508,6 +508,29 @@ def test_a_client_may_ask_for_a_new_answer():
     run(main)
 
 
+def test_an_older_answer_that_comes_late_does_not_replace_a_new_one():
+    async def main():
+        service = Service(client_control=True)
+        gates = [asyncio.Event(), asyncio.Event()]
+        waiting = iter(gates)
+        service.go.wait = lambda: next(waiting).wait()
+        older = asyncio.create_task(service.ask())
+        await service.entered.acquire()
+        newer = asyncio.create_task(service.ask(b'{"x": 1}', (b"cache-control", b"no-cache")))
+        await service.entered.acquire()
+        service.respond = lambda payload: JSONResponse("new")
+        gates[1].set()
+        assert (await newer).body == b'"new"'
+        service.respond = lambda payload: JSONResponse("old")
+        gates[0].set()
+        assert (await older).body == b'"old"'
+        last = await service.ask()
+        assert last.is_hit
+        assert last.body == b'"new"'
+
+    run(main)
+
+
 def test_a_client_may_ask_not_to_be_stored():
     async def main():
         service = Service(client_control=True)
