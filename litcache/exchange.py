@@ -11,7 +11,7 @@ from litcache.errors import ValueEncodingError
 from litcache.flight import Claim
 from litcache.responses import LARGEST_BODY, Stored, content_length, lifetime, pack, tokens, unpack
 from litcache.routecheck import SEEN, RouteCheck, Seen
-from litcache.stores.base import NewEntry
+from litcache.stores.base import Entry, NewEntry
 from litcache.stores.base import Scope as TierScope
 
 if TYPE_CHECKING:
@@ -72,7 +72,15 @@ class Exchange:
         key = tier.key(self.scope, kinds, varied, body)
         tier_scope = tier.scope.renewed()
         if refresh:
-            await self._send_on(Place(tier_scope, key), b"litcache; fwd=request")
+            # For the epoch, so that what a clear overtakes is not stored after it.
+            await self._look_up(tier_scope, key)
+            claim = Claim(tier_scope.epoch)
+            tier.flight.claim(claim, (key,), force=True)
+            try:
+                await self._send_on(Place(tier_scope, key, claim), b"litcache; fwd=request")
+            finally:
+                claim.give_up()
+                tier.flight.release(claim)
             return
         released = tier.flight.released
         if await self._answered(tier_scope, key):
@@ -98,28 +106,28 @@ class Exchange:
         What was read is kept to be given to the app again, an exception at its place: the one that
         LitServe's MaxSizeMiddleware raises becomes 413 only where the app meets it.
         """
-        size = 0
-        replay = self.replay
-        while True:
+        parts = bytearray()  # a message for each byte of a client that drips would fill the memory
+        last: Message | Exception | None = None
+        while len(parts) <= LARGEST_BODY:
             try:
                 message = await self.receive()
             except Exception as error:
-                replay.append(error)
-                return None
-            replay.append(message)
+                last = error
+                break
             if message["type"] != "http.request":
-                return None
+                last = message
+                break
             chunk: bytes = message.get("body", b"")
             if not message.get("more_body", False):
-                break
-            size += len(chunk)
-            if size > LARGEST_BODY:
-                return None
-        if len(replay) == 1:
-            return chunk
-        body = b"".join(m.get("body", b"") for m in replay if not isinstance(m, Exception))
-        self.replay = [{"type": "http.request", "body": body, "more_body": False}]
-        return body
+                body = bytes(parts) + chunk if parts else chunk
+                self.replay = [{"type": "http.request", "body": body, "more_body": False}]
+                return body
+            parts += chunk
+        if parts:
+            self.replay = [{"type": "http.request", "body": bytes(parts), "more_body": True}]
+        if last is not None:
+            self.replay.append(last)
+        return None
 
     async def _receive_again(self) -> Message:
         """Give the app what was read, and then what follows."""
@@ -134,17 +142,24 @@ class Exchange:
 
     async def _answered(self, scope: TierScope, key: bytes) -> bool:
         """Answer the request out of the store, and say whether that was possible."""
-        tier = self.tier
-        entry = await tier.look_up(scope, key) if tier.blocking else tier.peek(scope, key)
+        entry = await self._look_up(scope, key)
         if entry is None:
             return False
         try:
             stored = unpack(entry)
         except ValueEncodingError as error:
-            tier.reporter.swallow("entry", error, "a stored response cannot be read")
+            self.tier.reporter.swallow("entry", error, "a stored response cannot be read")
             return False  # and the new answer takes its place
         await self._hit(stored)
         return True
+
+    async def _look_up(self, scope: TierScope, key: bytes) -> Entry | None:
+        tier = self.tier
+        started = time.perf_counter() if tier.counters.timed else 0.0
+        entry = await tier.look_up(scope, key) if tier.blocking else tier.peek(scope, key)
+        if started:
+            tier.counters.add_lookup(time.perf_counter() - started)
+        return entry
 
     async def _hit(self, stored: Stored) -> None:
         """Answer with a stored response, unless LitServe would refuse the client."""
@@ -301,7 +316,11 @@ class Recorder:
         entry = pack(headers, body, self._seconds, self._tier.clock())
         self.kept = True
         self._release(entry)
-        if self._place is not None and await self._tier.store(*self._place[:2], entry):
+        if (place := self._place) is None:
+            return
+        if place.claim is not None and place.key in place.claim.superseded:
+            return  # who asked for a new answer has what is newer
+        if await self._tier.store(*place[:2], entry):
             self._status += b"; stored"
 
     def _give_up(self) -> None:

@@ -94,7 +94,8 @@ class GuardedStore:
         """Return what the metrics tell of a store beside the counters; never raises."""
         about = {"version": version, "namespace": namespace, "store": type(self._store).__name__}
         info = self.info()
-        return Sample(info, self._store.breaker_open, self._store.persistent, about)
+        store = self._store
+        return Sample(info, store.breaker_open, store.persistent, id(store), about)
 
     def _failed(self, error: Exception) -> None:
         self._counters.add(store_errors=1)

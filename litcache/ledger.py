@@ -25,7 +25,7 @@ import threading
 import time
 import weakref
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -68,12 +68,14 @@ class Sample:
         store: What its store holds and did.
         breaker_open: Whether the store is left alone since it fails.
         shared: Whether other processes use the same store.
+        store_id: Which store of this process; 0 if no other source has it.
         about: What is worth knowing of it in words: `version`, `namespace`, `store`.
     """
 
     store: StoreInfo
     breaker_open: bool = False
     shared: bool = False
+    store_id: int = 0
     about: dict[str, str] = field(default_factory=dict)
 
 
@@ -184,7 +186,8 @@ class _Owned:
         memory = memoryview(mmap.mmap(descriptor, _PAGE))
         self.numbers = memory[:_WORDS].cast("d")
         self._words = memory[_WORDS:]
-        self._labels = labels
+        self.labels = labels
+        self.store_id = 0
         self._said: dict[str, Any] = {}
         self._base = list(self.numbers)
         self.due = 0.0
@@ -204,11 +207,8 @@ class _Owned:
         numbers[SAMPLED] = time.time()
         words = {**sample.about, "shared": sample.shared}
         if words != self._said:
-            self._words[:] = _in_words(self._labels, words)
+            self._words[:] = _in_words(self.labels, words)
             self._said = words
-        self.due = time.monotonic() + (
-            _SHARED_SAMPLE_SECONDS if sample.shared else _SAMPLE_SECONDS
-        )  # fmt: skip
 
 
 def _orphans(folder: Path, stem: str) -> Iterator[int]:
@@ -292,9 +292,18 @@ def sample() -> None:
     """Ask the sources of this process whose samples are due."""
     with _lock:
         owned = list(_owned.items())
+    told: set[tuple[Labels, int]] = set()
     for source, page in owned:
         if time.monotonic() >= page.due:
-            page.note(source.sample())
+            said = source.sample()
+            seconds = _SHARED_SAMPLE_SECONDS if said.shared else _SAMPLE_SECONDS
+            page.due, page.store_id = time.monotonic() + seconds, said.store_id
+            # HTTP threads of one process are often given one store, which counts once.
+            if (page.labels, page.store_id) in told:
+                said = replace(said, store=StoreInfo(), breaker_open=False, shared=False)
+            page.note(said)
+        if page.store_id:
+            told.add((page.labels, page.store_id))
 
 
 def _start_sampler() -> None:

@@ -388,9 +388,10 @@ def test_a_killed_worker_holds_up_nobody_who_asks_the_same_later(tokens, tmp_pat
     poison = tmp_path / "poison"
     poison.touch()
     body = {"x": str(poison)}
-    with server(tokens, True, ONLY="/deadly", TIMEOUT="1") as running:
+    with server(tokens, True, ONLY="/deadly", TIMEOUT="6") as running:
         with pytest.raises(httpx.ReadTimeout):  # LitServe never answers it
-            running.client.post("/deadly", json=body, headers=KEY, timeout=3)
+            running.client.post("/deadly", json=body, headers=KEY, timeout=2)
+        wait_until(lambda: not poison.exists(), "the kill", 20)
         first, second = (running.client.post("/deadly", json=body, headers=KEY) for _ in range(2))
     assert first.status_code == second.status_code == 200
     assert is_hit(second)

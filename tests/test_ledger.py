@@ -143,6 +143,17 @@ def test_words_are_of_the_last_sample(folder):
     assert page.numbers[ledger.BREAKER_OPEN] == 1
 
 
+def test_a_store_of_two_sources_of_one_process_counts_once(folder, monkeypatch):
+    first, second, other = entered(), entered(), entered()
+    for source, store_id in ((first, 1), (second, 1), (other, 2)):
+        source.store = StoreInfo(entries=5, bytes=50, evicted=3)
+        source.more = {"store_id": store_id}
+    monkeypatch.setattr(ledger, "_SAMPLE_SECONDS", 0.0)
+    for _ in range(2):
+        ledger.sample()
+        assert [total(p) for p in (ledger.ENTRIES, ledger.BYTES, ledger.EVICTED)] == [10, 100, 6]
+
+
 def test_a_folder_that_cannot_be_written_costs_the_metrics_alone(folder, monkeypatch, caplog):
     monkeypatch.setattr(ledger, "_folder", folder / "gone")
     source = entered()

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import threading
+import tracemalloc
 from contextlib import suppress
 from typing import Annotated, Any
 
@@ -18,7 +19,7 @@ from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import HTTPConnection
 from test_async_stores import HeldStore, entered
 
-from litcache import CacheMiddleware, MemoryStore, SharedStore, disabled
+from litcache import CacheMiddleware, MemoryStore, SharedStore, disabled, stats
 from litcache.testing import FailingStore, FakeClock
 
 KEY = (b"x-api-key", b"k")
@@ -135,12 +136,13 @@ def test_an_answer_lives_as_long_as_ttl_and_max_age_allow():
     run(main)
 
 
-def test_a_clear_forgets_what_is_stored_and_what_is_under_way():
+@pytest.mark.parametrize("wish", [b"", b"no-cache"])
+def test_a_clear_forgets_what_is_stored_and_what_is_under_way(wish):
     async def main():
         store = MemoryStore()
-        service = Service(store=store)
+        service = Service(store=store, client_control=True)
         service.go.clear()
-        under_way = asyncio.create_task(service.ask())
+        under_way = asyncio.create_task(service.ask(b'{"x": 1}', (b"cache-control", wish)))
         await service.entered.acquire()
         store.clear("http")
         service.go.set()
@@ -412,6 +414,28 @@ def test_of_a_large_body_only_the_start_is_read_before_the_app(monkeypatch):
     run(main)
 
 
+def test_a_body_that_drips_takes_no_more_memory_than_its_bytes():
+    async def main():
+        service, left = Service(), 20_000
+        await service.ask()  # imports, routes
+        held = 0
+
+        async def receive():
+            nonlocal left, held
+            left -= 1
+            held = held if left else tracemalloc.get_traced_memory()[0]
+            return {"type": "http.request", "body": b" " if left else b"1", "more_body": left > 0}
+
+        tracemalloc.start()
+        try:
+            assert (await service.ask(receive=receive)).status == 200
+        finally:
+            tracemalloc.stop()
+        assert held < 20 * 20_000
+
+    run(main)
+
+
 def test_a_large_answer_passes_through(monkeypatch):
     monkeypatch.setattr("litcache.exchange.LARGEST_BODY", 100)
 
@@ -480,6 +504,29 @@ def test_a_client_may_ask_for_a_new_answer():
         renewed = await service.ask(b'{"x": 1}', wish)
         assert renewed.cache_status == "litcache; fwd=request; stored"
         assert (await service.ask()).body == renewed.body == b'{"echo":{"x":1},"call":2}'
+
+    run(main)
+
+
+def test_an_older_answer_that_comes_late_does_not_replace_a_new_one():
+    async def main():
+        service = Service(client_control=True)
+        gates = [asyncio.Event(), asyncio.Event()]
+        waiting = iter(gates)
+        service.go.wait = lambda: next(waiting).wait()
+        older = asyncio.create_task(service.ask())
+        await service.entered.acquire()
+        newer = asyncio.create_task(service.ask(b'{"x": 1}', (b"cache-control", b"no-cache")))
+        await service.entered.acquire()
+        service.respond = lambda payload: JSONResponse("new")
+        gates[1].set()
+        assert (await newer).body == b'"new"'
+        service.respond = lambda payload: JSONResponse("old")
+        gates[0].set()
+        assert (await older).body == b'"old"'
+        last = await service.ask()
+        assert last.is_hit
+        assert last.body == b'"new"'
 
     run(main)
 
@@ -975,6 +1022,20 @@ def test_bad_options_are_refused_by_name(options, error, named):
 def test_a_persistent_store_needs_namespace_and_version(tmp_path, given):
     with pytest.raises(ValueError, match="must be given with SharedStore"):
         CacheMiddleware(print, store=SharedStore(tmp_path), **given)
+
+
+def test_look_ups_are_timed_once_the_metrics_read_that():
+    async def main():
+        service = Service()
+        await service.ask()
+        numbers = memoryview(bytearray(8 * stats.NUMBERS)).cast("d")
+        service.cache.counters.share(numbers)
+        assert sum(numbers[stats.LOOKUPS]) == 0
+        assert (await service.ask()).is_hit
+        assert sum(numbers[stats.LOOKUPS]) == 1
+        assert numbers[stats.LOOKUP_SECONDS] > 0
+
+    run(main)
 
 
 def test_every_request_counts_once():
