@@ -362,7 +362,7 @@ def _read_headers(
                 return None
             kinds.append(value)
         elif name == b"content-length":
-            if value.isdigit() and int(value) > LARGEST_BODY:
+            if value.isdigit() and (len(value) > 15 or int(value) > LARGEST_BODY):
                 return None
         elif name == b"cache-control" and tier.client_control:  # else it is one to vary by
             wishes = tokens(value)
