@@ -21,7 +21,7 @@ from litcache.stores.tiered import TieredStore
 from litcache.switches import disabled
 from litcache.versions import fingerprint
 
-__version__ = "0.2.0"
+__version__ = "0.3.0"
 
 __all__ = [
     "BatchSizeError",

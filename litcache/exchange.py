@@ -87,8 +87,7 @@ class Exchange:
             if tier.flight.released == released or not await self._answered(tier_scope, key):
                 await self._send_on(Place(tier_scope, key, claim), b"litcache; fwd=miss")
         finally:
-            if not claim.done:
-                claim.publish({})
+            claim.give_up()
             tier.flight.release(claim)
 
     # ------------------------------------------------------------------ the request
@@ -100,24 +99,25 @@ class Exchange:
         LitServe's MaxSizeMiddleware raises becomes 413 only where the app meets it.
         """
         size = 0
+        replay = self.replay
         while True:
             try:
                 message = await self.receive()
             except Exception as error:
-                self.replay.append(error)
+                replay.append(error)
                 return None
-            self.replay.append(message)
+            replay.append(message)
             if message["type"] != "http.request":
                 return None
-            chunk = message.get("body", b"")
+            chunk: bytes = message.get("body", b"")
             if not message.get("more_body", False):
                 break
             size += len(chunk)
             if size > LARGEST_BODY:
                 return None
-        if len(self.replay) == 1:
-            return bytes(chunk)
-        body = b"".join(m.get("body", b"") for m in self.replay if not isinstance(m, Exception))
+        if len(replay) == 1:
+            return chunk
+        body = b"".join(m.get("body", b"") for m in replay if not isinstance(m, Exception))
         self.replay = [{"type": "http.request", "body": body, "more_body": False}]
         return body
 
@@ -134,13 +134,14 @@ class Exchange:
 
     async def _answered(self, scope: TierScope, key: bytes) -> bool:
         """Answer the request out of the store, and say whether that was possible."""
-        entry = await self.tier.look_up(scope, key)
+        tier = self.tier
+        entry = await tier.look_up(scope, key) if tier.blocking else tier.peek(scope, key)
         if entry is None:
             return False
         try:
             stored = unpack(entry)
         except ValueEncodingError as error:
-            self.tier.reporter.swallow("entry", error, "a stored response cannot be read")
+            tier.reporter.swallow("entry", error, "a stored response cannot be read")
             return False  # and the new answer takes its place
         await self._hit(stored)
         return True
@@ -148,7 +149,8 @@ class Exchange:
     async def _hit(self, stored: Stored) -> None:
         """Answer with a stored response, unless LitServe would refuse the client."""
         tier = self.tier
-        if not await self.check.allows(self.scope, self.receive, self.body):
+        check = self.check
+        if not (check.is_open() or await check.allows(self.scope, self.receive, self.body)):
             # No word of the entry: a refused client does not learn that there is one.
             await self._send_on(None, b"litcache; fwd=miss")
             return
@@ -161,16 +163,21 @@ class Exchange:
         """Answer with what an equal request in flight is answered, or send this one on."""
         # LitServe checks a request when it arrives, so this is when it would be refused.
         allowed = await self.check.allows(self.scope, self.receive, self.body)
-        if allowed and await leader.wait_async(None) and (entry := leader.entries.get(key)):
+        published = allowed and await leader.wait_async(self.check.seconds)
+        if published and (entry := leader.entries.get(key)):
             await self._answer(unpack(entry), b"litcache; fwd=miss; collapsed")
             self.tier.counters.add(coalesced=1)
         else:
+            if allowed:
+                # A request whose worker was killed is never answered: no more of them wait for it.
+                leader.give_up()
             place = Place(scope, key) if allowed else None
             await self._send_on(place, b"litcache; fwd=miss")
 
     async def _answer(self, stored: Stored, status: bytes) -> None:
-        # Outer middlewares find what the router would have noted.
-        self.scope.update({**self.check.child, "path_params": {}})
+        scope = self.scope
+        scope.update(self.check.child)  # for outer middlewares, as the router would note it
+        scope["path_params"] = {}
         stored.headers.append((_STATUS, status))
         await self.send({"type": "http.response.start", "status": 200, "headers": stored.headers})
         await self.send({"type": "http.response.body", "body": stored.body, "more_body": False})
@@ -326,7 +333,10 @@ def _read_headers(
     kinds: list[bytes] = []
     varied: list[tuple[bytes, bytes]] = []
     refresh = False
+    read = tier.read
     for name, value in headers:
+        if name not in read:
+            continue
         if name == b"content-type":
             # Browsers make boundaries at random, so equal forms have other bodies each time.
             if value.lstrip()[:10].lower() == b"multipart/":
@@ -335,12 +345,13 @@ def _read_headers(
         elif name == b"content-length":
             if value.isdigit() and int(value) > LARGEST_BODY:
                 return None
-        elif name == b"cache-control" and tier.client_control:
+        elif name == b"cache-control" and tier.client_control:  # else it is one to vary by
             wishes = tokens(value)
             if b"no-store" in wishes:
                 return None
             refresh = refresh or b"no-cache" in wishes
         if name in tier.vary:
             varied.append((name, value))
-    varied.sort(key=itemgetter(0))  # by name alone: of one name the order counts
+    if varied:
+        varied.sort(key=itemgetter(0))  # by name alone: of one name the order counts
     return kinds, varied, refresh

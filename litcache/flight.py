@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import threading
 import weakref
 from collections.abc import Iterable, Mapping
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
 from concurrent.futures import TimeoutError as FutureTimeoutError
 
 from litcache.stores.base import Entry
@@ -42,7 +43,12 @@ class Claim:
     def publish(self, entries: Mapping[bytes, Entry | None]) -> None:
         """Give the followers what was computed, and let them go on."""
         self.entries = entries
-        self._done.set_result(None)
+        self.give_up()
+
+    def give_up(self) -> None:
+        """Let the followers go on without what the call computes, unless it has published."""
+        with contextlib.suppress(InvalidStateError):  # another thread has just done so
+            self._done.set_result(None)
 
     def serves(self, key: bytes, epoch: bytes | None) -> bool:
         """Say whether waiting for this claim can give an entry of that epoch for the key."""

@@ -38,7 +38,8 @@ VARIABLE = "LITCACHE_METRICS"
 """The environment variable by which the processes of a server find the folder."""
 
 # After the counters stands what is sampled, and then what is said in words, as JSON.
-ENTRIES, BYTES, EVICTED, EXPIRED, REJECTED, BREAKER_OPEN, SAMPLED = range(NUMBERS, NUMBERS + 7)
+(ENTRIES, BYTES, EVICTED, EXPIRED, REJECTED, DROPPED, CORRUPT, BREAKER_OPEN,
+ SAMPLED) = range(NUMBERS, NUMBERS + 9)  # fmt: skip
 _NUMBERS = SAMPLED + 1
 _WORDS = 8 * _NUMBERS
 _PAGE = 8192
@@ -197,6 +198,8 @@ class _Owned:
         numbers[EVICTED] = base[EVICTED] + store.evicted
         numbers[EXPIRED] = base[EXPIRED] + store.expired
         numbers[REJECTED] = base[REJECTED] + store.rejected
+        numbers[DROPPED] = base[DROPPED] + store.dropped
+        numbers[CORRUPT] = base[CORRUPT] + store.corrupt
         numbers[BREAKER_OPEN] = sample.breaker_open
         numbers[SAMPLED] = time.time()
         words = {**sample.about, "shared": sample.shared}

@@ -38,6 +38,8 @@ _COUNTERS = {
     "evicted_entries": (ledger.EVICTED, "Entries that the store dropped to make room"),
     "expired_entries": (ledger.EXPIRED, "Entries that the store found past their expiry"),
     "rejected_entries": (ledger.REJECTED, "Entries that exceed the store's budget by themselves"),
+    "dropped_entries": (ledger.DROPPED, "Entries given up: the store was busy, full or cleared"),
+    "corrupt_entries": (ledger.CORRUPT, "Entries that did not verify"),
     "store_errors": (stats.STORE_ERRORS, "Calls of the store that failed"),
 }
 _ABOUT = ("version", "namespace", "store")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import time
-import weakref
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from datetime import timedelta
 from typing import Any
@@ -22,7 +21,7 @@ from litcache.stores.base import Entry, NewEntry, Scope, Store
 from litcache.stores.memory import MemoryStore
 from litcache.switches import is_disabled
 
-__all__ = ["CacheMiddleware", "middlewares"]
+__all__ = ["CacheMiddleware"]
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
 _NAMESPACE = Default("http")
@@ -101,9 +100,14 @@ class CacheMiddleware:
         self.version = version
         self.seconds = policy.seconds or 0.0
         self.vary = frozenset(name.lower().encode("ascii") for name in _names("vary", vary))
+        # The headers that are read; others are skipped at once.
+        self.read = self.vary.union((b"content-type", b"content-length"))
+        if client_control:
+            self.read |= {b"cache-control"}
         self._checks: dict[str, RouteCheck | None] = {}
         self._paths = frozenset(_names("paths", paths))
         self._store: Store = MemoryStore(max_bytes) if store is None else store
+        self.blocking = self._store.blocking
         self.clock = self._store.clock
         self.labels = ledger.Labels(" ".join(sorted(self._paths)), "POST", "http")
         self.counters = Counters()
@@ -112,7 +116,6 @@ class CacheMiddleware:
         self.scope = Scope(self.namespace, version)
         self._guarded = GuardedStore(self._store, self.counters, self.reporter)
         self.key = RequestKeyer(self.namespace, version).key
-        _middlewares.add(self)
         ledger.enter(self)
 
     async def __call__(self, scope: ASGIScope, receive: Receive, send: Send) -> None:
@@ -145,33 +148,38 @@ class CacheMiddleware:
 
     # ------------------------------------------------------------------ for one exchange
 
-    async def look_up(self, scope: Scope, key: bytes) -> Entry | None:
+    def peek(self, scope: Scope, key: bytes) -> Entry | None:
         """Return the entry of a key, if there is one."""
-        if self._store.blocking:
-            entries = await threads.run(self._guarded.get_many, scope, (key,))
-        else:
-            entries = self._guarded.get_many(scope, (key,))
+        entries = self._guarded.get_many(scope, (key,))
         return entries[0] if entries else None
+
+    async def look_up(self, scope: Scope, key: bytes) -> Entry | None:
+        """Return the entry of a key, if there is one, waiting for the store in a thread."""
+        return await threads.run(self.peek, scope, key)
 
     async def store(self, scope: Scope, key: bytes, entry: NewEntry) -> bool:
         """Store an entry, and say whether the store took it."""
-        if self._store.blocking:
+        if self.blocking:
             return await threads.run(self._guarded.set_many, scope, {key: entry})
         return self._guarded.set_many(scope, {key: entry})
 
     def count_hit(self) -> None:
         """Count a request that was answered out of the store."""
         self.counters.add_hits(1)
-        if self.reporter.unexplained:
-            self.reporter.hit()
-        if time.monotonic() >= self.reporter.next_line:
-            self.reporter.counted(self.info())
+        reporter = self.reporter
+        if reporter.unexplained or time.monotonic() >= reporter.next_line:
+            reporter.hit()
+            self._report()
 
     def count_sent_on(self, *, kept: bool, seconds: float) -> None:
         """Count a request that was sent on, whose answer could be kept or not."""
         self.counters.add(misses=kept, uncacheable=not kept, seconds=seconds)
         if kept:
             self.reporter.missed(1, ())
+        self._report()
+
+    def _report(self) -> None:
+        """Log a line of counters when one is due."""
         if time.monotonic() >= self.reporter.next_line:
             self.reporter.counted(self.info())
 
@@ -202,20 +210,6 @@ class CacheMiddleware:
                 self.reporter.warn_once(path, f"nothing is cached on {path}: {why}")
             self._checks[path] = check
         return self._checks[path]
-
-
-_middlewares: weakref.WeakSet[CacheMiddleware] = weakref.WeakSet()
-
-
-def middlewares() -> list[CacheMiddleware]:
-    """Return the instances of this process, one for each app that is served.
-
-    Example:
-        >>> cached = CacheMiddleware(print)
-        >>> cached in middlewares()
-        True
-    """
-    return list(_middlewares)
 
 
 def _policy(ttl: Any, max_bytes: Any, store: Any, namespace: Any, version: Any) -> CachePolicy:

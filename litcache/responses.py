@@ -153,8 +153,10 @@ def unpack(entry: Entry) -> Stored:
     """
     if entry.expires is None:
         raise ValueEncodingError("a response without an expiry")
-    seconds, shape, lengths = _shape(bytes(entry.layout))
-    body = entry.payload if type(entry.payload) is bytes else bytes(entry.payload)
+    layout, body = entry.layout, entry.payload
+    seconds, shape, lengths = _shape(layout if type(layout) is bytes else bytes(layout))
+    if type(body) is not bytes:
+        body = bytes(body)
     headers = list(shape)
     for position in lengths:
         headers[position] = (headers[position][0], b"%d" % len(body))

@@ -27,6 +27,7 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
 SEEN = "litcache.seen"
+_SECONDS = 30.0  # LitServe's own default
 _OF_ENDPOINTS = (
     "header_params", "cookie_params", "http_connection_param_name", "websocket_param_name",
     "security_scopes_param_name",
@@ -63,8 +64,10 @@ class RouteCheck:
     Args:
         route: LitServe's route.
         child: What the router adds to the scope of its requests.
+        seconds: How long the server takes at most, by its own word.
 
     Attributes:
+        seconds: How long a request may wait for the answer to an equal one.
         free: Whether LitServe lets everybody through.
         witnessed: Whether answers may be stored only after the check was seen to leave the body as
             it was sent: what `authorize` changes in a parsed body reaches the worker.
@@ -73,9 +76,10 @@ class RouteCheck:
         UncheckableError: If an answer may depend on more of the request than can be known.
     """
 
-    def __init__(self, route: Any, child: Scope) -> None:
+    def __init__(self, route: Any, child: Scope, seconds: float = _SECONDS) -> None:
         _refuse_personal(route)
         self.child = {**child, "route": route}
+        self.seconds = seconds
         dependencies = [depends.dependency for depends in route.dependencies]
         self.free = all(dependency is server.no_auth for dependency in dependencies)
         self._overrides = route.dependency_overrides_provider
@@ -94,6 +98,10 @@ class RouteCheck:
         stack = AsyncExitStackMiddleware
         self._run = check.app if stack is None else stack(check.app)
 
+    def is_open(self) -> bool:
+        """Say whether everybody is let through, so that nothing needs to be run."""
+        return self.free and not self._is_overridden()
+
     async def allows(self, scope: Scope, receive: Receive, body: bytes) -> bool:
         """Run the check on a request.
 
@@ -105,7 +113,7 @@ class RouteCheck:
         Returns:
             Whether LitServe would let it through now.
         """
-        if self.free and not self._is_overridden():
+        if self.is_open():
             return True
         if self._header is not None and not self._is_overridden():
             return await _has_api_key(self._header, scope)
@@ -156,8 +164,16 @@ def find(scope: Scope, inner: object, path: str) -> RouteCheck:
             raise UncheckableError(f"{type(route).__name__} may route by more than the path")
         match, child = route.matches(asked)
         if match is Match.FULL:
-            return RouteCheck(route, child)
+            return RouteCheck(route, child, _request_timeout(scope["app"]))
     raise UncheckableError("no route answers a POST there")
+
+
+def _request_timeout(app: Any) -> float:
+    """Return the `timeout` of the LitServer whose app this is; LitServe's default without one."""
+    server = getattr(getattr(app.router, "lifespan_context", None), "__self__", None)
+    timeout = getattr(server, "timeout", None)
+    # LitServe takes False and -1 for no limit; here that would be to wait for ever for the lost.
+    return float(timeout) if isinstance(timeout, int | float) and timeout > 0 else _SECONDS
 
 
 def _refuse_personal(route: Any) -> None:
@@ -195,11 +211,13 @@ def _may_change_the_body(dependant: Any) -> bool:
     known = type(call).__module__.startswith("fastapi.security") or str(
         getattr(call, "__module__", "")
     ).startswith("litserve.")
-    if (
-        not known
-        and call is not _witness
-        and (dependant.request_param_name or dependant.body_params)
-    ):
+    # FastAPI gives the request itself also to who asks for no more than an HTTPConnection.
+    reached = (
+        dependant.request_param_name
+        or dependant.http_connection_param_name
+        or dependant.body_params
+    )
+    if reached and not known and call is not _witness:
         return True
     return any(map(_may_change_the_body, dependant.dependencies))
 

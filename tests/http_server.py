@@ -1,6 +1,8 @@
 """A LitServe server for the tests of CacheMiddleware, with it (CACHE=1) or without."""
 
 import os
+import signal
+from contextlib import suppress
 from pathlib import Path
 
 import litserve as ls
@@ -95,6 +97,14 @@ class StreamAPI(ls.LitAPI):
         yield from outputs
 
 
+class DeadlyAPI(EchoAPI):
+    def predict(self, x):
+        with suppress(FileNotFoundError):
+            Path(x).unlink()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return x
+
+
 class LongAPI(EchoAPI):
     def predict(self, x):
         return [x] * 2_000
@@ -112,6 +122,7 @@ def main():
         PersonalAPI(api_path="/personal"),
         TypedAPI(api_path="/typed"),
         LongAPI(api_path="/long"),
+        DeadlyAPI(api_path="/deadly"),
     ]
     if only := os.environ.get("ONLY"):
         apis = [api for api in apis if api.api_path in only.split()]
@@ -121,7 +132,8 @@ def main():
     if folder := os.environ.get("STORE"):
         options |= {"store": SharedStore(folder), "namespace": "http", "version": "1"}
     server = ls.LitServer(
-        apis, accelerator="cpu", max_payload_size=20_000_000, timeout=20,
+        apis, accelerator="cpu", max_payload_size=20_000_000,
+        timeout=float(os.environ.get("TIMEOUT", "20")), restart_workers=True,
         middlewares=[(CacheMiddleware, options)] if os.environ["CACHE"] == "1" else [],
     )  # fmt: skip
     server.run(

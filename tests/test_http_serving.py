@@ -382,3 +382,15 @@ def test_several_http_servers_answer_right_and_share_a_store(
         assert all(map(ask, range(10))) or not shared
         assert sum(hits) >= 100
         assert "Traceback" not in running.log
+
+
+def test_a_killed_worker_holds_up_nobody_who_asks_the_same_later(tokens, tmp_path):
+    poison = tmp_path / "poison"
+    poison.touch()
+    body = {"x": str(poison)}
+    with server(tokens, True, ONLY="/deadly", TIMEOUT="1") as running:
+        with pytest.raises(httpx.ReadTimeout):  # LitServe never answers it
+            running.client.post("/deadly", json=body, headers=KEY, timeout=3)
+        first, second = (running.client.post("/deadly", json=body, headers=KEY) for _ in range(2))
+    assert first.status_code == second.status_code == 200
+    assert is_hit(second)

@@ -214,7 +214,7 @@ def test_a_full_disk_costs_the_metrics_of_some_processes_alone(tmp_path, folder,
         sources = [entered() for _ in range(50)]
         for source in sources:
             source.counters.add_hits(1)
-        assert sum(source.counters.info().hits for source in sources) == 50
+        assert sum(source.counters.info(StoreInfo()).hits for source in sources) == 50
         counted = [page for page in ledger.read() if page.labels == LABELS]
         assert 1 < len(counted) < 10
         assert sum(page.numbers[stats.HITS] for page in counted) == len(counted)

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from litserve.middlewares import MaxSizeMiddleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.gzip import GZipMiddleware
+from starlette.requests import HTTPConnection
 from test_async_stores import HeldStore, entered
 
 from litcache import CacheMiddleware, MemoryStore, SharedStore, disabled
-from litcache.middleware import middlewares
 from litcache.testing import FailingStore, FakeClock
 
 KEY = (b"x-api-key", b"k")
@@ -619,9 +619,14 @@ async def names_the_user(request: Request):
         (await request.json())["user"] = user
 
 
-def test_an_answer_to_a_body_that_the_check_made_personal_is_given_to_nobody_else():
+async def names_the_user_of_a_connection(connection: HTTPConnection):
+    await names_the_user(connection)
+
+
+@pytest.mark.parametrize("check", [names_the_user, names_the_user_of_a_connection])
+def test_an_answer_to_a_body_that_the_check_made_personal_is_given_to_nobody_else(check):
     async def main():
-        service = Service(names_the_user)
+        service = Service(check)
         ann, bob = (b"x-user", b"ann"), (b"x-user", b"bob")
         for _ in range(2):
             assert b'"ann"' in (await service.ask(b'{"x": 1}', ann)).body
@@ -722,6 +727,31 @@ def test_followers_of_a_cancelled_leader_go_on_themselves():
         answers = await asyncio.gather(*followers)
         assert {a.status for a in answers} == {200}
         assert service.calls == 4
+        assert (await service.ask()).is_hit
+
+    run(main)
+
+
+class Lasting:
+    """What LitServe's server is to its app: the owner of the lifespan, with a timeout."""
+
+    timeout = 0.01
+
+    async def lifespan(self, app):
+        yield
+
+
+def test_nobody_waits_longer_than_litserves_timeout_for_a_leader_that_is_lost():
+    async def main():
+        service = Service()
+        service.app.router.lifespan_context = Lasting().lifespan
+        leader, (follower,) = await in_flight(service, 1)
+        await service.entered.acquire()  # the follower has gone on itself
+        third = asyncio.create_task(service.ask())
+        await service.entered.acquire()  # and who comes later leads
+        leader.cancel()
+        service.go.set()
+        assert (await follower).status == (await third).status == 200
         assert (await service.ask()).is_hit
 
     run(main)
@@ -843,6 +873,7 @@ def test_two_instances_share_answers_through_a_shared_store(tmp_path):
 
 def test_one_instance_serves_two_event_loops_at_once():
     service = Service()
+    service.app.middleware_stack = service.app.build_middleware_stack()  # one for both
     asked = threading.Barrier(2)
     answers = []
 
@@ -946,14 +977,13 @@ def test_a_persistent_store_needs_namespace_and_version(tmp_path, given):
         CacheMiddleware(print, store=SharedStore(tmp_path), **given)
 
 
-def test_instances_are_found_while_they_live_and_their_counts_add_up():
+def test_every_request_counts_once():
     async def main():
         service = Service()
         await service.ask()
         await service.ask()
         await service.ask(b"{")
         await service.ask(b"--", (b"content-type", b"multipart/form-data"))
-        assert service.cache in middlewares()
         info = service.cache.info()
         assert (info.hits, info.misses, info.uncacheable, info.bypassed) == (1, 1, 1, 1)
         assert (info.stored, info.entries) == (1, 1)
