@@ -169,7 +169,8 @@ def _print_table(title: str, rows: Sequence[Row]) -> None:
     for row in rows:
         ratio = f"{row.ratio:>9.2f} ×" if row.ratio is not None else " " * 11
         verdict = {True: "pass", False: "SHORT", None: ""}[row.passed]
-        value = f"{row.value:>10.4g} {row.unit:<9}"
+        number = f"{row.value:>10,}" if isinstance(row.value, int) else f"{row.value:>10.4g}"
+        value = f"{number} {row.unit:<9}"
         middle = ratio if with_ratio else ""
         print(f"{row.name:<{width}} {value}{middle}  {row.target:<16} {verdict}".rstrip())
 

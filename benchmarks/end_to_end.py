@@ -26,9 +26,10 @@ over that. Both sums are measured and not multiplied out of means, since texts d
   what is decorated there, and for `CachedBatchedLoop`, which lets hits wait for no batch, in
   LitServe's loop without batches.
 
-"of the ideal" is this sum over how long the window took. The window is cut into three parts, each
-with an ideal of its own, and the median counts. More than 100 % is possible: the sum knows nothing
-of hits that one core answers while another computes.
+"of the ideal" is this sum over how long the window took. The window is cut into seven parts, each
+with an ideal of its own, and the median counts. All servers of as many workers are up at the same
+time and play each part in turns; those whose turn it is not are stopped (SIGSTOP). More than 100 %
+is possible: the sum knows nothing of hits that one core answers while another computes.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ import asyncio
 import hashlib
 import json
 import os
+import signal
 import statistics
 import subprocess
 import sys
@@ -68,7 +70,7 @@ from examples.minilm import DIMENSIONS, VERSION, MiniLM
 from litcache import CachedBatchedLoop, CacheMiddleware, SharedStore, cached_predict
 
 CLIENTS, BATCH, SECONDS = 8, 8, 0.01
-WARM, WINDOW, PARTS = 2_000, 2_100, 3
+WARM, WINDOW, PARTS = 2_000, 2_100, 7
 WORKERS = (1, 2)
 # Of each kind of server: its name, and the kind whose hits are its floor.
 KINDS = {
@@ -209,12 +211,8 @@ class Part(NamedTuple):
     digests: dict[str, str]
 
 
-async def send(port: int, calls: Path, parts: list[list[str]]) -> list[Part]:
-    """Send the parts of a trace, one after the other, by several clients."""
-    return [await _send(port, calls, part) for part in parts]
-
-
-async def _send(port: int, calls: Path, part: list[str]) -> Part:
+async def send(port: int, calls: Path, part: list[str]) -> Part:
+    """Send a part of a trace by several clients."""
     asked = [load.post({"text": text}) for text in part]
     waiting = iter(range(len(part)))
     times, answers = [0.0] * len(part), [load.Answer(0, b"", b"")] * len(part)
@@ -245,22 +243,45 @@ def _batches(calls: Path) -> list[int]:
 
 
 class Server(NamedTuple):
-    """A server that is up."""
+    """A server that is stopped unless it plays.
+
+    Attributes:
+        port: Where it listens.
+        calls: The file in which it notes the model's batches.
+        leader: The id of its process group.
+        clients: The process of the clients.
+    """
 
     port: int
     calls: Path
+    leader: int
+    clients: subprocess.Popen[str]
 
-    def play(self, parts: Sequence[Sequence[str]]) -> list[Part]:
-        """Let a process of its own send parts of a trace."""
-        command = [sys.executable, "-m", "benchmarks.end_to_end", "load", *map(str, self)]
-        asked = json.dumps(parts).encode()
-        done = subprocess.run(command, cwd=ROOT, check=True, input=asked, stdout=subprocess.PIPE)
-        return [Part(*part) for part in json.loads(done.stdout)]
+    def play(self, part: Sequence[str]) -> Part:
+        """Let the process of the clients send a part of a trace."""
+        os.killpg(self.leader, signal.SIGCONT)
+        assert self.clients.stdin is not None
+        assert self.clients.stdout is not None
+        print(json.dumps([self.port, str(self.calls), part]), file=self.clients.stdin, flush=True)
+        line = self.clients.stdout.readline()
+        assert line, "the clients failed"
+        os.killpg(self.leader, signal.SIGSTOP)
+        return Part(*json.loads(line))
 
 
 @contextmanager
-def served(kind: str, workers: int) -> Iterator[Server]:
+def _clients() -> Iterator[subprocess.Popen[str]]:
+    """Run the process of the clients: it plays what it reads, a line a part."""
+    command = [sys.executable, "-m", "benchmarks.end_to_end", "load"]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, cwd=ROOT, text=True, stdin=pipe, stdout=pipe) as process:
+        yield process
+
+
+@contextmanager
+def served(kind: str, workers: int, clients: subprocess.Popen[str]) -> Iterator[Server]:
     """Run a server in a process group of its own."""
+    note(f"{workers} workers: {FLOORS.get(kind) or KINDS[kind][0]}")
     port = free_port()
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True))
@@ -268,9 +289,12 @@ def served(kind: str, workers: int) -> Iterator[Server]:
         if workers > 1:
             environment["STORES"] = folder
         command = (sys.executable, "-m", "benchmarks.end_to_end", "serve", kind, str(workers))
-        stack.enter_context(group(*command, str(port), **environment))
+        leader = stack.enter_context(group(*command, str(port), **environment))
         until_healthy(port)
-        yield Server(port, Path(environment["CALLS"]))
+        try:
+            yield Server(port, Path(environment["CALLS"]), leader, clients)
+        finally:
+            os.killpg(leader, signal.SIGCONT)  # stopped, it would not hear that it is to end
 
 
 # Traces ------------------------------------------------------------------------------------
@@ -353,34 +377,36 @@ class Run(NamedTuple):
 
 def measure(workers: int, chosen: list[Trace]) -> dict[tuple[str, str], Run]:
     """Put every kind of server under every trace, with so many workers; by kind and trace."""
-    model: dict[str, list[Part]] = {}
-    floor: dict[tuple[str, str], list[Part]] = {}
     runs: dict[tuple[str, str], Run] = {}
-    for kind in (*FLOORS, *KINDS):
-        note(f"{workers} workers: {FLOORS.get(kind) or KINDS[kind][0]}")
-        with served(kind, workers) as server:
-            server.play([chosen[0].warm[: CLIENTS * 10]])
-            for trace in chosen:
-                misses, hits = trace.cut()
-                if kind in FLOORS:
-                    floor[kind, trace.name] = server.play(hits)
-                elif kind == "none":
-                    model[trace.name] = server.play(misses)
-                    runs[kind, trace.name] = Run(server.play(trace.parts), [])
-                else:
-                    parts = server.play([trace.warm, *trace.parts])[1:]
-                    floors = floor[KINDS[kind][1], trace.name]
-                    both = zip(model[trace.name], floors, strict=True)
-                    ideals = [computed.seconds + answered.seconds for computed, answered in both]
-                    runs[kind, trace.name] = Run(parts, ideals)
-    for (kind, name), run in runs.items():
-        _check_answers(run, runs["none", name], f"{name}, {workers} workers, {kind}")
+    with ExitStack() as stack:
+        servers: dict[str, Server] = {}
+        clients = stack.enter_context(_clients())
+        for kind in (*FLOORS, *KINDS):
+            servers[kind] = stack.enter_context(served(kind, workers, clients))
+            servers[kind].play(chosen[0].warm[: CLIENTS * 10])
+        for trace in chosen:
+            runs.update({(kind, trace.name): run for kind, run in _turns(servers, trace).items()})
     return runs
 
 
-def _check_answers(run: Run, right: Run, name: str) -> None:
-    for part, expected in zip(run.parts, right.parts, strict=True):
-        assert part.digests == expected.digests, f"{name}: other answers than without a cache"
+def _turns(servers: dict[str, Server], trace: Trace) -> dict[str, Run]:
+    """Let servers play a trace in turns."""
+    for kind, (name, _) in KINDS.items():
+        if kind != "none":
+            note(f"{trace.name}, warm-up: {name}")
+            servers[kind].play(trace.warm)
+    runs = {kind: Run([], []) for kind in KINDS}
+    for number, (part, new, known) in enumerate(zip(trace.parts, *trace.cut(), strict=True)):
+        note(f"{trace.name}, part {number + 1} of {PARTS}")
+        seconds = {kind: servers[kind].play(known).seconds for kind in FLOORS}
+        model = servers["none"].play(new).seconds
+        for kind, (_, floor) in KINDS.items():
+            runs[kind].parts.append(servers[kind].play(part))
+            if kind != "none":
+                runs[kind].ideals.append(model + seconds[floor])
+                right = runs["none"].parts[-1].digests
+                assert runs[kind].parts[-1].digests == right, f"{kind}: wrong answers"
+    return runs
 
 
 def rows(runs: dict[tuple[str, str], Run], trace: str) -> list[Row]:
@@ -424,7 +450,9 @@ if __name__ == "__main__":
     if sys.argv[1:2] == ["serve"]:
         serve(sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))
     elif sys.argv[1:2] == ["load"]:
-        sent = load.run(send(int(sys.argv[2]), Path(sys.argv[3]), json.load(sys.stdin)))
-        print(json.dumps(sent))
+        for line in sys.stdin:
+            number, path, texts_sent = json.loads(line)
+            print(json.dumps(load.run(send(number, Path(path), texts_sent))), flush=True)
     else:
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # servers are ended then, too
         sys.exit(0 if main(*map(int, sys.argv[1:])) else 1)

@@ -101,7 +101,9 @@ class Ring:
         self._reserve = min(self._capacity // 16, 4 << 20)
         self.chunk_bytes = self._reserve // 4
         self.chunk_entries = max(1, min(256, budget // 80_000))
-        # Places that were hit here, and those of them that no write told the others of yet.
+        # Places that were hit here, and those of them that no write told the others of yet. The
+        # ring has no more entries than slots: what is noted beyond that was evicted since.
+        self._most_touched = min(_MOST_TOUCHED, self._capacity // SLOT_BYTES)
         self._touched: set[int] = set()
         self._pending: list[int] = []
 
@@ -163,7 +165,7 @@ class Ring:
         known = self._touched
         fresh = [place for place in places if place not in known]
         if fresh and len(self._pending) < _MOST_PENDING:
-            if len(known) > _MOST_TOUCHED:
+            if len(known) > self._most_touched:
                 known.clear()
             known.update(fresh)
             self._pending += fresh

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from litcache.errors import StoreError
+from litcache.stores import ring
 from litcache.stores.base import NewEntry, Scope
 from litcache.stores.shared import SharedStore
 from litcache.testing.contract import StoreContract
@@ -318,6 +319,16 @@ def test_while_the_lock_is_held_three_writes_wait_for_it_and_no_other(open_store
     with_lock.close()
     put(store, 2)
     assert got(store, 1, 2) == [1, 2]
+
+
+def test_hits_of_what_is_evicted_by_now_take_no_memory(open_store):
+    store = open_store("4 MiB")
+    slots = int(2**22 * ring.RING_SHARE) // ring.SLOT_BYTES
+    for start in range(0, 2 * slots, 100):
+        numbers = range(start, start + 100)
+        put(store, *numbers, size=16)
+        assert got(store, *numbers, size=16) == list(numbers)
+    assert store._folder.run(lambda ring: len(ring._touched)) <= slots + 100
 
 
 def test_a_lock_whose_holders_write_is_waited_for_again_and_again(open_store):
