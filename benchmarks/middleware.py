@@ -94,6 +94,19 @@ class ConstantMiddleware:
             await self.app(scope, receive, send)
 
 
+class ReadingMiddleware(ConstantMiddleware):
+    """Reads the body, as whoever answers by it must, and says what a hit says."""
+
+    async def __call__(self, scope, receive, send):
+        if scope["type"] == "http" and scope["path"] == "/predict":
+            await receive()
+            own = [(b"age", b"0"), (b"cache-status", b"litcache; hit; ttl=3600")]
+            await send({"type": "http.response.start", "status": 200, "headers": HEADERS + own})
+            await send({"type": "http.response.body", "body": ANSWER})
+        else:
+            await self.app(scope, receive, send)
+
+
 async def bare(scope, receive, send):
     if scope["type"] == "http":
         await send({"type": "http.response.start", "status": 200, "headers": list(HEADERS)})
@@ -109,6 +122,7 @@ def _cache_fastapi():
 
 KINDS = {
     "constant": lambda: [(ConstantMiddleware, {})],
+    "constant, reads the body": lambda: [(ReadingMiddleware, {})],
     "hit": lambda: [(CacheMiddleware, {"ttl": 3600})],
     "hit, API key": lambda: [(CacheMiddleware, {"ttl": 3600})],
     "stock LitServe": list,
