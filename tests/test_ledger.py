@@ -87,6 +87,24 @@ def test_a_page_is_taken_over_with_its_counts_when_its_owner_is_gone(folder):
     assert second.counters.info(StoreInfo()).hits == 2
 
 
+SAMPLED = {
+    "entries": ledger.ENTRIES,
+    "bytes": ledger.BYTES,
+    "evicted": ledger.EVICTED,
+    "expired": ledger.EXPIRED,
+    "rejected": ledger.REJECTED,
+    "dropped": ledger.DROPPED,
+    "corrupt": ledger.CORRUPT,
+}
+
+
+def test_each_figure_of_a_store_has_a_place_of_its_own(folder):
+    source = entered()
+    source.store = StoreInfo(**{name: number for number, name in enumerate(SAMPLED, 1)})
+    (page,) = ledger.read()
+    assert [page.numbers[place] for place in SAMPLED.values()] == [1, 2, 3, 4, 5, 6, 7]
+
+
 def test_a_page_in_use_is_not_taken_over_nor_one_of_other_labels(folder):
     sources = [entered(), entered(), entered(LABELS._replace(tier="http"))]
     for source in sources:

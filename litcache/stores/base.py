@@ -9,6 +9,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple, Protocol
 
+UNKNOWN_EPOCH = b""
+"""The epoch of a look-up that failed: what is computed then may not be stored, since whether the
+namespace is cleared meanwhile cannot be told."""
+
 
 class Entry(Protocol):
     """What is stored of one item's output; anything with these attributes is an entry."""

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from litcache.errors import StoreError, ValueEncodingError
-from litcache.stores.base import Entry, Scope, Store, StoreInfo
+from litcache.stores.base import UNKNOWN_EPOCH, Entry, Scope, Store, StoreInfo
 from litcache.stores.epochs import Epochs, is_pair
 from litcache.stores.frame import EPOCH_BYTES, frame, unframe
 from litcache.stores.notes import NamespaceInfo
@@ -19,10 +19,6 @@ from litcache.stores.scan import counted, is_entry, verified
 
 if TYPE_CHECKING:
     from litcache.stores.nodes import Command
-
-# A failed look-up leaves this: what is computed now may not be stored, since whether the
-# namespace is cleared meanwhile cannot be told.
-_UNKNOWN = b""
 
 # Redis takes strings of up to 512 MiB.
 _LARGEST = 512 << 20
@@ -118,7 +114,7 @@ class RedisStore(Store):
         Raises:
             StoreError: If the server does not answer.
         """
-        scope.epoch = _UNKNOWN
+        scope.epoch = UNKNOWN_EPOCH
         names = self._names(scope, keys)
         question = self._epochs.question(scope)
         answer, values = self._remote.ask(lambda nodes: nodes.look_up(question, names))
@@ -157,7 +153,7 @@ class RedisStore(Store):
             StoreError: If the server does not answer, or refuses for another reason than lack of
                 room.
         """
-        if scope.epoch == _UNKNOWN:
+        if scope.epoch == UNKNOWN_EPOCH:
             self._remote.count(dropped=len(entries))
             return
         if scope.epoch is None:

@@ -11,17 +11,13 @@ from typing import Any, TypeVar
 
 from litcache.errors import StoreError, ValueEncodingError
 from litcache.policy import parse_bytes
-from litcache.stores.base import Entry, Scope, Store, StoreInfo
+from litcache.stores.base import UNKNOWN_EPOCH, Entry, Scope, Store, StoreInfo
 from litcache.stores.folder import LEAST_BYTES, Folder
 from litcache.stores.frame import EPOCH_BYTES, frame, unframe
 from litcache.stores.index import TOKENS_BYTES, BusyError, NoRoomError
 from litcache.stores.notes import NamespaceInfo
 from litcache.stores.ring import ClearedError, Found, Ring, hashed
 from litcache.stores.survey import namespaces, verify
-
-# A look-up that failed leaves this: what is computed then is not stored, since whether the
-# namespace is cleared meanwhile cannot be told.
-_UNKNOWN = b""
 
 # Deletes and clears wait so much longer for the lock: what they fail to remove would be served.
 _PATIENCE = 20
@@ -157,7 +153,7 @@ class SharedStore(Store):
         Raises:
             StoreError: If the store cannot be read.
         """
-        scope.epoch = _UNKNOWN
+        scope.epoch = UNKNOWN_EPOCH
         hashes, now = [hashed(key) for key in keys], self.clock()
         return self._run(lambda ring: self._get(ring, scope, keys, hashes, now))
 

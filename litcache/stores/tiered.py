@@ -8,14 +8,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from litcache.errors import StoreError
-from litcache.stores.base import Entry, Scope, Store, StoreInfo
+from litcache.stores.base import UNKNOWN_EPOCH, Entry, Scope, Store, StoreInfo
 
 # What was seen of the back is trusted so long. With the time that a call to the back takes it
 # stays below the second within which a clear must hold.
 CHECK_SECONDS = 0.5
-
-# The epoch of a back that did not answer.
-_UNKNOWN = b""
 
 
 class TieredStore(Store):
@@ -89,10 +86,10 @@ class TieredStore(Store):
         Raises:
             StoreError: If the front cannot answer.
         """
-        scope.epoch = _UNKNOWN
+        scope.epoch = UNKNOWN_EPOCH
         near, far, now = scope.renewed(), scope.renewed(), self._monotonic()
         # Before the front is asked: what it answers then is of this epoch, or of a later one.
-        asked, epoch = self._seen.get(scope.tag, (-math.inf, _UNKNOWN))
+        asked, epoch = self._seen.get(scope.tag, (-math.inf, UNKNOWN_EPOCH))
         found = self.front.get_many(near, keys)
         missing = [key for key, entry in zip(keys, found, strict=True) if entry is None]
         if keys and not missing and now - asked < CHECK_SECONDS:
@@ -109,7 +106,7 @@ class TieredStore(Store):
                 self._seen[scope.tag] = now, epoch
         except StoreError:
             self._seen[scope.tag] = now, epoch
-            far.epoch = _UNKNOWN
+            far.epoch = UNKNOWN_EPOCH
             entries = [None] * len(missing)
         scope.epoch = _both(near, far.epoch)
         got = {key: entry for key, entry in zip(missing, entries, strict=True) if entry is not None}
@@ -130,14 +127,14 @@ class TieredStore(Store):
         Raises:
             StoreError: If the back cannot write, or could not answer the look-up.
         """
-        if scope.epoch == _UNKNOWN:
+        if scope.epoch == UNKNOWN_EPOCH:
             raise StoreError("the front did not answer the look-up", type(self).__name__)
         near, far = scope.renewed(), scope.renewed()
         if scope.epoch is not None:
             end = 1 + scope.epoch[0]
             near.epoch, far.epoch = scope.epoch[1:end], scope.epoch[end:]
         self.front.set_many(near, entries)
-        if far.epoch == _UNKNOWN:
+        if far.epoch == UNKNOWN_EPOCH:
             raise StoreError(
                 "the back did not answer the look-up; what was computed is in the front alone",
                 type(self).__name__,
@@ -214,10 +211,10 @@ class TieredStore(Store):
         _, epoch = self._seen.get(far.tag, (now, None))
         if far.epoch != epoch:
             self.front.clear(far.namespace)
-        self._seen[far.tag] = now, far.epoch or _UNKNOWN
+        self._seen[far.tag] = now, far.epoch or UNKNOWN_EPOCH
 
 
 def _both(near: Scope, far: bytes | None) -> bytes:
     """Return the epochs of both stores as one."""
     epoch = near.epoch or b""
-    return bytes((len(epoch),)) + epoch + (far or _UNKNOWN)
+    return bytes((len(epoch),)) + epoch + (far or UNKNOWN_EPOCH)
