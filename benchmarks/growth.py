@@ -32,8 +32,8 @@ from importlib.util import find_spec
 
 from benchmarks.common import Row, note, report, timed
 from litcache.stores.base import NewEntry, Scope, Store
-from litcache.stores.redis import RedisStore
-from litcache.stores.shared import SharedStore
+from litcache.stores.redis.store import RedisStore
+from litcache.stores.shared.store import SharedStore
 
 COUNTS = (10_000, 100_000, 1_000_000)
 BATCH = 64

@@ -23,7 +23,7 @@ from benchmarks.common import Row, note, report, timed
 from litcache.errors import StoreError
 from litcache.stores.base import NewEntry, Scope, Store
 from litcache.stores.memory import MemoryStore
-from litcache.stores.redis import RedisStore
+from litcache.stores.redis.store import RedisStore
 from litcache.stores.tiered import TieredStore
 
 BATCH = 64

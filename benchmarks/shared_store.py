@@ -31,7 +31,7 @@ from typing import Protocol
 
 from benchmarks.common import Row, note, report, timed
 from litcache.stores.base import NewEntry, Scope
-from litcache.stores.shared import SharedStore
+from litcache.stores.shared.store import SharedStore
 
 COUNT = 100_000
 VECTOR = 1536

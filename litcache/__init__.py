@@ -1,6 +1,5 @@
 """The caching toolkit for LitServe: `@cached_predict` on `predict` or `decode_request`."""
 
-from litcache.decorator import cached_predict
 from litcache.errors import (
     BatchSizeError,
     KeyEncodingError,
@@ -9,17 +8,18 @@ from litcache.errors import (
     UnsupportedMethodError,
     ValueEncodingError,
 )
-from litcache.loop import CachedBatchedLoop
-from litcache.middleware import CacheMiddleware
+from litcache.http.middleware import CacheMiddleware
+from litcache.keys.fingerprint import fingerprint
+from litcache.litapi.decorator import cached_predict
+from litcache.loop.batched import CachedBatchedLoop
+from litcache.observe.counters import CacheInfo
 from litcache.policy import CachePolicy
-from litcache.stats import CacheInfo
 from litcache.stores.base import Entry, Store
 from litcache.stores.memory import MemoryStore
-from litcache.stores.redis import RedisStore
-from litcache.stores.shared import SharedStore
+from litcache.stores.redis.store import RedisStore
+from litcache.stores.shared.store import SharedStore
 from litcache.stores.tiered import TieredStore
 from litcache.switches import disabled
-from litcache.versions import fingerprint
 
 __version__ = "0.3.0"
 

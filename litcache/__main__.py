@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from litcache.errors import StoreError
-from litcache.stores.redis import RedisStore
-from litcache.stores.shared import SharedStore
+from litcache.stores.redis.store import RedisStore
+from litcache.stores.shared.store import SharedStore
 
 # What scripts can use; 2 is argparse's own, for a command that is none.
 OK, CORRUPT, FAILED = 0, 1, 3

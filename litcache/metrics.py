@@ -14,8 +14,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Mount, Route
 
-from litcache import ledger, stats
-from litcache.ledger import Labels, Page
+from litcache.observe import counters as stats
+from litcache.observe import pages as ledger
+from litcache.observe.pages import Labels, Page
 
 if TYPE_CHECKING:
     from prometheus_client import Metric

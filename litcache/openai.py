@@ -9,7 +9,7 @@ from litserve import LitAPI
 from litserve.specs import openai_embedding
 from litserve.specs.openai_embedding import EmbeddingResponse, OpenAIEmbeddingSpec
 
-from litcache.litapi import CachedMethod, attribute_of
+from litcache.litapi.state import CachedMethod, attribute_of
 
 __all__ = ["EmbeddingRequest", "EmbeddingSpec"]
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from litcache import ledger
+from litcache.observe import pages as ledger
 
 sys.path.insert(0, str(Path(__file__).parent))
 

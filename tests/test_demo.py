@@ -8,7 +8,7 @@ import subprocess
 import sys
 
 import pytest
-from servers import ROOT, free_port, wait_until
+from support.servers import ROOT, free_port, wait_until
 
 
 @pytest.fixture

@@ -17,12 +17,13 @@ import types
 from pathlib import Path
 
 import pytest
-from servers import serve
+from support.servers import serve
 
 import litcache
 import litcache.__main__
 import litcache.testing
-from litcache import codec, keys
+from litcache.keys import encoder as keys
+from litcache.values import codec
 
 ROOT = Path(__file__).parents[1]
 DOCS = sorted((ROOT / "docs").glob("*.md"))

@@ -12,7 +12,7 @@ from importlib.metadata import entry_points
 from importlib.util import find_spec
 
 import pytest
-from servers import ROOT, serve
+from support.servers import ROOT, serve
 
 from litcache import disabled
 from litcache.testing import APIRunner, strict

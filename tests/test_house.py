@@ -1,7 +1,8 @@
-"""The house: which module may import which, and how large they may grow."""
+"""The house: which room may import which, and how large a module and a function may grow."""
 
 import ast
 import graphlib
+import re
 import tokenize
 from pathlib import Path
 
@@ -9,94 +10,113 @@ import litcache
 
 ROOT = Path(litcache.__file__).parent
 
-# From the ground up; a module imports from its own floor and from those below it.
+# From the ground up. A room is a folder, or a module beside the folders. A room imports from the
+# floors below its own, and from rooms of its own floor that do not import it in turn.
 FLOORS = [
-    ["errors", "policy", "stats", "switches"],
-    ["canonical", "keys", "contexts", "dtypes", "layouts", "plain", "columns", "codec", "batching"],
-    ["stores", "stores.base", "stores.memory", "flight", "log", "threads", "versions", "ledger"],
-    ["stores.frame", "stores.breaker", "stores.notes"],
-    ["stores.index", "stores.ring", "stores.survey", "stores.folder", "stores.shared"],
-    ["stores.nodes", "stores.cluster", "stores.remote", "stores.epochs", "stores.scan",
-     "stores.redis"],
-    ["stores.tiered"],
-    ["call", "keyring", "rules", "guard", "outputs", "cache", "handle"],
-    ["litapi", "hooks", "calls", "facts"],
-    ["decorator", "metrics", "openai"],
-    ["internals", "misses", "desk", "serving", "loop"],
-    ["requestkey", "responses", "routecheck", "exchange", "middleware"],
-    ["__main__"],
-    [""],
-    ["testing", "testing.compare", "testing.contract", "testing.doubles", "testing.plugin",
-     "testing.runner"],
-]  # fmt: skip
-FLOOR = {module: height for height, floor in enumerate(FLOORS) for module in floor}
-KNOW_LITSERVE = {
-    "litapi", "hooks", "facts", "decorator", "metrics", "openai", "internals", "misses", "desk",
-    "loop", "routecheck", "testing.runner", "testing.plugin",
-}  # fmt: skip
+    ["policy", "errors", "switches", "arrays", "forks"],
+    ["keys", "values", "stores", "observe"],
+    ["engine"],
+    ["litapi"],
+    ["loop", "http", "metrics", "openai"],
+    ["litcache"],
+    ["testing", "__main__"],
+]
+FLOOR = {room: height for height, floor in enumerate(FLOORS) for room in floor}
+KNOW_LITSERVE = {"litapi", "loop", "http", "metrics", "openai", "testing"}
+OPTIONAL = {"numpy", "torch", "PIL", "pydantic", "pandas", "polars", "prometheus_client", "redis"}
+# The modules that are loaded when a RedisStore is made, and not before.
+NEED_REDIS = {"litcache.stores.redis.nodes", "litcache.stores.redis.cluster"}
+LONGEST_MODULE = 330
+LONGEST_FUNCTION = 40
 
 
 def modules():
     for path in sorted(ROOT.rglob("*.py")):
-        name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
-        yield name.removesuffix("__init__").rstrip("."), ast.parse(path.read_text())
+        parts = path.relative_to(ROOT.parent).with_suffix("").parts
+        name = ".".join(parts).removesuffix(".__init__")
+        yield name, path, ast.parse(path.read_text())
+
+
+NAMES = {name for name, _, _ in modules()}
+
+
+def room_of(module):
+    """The room in which a module of litcache is."""
+    return module.split(".")[1] if "." in module else module
+
+
+def imported(node):
+    """The modules that an import statement names, as exactly as they are modules of litcache."""
+    if isinstance(node, ast.Import):
+        yield from (alias.name for alias in node.names)
+    elif isinstance(node, ast.ImportFrom):
+        assert node.level == 0, "imports are absolute"
+        for alias in node.names:
+            inner = f"{node.module}.{alias.name}"
+            yield inner if inner in NAMES else node.module
 
 
 def imports(tree):
-    """The modules that are imported when this one is, or by one of its functions."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.If) and getattr(node.test, "id", "") == "TYPE_CHECKING":
-            node.body = []
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, "imports are absolute"
-            for alias in node.names:
-                inner = f"{node.module}.{alias.name}"
-                is_module = inner.startswith("litcache.") and inner[9:] in FLOOR
-                yield inner if is_module else node.module
+    """All modules that a module names: those for types and those of its functions included."""
+    return {name for node in ast.walk(tree) for name in imported(node)}
 
 
-def test_every_module_has_its_floor():
-    assert {name for name, _ in modules()} == set(FLOOR)
+def imports_at_once(tree):
+    """The modules that are imported when this one is."""
+    return {name for node in tree.body for name in imported(node)}
+
+
+def test_every_room_has_its_floor():
+    assert {room_of(name) for name in NAMES} == set(FLOOR)
 
 
 def test_imports_point_one_way():
-    graph = {}
-    for name, tree in modules():
-        inside = {i[9:] for i in imports(tree) if i.startswith("litcache.")}
-        graph[name] = inside
-        for other in inside:
-            assert FLOOR[other] <= FLOOR[name], f"{name} imports {other}, which stands above it"
-    order = list(graphlib.TopologicalSorter(graph).static_order())  # raises on a cycle
-    assert order.index("errors") < order.index("cache") < order.index("decorator")
+    rooms = {room: set() for room in FLOOR}
+    for name, _, tree in modules():
+        here = room_of(name)
+        for other in imports(tree):
+            if other.startswith("litcache"):
+                there = room_of(other)
+                assert FLOOR[there] <= FLOOR[here], f"{name} imports {other}, which stands above it"
+                rooms[here].add(there)
+    for room, others in rooms.items():
+        others.discard(room)
+    list(graphlib.TopologicalSorter(rooms).static_order())  # raises on a circle
+
+
+def test_no_modules_import_each_other():
+    graph = {
+        name: {other for other in imports(tree) if other in NAMES and other != name}
+        for name, _, tree in modules()
+    }
+    list(graphlib.TopologicalSorter(graph).static_order())  # raises on a circle
 
 
 def test_only_those_who_must_know_litserve():
-    for name, tree in modules():
+    for name, _, tree in modules():
         foreign = {i.split(".")[0] for i in imports(tree)} & {"litserve", "fastapi", "starlette"}
-        assert not foreign or name in KNOW_LITSERVE, f"{name} imports {foreign}"
+        assert not foreign or room_of(name) in KNOW_LITSERVE, f"{name} imports {foreign}"
 
 
-# Loaded when a RedisStore is made, and not before.
-NEED_REDIS = {"stores.nodes", "stores.cluster"}
+def test_what_users_may_not_have_is_imported_when_it_is_needed():
+    for name, _, tree in modules():
+        at_once = imports_at_once(tree)
+        optional = {i.split(".")[0] for i in at_once} & OPTIONAL
+        allowed = {"redis"} if name in NEED_REDIS else set()
+        assert optional <= allowed, f"{name} imports {optional} when it is imported"
+        assert name in NEED_REDIS or not at_once & NEED_REDIS, f"{name} loads redis-py"
 
 
-def test_what_users_may_not_have_is_imported_by_nobody():
-    for name, tree in modules():
-        top = [n for n in tree.body if isinstance(n, ast.Import | ast.ImportFrom)]
-        names = {i.split(".")[0] for i in imports(ast.Module(top, []))}
-        assert not names & {"numpy", "torch", "PIL", "pydantic", "prometheus_client"}, name
-        assert "redis" not in names or name in NEED_REDIS
-        needs = {i.removeprefix("litcache.") for i in names_inside(tree)} & NEED_REDIS
-        assert not needs or name in NEED_REDIS, f"{name} loads redis-py when it is imported"
+def test_no_module_reads_what_wrapt_keeps_for_another():
+    """A wrapper's `_self_…` attributes are its own: others ask its methods."""
+    own = {"litcache.litapi.method", "litcache.litapi.hooks"}
+    for name, path, _ in modules():
+        assert name in own or not re.search(r"\._self_\w", path.read_text()), name
 
 
-def names_inside(tree):
-    """What a module imports of litcache when it is imported itself."""
-    top = [n for n in tree.body if isinstance(n, ast.Import | ast.ImportFrom)]
-    return {i for i in imports(ast.Module(top, [])) if i.startswith("litcache.")}
+def test_modules_stay_short():
+    long = {name: len(path.read_text().splitlines()) for name, path, _ in modules()}
+    assert {name: lines for name, lines in long.items() if lines > LONGEST_MODULE} == {}
 
 
 QUIET = {
@@ -105,24 +125,25 @@ QUIET = {
 }  # fmt: skip
 
 
-def code_lines(path):
-    """How many lines hold code: no blank lines, comments or docstrings."""
-    documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
-    docstrings = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, documented) and ast.get_docstring(node) is not None:
-            docstrings.update(range(node.body[0].lineno, node.body[0].end_lineno + 1))
+def lines_of_code(path):
+    """The numbers of the lines that hold code: no blank lines and no comments."""
     with path.open("rb") as file:
-        lines = {
+        return {
             line
             for token in tokenize.tokenize(file.readline)
             if token.type not in QUIET
             for line in range(token.start[0], token.end[0] + 1)
         }
-    return len(lines - docstrings)
 
 
-def test_modules_and_the_package_stay_small():
-    sizes = {path.relative_to(ROOT).as_posix(): code_lines(path) for path in ROOT.rglob("*.py")}
-    assert {name: size for name, size in sizes.items() if size > 300} == {}
-    assert sum(sizes.values()) < 8_500
+def test_functions_stay_short():
+    long = {}
+    for name, path, tree in modules():
+        code = lines_of_code(path)
+        for node in ast.walk(tree):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                body = node.body[1:] if ast.get_docstring(node) is not None else node.body
+                lines = code & set(range(body[0].lineno, node.end_lineno + 1)) if body else ()
+                if len(lines) > LONGEST_FUNCTION:
+                    long[f"{name}.{node.name}"] = len(lines)
+    assert long == {}

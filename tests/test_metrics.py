@@ -14,10 +14,12 @@ from pathlib import Path
 import httpx
 import litserve as ls
 import pytest
-from servers import serve, wait_until
+from support.servers import serve, wait_until
 
-from litcache import MemoryStore, RedisStore, TieredStore, cached_predict, ledger, stats
-from litcache.ledger import Labels, Page
+from litcache import MemoryStore, RedisStore, TieredStore, cached_predict
+from litcache.observe import counters as stats
+from litcache.observe import pages as ledger
+from litcache.observe.pages import Labels, Page
 from litcache.testing import APIRunner
 
 prometheus_client = pytest.importorskip("prometheus_client")
@@ -414,7 +416,7 @@ def items_of(samples, labels=TEXT):
 
 def metrics_server(tmp_path, http="process"):
     store = {"STORE": str(tmp_path / "store")}
-    return serve(str(HERE / "metrics_server.py"), http, environment=store)
+    return serve(str(HERE / "support" / "metrics_server.py"), http, environment=store)
 
 
 @pytest.mark.e2e

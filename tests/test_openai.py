@@ -9,7 +9,7 @@ from pathlib import Path
 import litserve as ls
 import numpy as np
 import pytest
-from servers import serve
+from support.servers import serve
 
 from litcache import cached_predict
 from litcache.openai import EmbeddingRequest, EmbeddingSpec
@@ -17,7 +17,7 @@ from litcache.testing import APIRunner
 
 openai = pytest.importorskip("openai")
 LITSERVE = tuple(int(part) for part in version("litserve").split(".")[:3])
-SERVER = str(Path(__file__).parent / "openai_server.py")
+SERVER = str(Path(__file__).parent / "support" / "openai_server.py")
 
 
 # ------------------------------------------------------------------- without a server

@@ -20,7 +20,7 @@ from litserve.callbacks import CallbackRunner
 from litserve.transport.base import MessageTransport
 from litserve.utils import LitAPIStatus
 
-from litcache.litapi import CachedMethod, attribute_of, state_of, takes_context
+from litcache.litapi.state import CachedMethod, attribute_of, state_of, takes_context
 from litcache.stores.base import Store
 from litcache.switches import disabled
 from litcache.testing.compare import difference

@@ -8,13 +8,13 @@ import threading
 import uuid
 
 import pytest
-from redis_servers import Server
+from support.redis_servers import Server
 
 from litcache.errors import StoreError
 from litcache.stores.base import NewEntry, Scope, Store
 from litcache.stores.memory import MemoryStore
-from litcache.stores.redis import RedisStore
-from litcache.stores.shared import SharedStore
+from litcache.stores.redis.store import RedisStore
+from litcache.stores.shared.store import SharedStore
 from litcache.stores.tiered import TieredStore
 from litcache.testing import FailingStore, FakeClock, StoreContract
 

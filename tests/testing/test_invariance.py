@@ -4,7 +4,7 @@ from importlib.util import find_spec
 
 import litserve as ls
 import pytest
-from servers import ROOT
+from support.servers import ROOT
 
 from litcache import cached_predict
 from litcache.testing import APIRunner, assert_batch_invariant

@@ -1,0 +1,1 @@
+"""The engine: look up, compute, store; it never calls LitServe."""

@@ -1,0 +1,102 @@
+"""A store behind promise 3: whatever it does costs misses, never an error."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from litcache.engine.call import Call
+from litcache.errors import StoreError
+from litcache.observe.counters import Counters
+from litcache.observe.log import Reporter
+from litcache.observe.pages import Sample
+from litcache.stores.base import Entry, Scope, Store, StoreInfo
+
+
+class GuardedStore:
+    """Asks a store on behalf of serving: failures are counted and warned of once.
+
+    Args:
+        store: The store.
+        counters: Where failures are counted.
+        reporter: What warns of them; in strict mode it raises them.
+    """
+
+    def __init__(self, store: Store, counters: Counters, reporter: Reporter) -> None:
+        self._store = store
+        self._counters = counters
+        self._reporter = reporter
+
+    def get_many(self, scope: Scope, keys: Sequence[bytes]) -> list[Entry | None] | None:
+        """Look entries up; `None` if the store failed."""
+        try:
+            entries = self._store.get_many(scope, keys)
+            if len(entries) != len(keys):
+                raise StoreError(
+                    f"{len(entries)} answers to {len(keys)} keys", type(self._store).__name__
+                )
+        except Exception as error:  # a store may be anybody's: whatever it raises is a miss
+            self._failed(error)
+            return None
+        return entries
+
+    def set_many(self, scope: Scope, entries: Mapping[bytes, Entry]) -> bool:
+        """Store entries, and say whether the store took them."""
+        try:
+            self._store.set_many(scope, entries)
+        except Exception as error:  # as above
+            self._failed(error)
+            return False
+        self._counters.add(stored=len(entries))
+        return True
+
+    def find(self, calls: Sequence[Call]) -> list[list[Entry | None] | None]:
+        """Look up the keys of calls of one scope by one question; `None` if the store failed."""
+        keys = dict.fromkeys(k for call in calls for k in call.keys if k not in call.refreshed)
+        wanted = [key for key in keys if key is not None]
+        known: dict[bytes | None, Entry] = {}
+        if wanted or any(call.refreshed for call in calls):  # a refresh needs the epoch
+            found = self.get_many(calls[0].scope, wanted)
+            if found is None:
+                return [None] * len(calls)
+            known = {k: e for k, e in zip(wanted, found, strict=True) if e is not None}
+        return [
+            [None if key in call.refreshed else known.get(key) for key in call.keys]
+            for call in calls
+        ]
+
+    def set_each(self, writes: Sequence[tuple[Scope, Mapping[bytes, Entry]]]) -> None:
+        """Store the entries of several calls, those of one epoch at once."""
+        together: dict[bytes | None, tuple[Scope, dict[bytes, Entry]]] = {}
+        for scope, entries in writes:
+            together.setdefault(scope.epoch, (scope, {}))[1].update(entries)
+        for scope, joined in together.values():
+            self.set_many(scope, joined)
+
+    def delete(self, scope: Scope, key: bytes) -> None:
+        """Delete an entry that cannot be read."""
+        try:
+            self._store.delete_many(scope, [key])
+        except Exception as error:  # as above
+            self._failed(error)
+
+    def info(self) -> StoreInfo:
+        """Return what the store says of itself; nothing if it is silent."""
+        try:
+            info = self._store.info()
+            if not isinstance(info, StoreInfo):
+                raise StoreError(f"info() returned {info!r}", type(self._store).__name__)
+            return info
+        except Exception as error:  # as above; asking for counters counts nothing
+            self._reporter.warn_once(("info", type(error)), f"the store is silent: {error}")
+            return StoreInfo()
+
+    def sample(self, namespace: str, version: str) -> Sample:
+        """Return what the metrics tell of a store beside the counters; never raises."""
+        about = {"version": version, "namespace": namespace, "store": type(self._store).__name__}
+        info = self.info()
+        store = self._store
+        return Sample(info, store.breaker_open, store.persistent, id(store), about)
+
+    def _failed(self, error: Exception) -> None:
+        self._counters.add(store_errors=1)
+        self._reporter.swallow("store", error, "the store failed and items are computed")

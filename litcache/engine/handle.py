@@ -1,0 +1,163 @@
+"""What `api.predict.cache` is: the cache of a method, in the hands of its user."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from litcache.engine.cache import Cache
+from litcache.errors import StoreError
+from litcache.keys.contexts import Context
+from litcache.observe.counters import CacheInfo
+from litcache.policy import CachePolicy
+from litcache.stores.base import Entry, NewEntry
+from litcache.values import codec
+from litcache.values import rows as batching
+
+
+class CacheHandle:
+    """The entries of one method of one API: ask, warm, delete, clear.
+
+    Its methods count nothing, use the keys that the API serves with, and raise `StoreError` where
+    serving would compute.
+
+    Args:
+        cache: The method's cache.
+        mode: How the API serves: `single`, `batch` or `list`.
+        elsewhere: Says whether entries live in other processes only.
+    """
+
+    def __init__(self, cache: Cache, mode: str, elsewhere: Callable[[], bool]) -> None:
+        self._cache = cache
+        self._mode = mode
+        self._elsewhere = elsewhere
+
+    @property
+    def policy(self) -> CachePolicy:
+        """The options of the method."""
+        return self._cache.policy
+
+    def info(self) -> CacheInfo:
+        """Return the counters of this process; never raises."""
+        return self._cache.info()
+
+    def key(self, item: object, context: Context | None = None) -> bytes:
+        """Return the key of an item.
+
+        Args:
+            item: The item as decoded.
+            context: Its context, if the method takes one.
+
+        Returns:
+            16 bytes, the same in every process.
+
+        Raises:
+            KeyEncodingError: If the item has no canonical form.
+        """
+        return self._cache.keyring.key(self._mode, item, self._context(context))
+
+    def get(self, item: object, context: Context | None = None) -> Any:
+        """Return the stored output of an item.
+
+        Args:
+            item: The item as decoded.
+            context: Its context, if the method takes one.
+
+        Returns:
+            A copy of the output. With `items="list"`, the item's row.
+
+        Raises:
+            KeyError: If it is not stored.
+            KeyEncodingError: If the item has no canonical form.
+            StoreError: If the store cannot answer.
+        """
+        key = self.key(item, context)
+        entry = self._cache.store.get_many(self._cache.scope.renewed(), [key])[0]
+        if entry is None:
+            raise KeyError(item)
+        found = codec.context_changes(entry.layout, entry.payload)
+        layout, payload = found[:2] if found is not None else (entry.layout, entry.payload)
+        read = batching.row_value if self._mode == "list" else codec.decode
+        return read(layout, payload, self._cache.device)
+
+    def warm(
+        self, items: Sequence[object], outputs: Any, contexts: Sequence[Context] | None = None
+    ) -> None:
+        """Store outputs that were computed elsewhere.
+
+        Args:
+            items: The items as decoded.
+            outputs: An output for each, as `unbatch` (or an unbatched `predict`) returns it. With
+                `items="list"`, what `predict` would return for all of them.
+            contexts: Their contexts, if the method takes one.
+
+        Raises:
+            ValueError: If there is another number of outputs or contexts than of items.
+            KeyEncodingError: If an item has no canonical form.
+            ValueEncodingError: If an output cannot be stored.
+            StoreError: If the store cannot write.
+        """
+        cache = self._cache
+        keys = self._keys(items, contexts)
+        if self._mode == "list":
+            encoded = batching.encode_rows(outputs, columns=True)
+        else:
+            encoded = codec.encode_many(outputs)
+        if len(encoded) != len(keys):
+            raise ValueError(f"{len(encoded)} outputs for {len(keys)} items")
+        seconds = cache.policy.seconds
+        expires = None if seconds is None else cache.store.clock() + seconds
+        entries: dict[bytes, Entry] = {}
+        for key, pair in zip(keys, encoded, strict=True):
+            if isinstance(pair, Exception):
+                raise pair
+            entries[key] = NewEntry(pair[0], pair[1], expires)
+        scope = cache.scope.renewed()
+        scope.version = cache.keyring.version
+        cache.store.set_many(scope, entries)
+
+    def delete(self, items: Sequence[object], contexts: Sequence[Context] | None = None) -> int:
+        """Delete the entries of items.
+
+        Args:
+            items: The items as decoded.
+            contexts: Their contexts, if the method takes one.
+
+        Returns:
+            How many of them were stored.
+
+        Raises:
+            KeyEncodingError: If an item has no canonical form.
+            StoreError: If the store cannot write.
+        """
+        keys = list(dict.fromkeys(self._keys(items, contexts)))
+        return self._cache.store.delete_many(self._cache.scope.renewed(), keys)
+
+    def clear(self) -> None:
+        """Drop the entries of the namespace, and whatever is being computed for it now.
+
+        Raises:
+            StoreError: If the store cannot write, or if the entries are in the memory of other
+                processes, out of reach.
+        """
+        cache = self._cache
+        if not cache.store.persistent and self._elsewhere() and not self.info().entries:
+            raise StoreError(
+                f"{cache.method}: this process holds no entries; each worker has a memory store of "
+                "its own. Call clear() in the workers, or use a store that they share "
+                "(SharedStore, RedisStore)",
+                type(cache.store).__name__,
+            )
+        # What is being computed now carries the old epoch: nobody joins it, and it is not stored.
+        cache.store.clear(cache.scope.namespace)
+
+    def _keys(self, items: Sequence[object], contexts: Sequence[Context] | None) -> list[bytes]:
+        if contexts is None:
+            return [self.key(item) for item in items]
+        if len(contexts) != len(items):
+            raise ValueError(f"{len(contexts)} contexts for {len(items)} items")
+        return [self.key(*pair) for pair in zip(items, contexts, strict=True)]
+
+    def _context(self, context: Context | None) -> Context | None:
+        """Serving always gives a context to a method that takes one, an empty one at least."""
+        return {} if context is None and self._cache.reads_context else context

@@ -1,0 +1,1 @@
+"""The HTTP tier: whole responses."""

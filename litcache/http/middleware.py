@@ -1,0 +1,255 @@
+"""The HTTP tier: an ASGI middleware that answers whole responses before LitServe's queue."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from datetime import timedelta
+from typing import Any
+
+from litcache.engine import threads
+from litcache.engine.flight import Flight
+from litcache.engine.guarded import GuardedStore
+from litcache.http.exchange import Exchange
+from litcache.http.request_key import RequestKeyer
+from litcache.http.route_check import RouteCheck, UncheckableError, find
+from litcache.observe import pages as ledger
+from litcache.observe.counters import CacheInfo, Counters
+from litcache.observe.log import Reporter
+from litcache.policy import CachePolicy, Default
+from litcache.stores.base import Entry, NewEntry, Scope, Store
+from litcache.stores.memory import MemoryStore
+from litcache.switches import is_disabled
+
+__all__ = ["CacheMiddleware"]
+
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
+_NAMESPACE = Default("http")
+_SIZE = Default("64 MiB")
+
+ASGIScope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+
+class CacheMiddleware:
+    """Answers equal POST requests with whole stored responses, in the HTTP process.
+
+    A request's key is made of method, path, query, content type, the body as it was sent, and the
+    headers named in `vary`. LitServe checks credentials behind its middlewares, so before a stored
+    response is given, LitServe's own check of that route (the API key, or `LitAPI.authorize`) is
+    run on the request; whom it refuses gets LitServe's refusal. Where that check cannot be run,
+    nothing is cached on that path.
+
+    Stored are complete 200 responses of a known length that carry no `set-cookie`, no
+    `content-range`, no `Cache-Control: no-store, no-cache` or `private`, and no `Vary` beyond
+    `vary`. Multipart requests pass through. Every answer on a cached path says in `Cache-Status`
+    (RFC 9211) what became of it, and hits their `Age`. This is an origin's own cache: it does what
+    its owner asks for, and is none in the sense of RFC 9111.
+
+    Put it first in `LitServer(middlewares=[...])`: what stands before it in that list is behind it
+    and does not see requests that it answers. `litcache.disabled` and `LITCACHE_DISABLED=1` turn
+    it off.
+
+    Concurrency: each HTTP process, or thread with a loop of its own, has its own instance; with a
+    `SharedStore` or `RedisStore` they share entries. Equal requests in flight in one instance are
+    sent on once.
+
+    Args:
+        app: The ASGI app behind it.
+        paths: The paths whose POST requests are cached, such as the `api_path` of each `LitAPI`.
+        ttl: How long an answer stays valid at most: positive seconds or a `timedelta`.
+        max_bytes: The budget of the default `MemoryStore`, for each HTTP process.
+        store: A `Store` in its place.
+        namespace: Whose entries these are. Part of every key, and the name to `clear` them by.
+        version: Which model makes the answers. Part of every key.
+        vary: Names of request headers that are part of the key, as their values change the answer.
+        client_control: Whether requests may ask for `Cache-Control: no-cache` (a new answer) or
+            `no-store`.
+
+    Raises:
+        ValueError: If an option's value is not allowed, or options contradict each other.
+        TypeError: If an option is of the wrong type.
+
+    Example:
+        >>> middlewares = [(CacheMiddleware, {"paths": ["/predict"], "ttl": 60})]
+        >>> CacheMiddleware(print, ttl=60).info().hits
+        0
+    """
+
+    def __init__(
+        self,
+        app: Any,
+        *,
+        paths: Iterable[str] = ("/predict",),
+        ttl: float | timedelta = 60,
+        max_bytes: int | str = _SIZE,
+        store: Store | None = None,
+        namespace: str = _NAMESPACE,
+        version: str = "",
+        vary: Iterable[str] = (),
+        client_control: bool = False,
+    ) -> None:
+        policy = _policy(ttl, max_bytes, store, namespace, version)
+        if not isinstance(client_control, bool):
+            raise TypeError(f"client_control={client_control!r} must be True or False")
+        self.app = app
+        self.client_control = client_control
+        self.namespace = str(namespace)
+        self.version = version
+        self.seconds = policy.seconds or 0.0
+        self.vary = frozenset(name.lower().encode("ascii") for name in _names("vary", vary))
+        # The headers that are read; others are skipped at once.
+        self.read = self.vary.union((b"content-type", b"content-length"))
+        if client_control:
+            self.read |= {b"cache-control"}
+        self._checks: dict[str, RouteCheck | None] = {}
+        self._paths = frozenset(_names("paths", paths))
+        self._store: Store = MemoryStore(max_bytes) if store is None else store
+        self.blocking = self._store.blocking
+        self.clock = self._store.clock
+        self.labels = ledger.Labels(" ".join(sorted(self._paths)), "POST", "http")
+        self.counters = Counters()
+        self.reporter = Reporter("CacheMiddleware")
+        self.flight = Flight()
+        self.scope = Scope(self.namespace, version)
+        self._guarded = GuardedStore(self._store, self.counters, self.reporter)
+        self.key = RequestKeyer(self.namespace, version).key
+        ledger.enter(self)
+
+    async def __call__(self, scope: ASGIScope, receive: Receive, send: Send) -> None:
+        """Answer one connection: from the cache if it is a POST to a cached path."""
+        if scope["type"] == "http" and scope["method"] == "POST" and not is_disabled():
+            path = _path_in_app(scope)
+            if path in self._paths:
+                check = self._checks.get(path) or self._check(scope, path)
+                await Exchange(self, scope, receive, send).run(check)
+                return
+        elif scope["type"] == "lifespan":
+            self._start(scope)
+        await self.app(scope, receive, send)
+
+    def info(self) -> CacheInfo:
+        """Return the counters of this instance, together with what its store says of itself.
+
+        `misses` are requests whose answer was stored, `uncacheable` those whose answer was not
+        (errors and refusals among them), `bypassed` those that passed through unread.
+
+        Example:
+            >>> CacheMiddleware(print).info().hit_rate
+            0.0
+        """
+        return self.counters.info(self._guarded.info())
+
+    def sample(self) -> ledger.Sample:
+        """Return what the metrics tell beside the counters; never raises."""
+        return self._guarded.sample(self.namespace, self.version)
+
+    # ------------------------------------------------------------------ for one exchange
+
+    def peek(self, scope: Scope, key: bytes) -> Entry | None:
+        """Return the entry of a key, if there is one."""
+        entries = self._guarded.get_many(scope, (key,))
+        return entries[0] if entries else None
+
+    async def look_up(self, scope: Scope, key: bytes) -> Entry | None:
+        """Return the entry of a key, if there is one, waiting for the store in a thread."""
+        return await threads.run(self.peek, scope, key)
+
+    async def store(self, scope: Scope, key: bytes, entry: NewEntry) -> bool:
+        """Store an entry, and say whether the store took it."""
+        if self.blocking:
+            return await threads.run(self._guarded.set_many, scope, {key: entry})
+        return self._guarded.set_many(scope, {key: entry})
+
+    def count_hit(self) -> None:
+        """Count a request that was answered out of the store."""
+        self.counters.add_hits(1)
+        reporter = self.reporter
+        if reporter.unexplained or time.monotonic() >= reporter.next_line:
+            reporter.hit()
+            self._report()
+
+    def count_sent_on(self, *, kept: bool, seconds: float) -> None:
+        """Count a request that was sent on, whose answer could be kept or not."""
+        self.counters.add(misses=kept, uncacheable=not kept, seconds=seconds)
+        if kept:
+            self.reporter.missed(1, ())
+        self._report()
+
+    def _report(self) -> None:
+        """Log a line of counters when one is due."""
+        if time.monotonic() >= self.reporter.next_line:
+            self.reporter.counted(self.info())
+
+    # ------------------------------------------------------------------ routes
+
+    def _start(self, scope: ASGIScope) -> None:
+        """Say what is cached, and find the check of each path, before the first request."""
+        size = getattr(self._store, "max_bytes", None)
+        self.reporter.started(
+            self.namespace, self.version, type(self._store).__name__,
+            f"{size} bytes for each HTTP process" if size else "its own budget",
+        )  # fmt: skip
+        if "app" in scope and not is_disabled():
+            for path in self._paths:
+                self._check(scope, path)
+
+    def _check(self, scope: ASGIScope, path: str) -> RouteCheck | None:
+        """Return the check of a path; `None` if nothing may be cached there, once warned."""
+        if path not in self._checks:
+            check = None
+            try:
+                check = find(scope, self.app, path)
+            except UncheckableError as error:
+                why: Exception = error
+            except Exception as error:  # routes and apps may be anybody's
+                why = error
+            if check is None:
+                self.reporter.warn_once(path, f"nothing is cached on {path}: {why}")
+            self._checks[path] = check
+        return self._checks[path]
+
+
+def _policy(ttl: Any, max_bytes: Any, store: Any, namespace: Any, version: Any) -> CachePolicy:
+    """Check the options that a cached method has too, as they are checked there."""
+    if ttl is None:
+        raise TypeError("ttl=None must be a positive number of seconds, or a positive timedelta")
+    if store is not None and not hasattr(store, "get_many"):
+        raise TypeError(f"store={store!r} must be a Store")
+    if not isinstance(version, str):
+        raise TypeError(f"version={version!r} must be text")
+    if not isinstance(namespace, str):
+        raise TypeError(f"namespace={namespace!r} must be text")
+    if namespace is _NAMESPACE and getattr(store, "persistent", False):
+        namespace = None  # not given, which a persistent store needs
+    return CachePolicy(
+        ttl=ttl, max_bytes=max_bytes, store=store, namespace=namespace, version=version
+    )
+
+
+def _names(option: str, names: Any) -> list[str]:
+    """Check a list of paths or header names."""
+    kind = "paths that start with /" if option == "paths" else "names of request headers"
+    if isinstance(names, str | bytes) or not isinstance(names, Iterable):
+        raise TypeError(f"{option}={names!r} must be a list or tuple of {kind}")
+    found = list(names)
+    for name in found:
+        if not isinstance(name, str):
+            raise TypeError(f"{option}={names!r} must be a list or tuple of {kind}")
+        good = name.startswith("/") if option == "paths" else _TOKEN.fullmatch(name)
+        if not good:
+            raise ValueError(f"{option}={names!r} must be {kind}, which {name!r} is not")
+    if option == "paths" and not found:
+        raise ValueError("paths must name at least one path, such as '/predict'")
+    return found
+
+
+def _path_in_app(scope: ASGIScope) -> str:
+    """Return the path without the root path under which a proxy serves the app."""
+    path: str = scope["path"]
+    root = scope.get("root_path", "")
+    # As Starlette's routes read it.
+    return path[len(root) :] if root and path.startswith(root + "/") else path

@@ -1,0 +1,1 @@
+"""An item and its context into 16 bytes."""

@@ -1,0 +1,1 @@
+"""What litcache knows of LitServe's LitAPI."""

@@ -1,0 +1,1 @@
+"""A LitServe loop that answers hits before a batch is formed."""

@@ -1,0 +1,176 @@
+"""A loop for LitServe that answers hits before a batch is formed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from queue import Empty
+from typing import Any
+
+from litserve import LitAPI
+
+from litcache.errors import UnsupportedMethodError
+from litcache.litapi.hooks import answers_batches
+from litcache.litapi.state import CachedMethod, attribute_of, cache_of
+from litcache.loop import litserve as internals
+from litcache.loop.dispatch import Desk
+from litcache.loop.litserve import BatchedLoop, EventTypes, SingleLoop
+from litcache.loop.model import Computer
+from litcache.loop.schedule import Inbox, Overlap, serve
+from litcache.switches import is_disabled
+
+
+class CachedBatchedLoop(BatchedLoop):  # type: ignore[misc]
+    """LitServe's batched loop for an API with a cached method.
+
+    Each request is decoded and looked up as it arrives. A hit is answered at once; a batch is made
+    of misses only, and its window (`batch_timeout`) opens at the first of them. Callbacks hear of
+    decoding and encoding request by request, and of `predict` when the model runs.
+
+    Without a cached method, and with `LITCACHE_DISABLED=1`, it is LitServe's batched loop, and with
+    `max_batch_size=1` its loop without batches, where a hit waits for nothing anyway.
+
+    Args:
+        overlap: Whether requests are decoded and hits answered while the model computes.
+        isolate_errors: Whether a batch that raises is computed again request by request, so that
+            only the culprit fails; if not, all of the batch fail, as in LitServe's own loop.
+
+    Raises:
+        UnsupportedLitServeError: If the installed LitServe is not one that the loop knows.
+
+    Example:
+        >>> import litserve as ls
+        >>> from litcache import cached_predict
+        >>> class UpperAPI(ls.LitAPI):
+        ...     @cached_predict
+        ...     def predict(self, texts):
+        ...         return [text.upper() for text in texts]
+        >>> api = UpperAPI(loop=CachedBatchedLoop(), max_batch_size=32, batch_timeout=0.05)
+    """
+
+    tier = "loop"
+    """What the metrics call it."""
+
+    def __init__(self, *, overlap: bool = False, isolate_errors: bool = True) -> None:
+        internals.check()
+        for name, value in (("overlap", overlap), ("isolate_errors", isolate_errors)):
+            if not isinstance(value, bool):
+                raise TypeError(f"{name}={value!r} must be True or False")
+        super().__init__()
+        self.overlap = overlap
+        self.isolate_errors = isolate_errors
+        self.answering = ""  # the request being encoded, for the APIRunner
+
+    def pre_setup(self, lit_api: LitAPI, spec: Any = None) -> None:
+        """Check an API before its workers start.
+
+        Args:
+            lit_api: The API.
+            spec: Its spec, which LitServe does not give.
+
+        Raises:
+            UnsupportedMethodError: If the API streams or is async.
+            ValueError: If `overlap=True` and there are no batches.
+        """
+        name = type(lit_api).__qualname__
+        for asked, what in ((lit_api.stream, "stream"), (lit_api.enable_async, "enable_async")):
+            if asked:
+                raise UnsupportedMethodError(
+                    f"{name}.predict",
+                    f"CachedBatchedLoop does not take {what}=True; leave loop= out, and LitServe "
+                    "chooses its own loop",
+                )
+        if self.overlap and lit_api.max_batch_size == 1:
+            raise ValueError(
+                f"{name}: overlap=True needs max_batch_size of 2 or more, which is 1: without "
+                "batches LitServe's own loop is used"
+            )
+        super().pre_setup(lit_api, spec)
+
+    def run_batched_loop(
+        self,
+        lit_api: LitAPI,
+        request_queue: Any,
+        transport: Any,
+        callback_runner: Any,
+        lit_spec: Any = None,
+    ) -> None:
+        """Serve requests until the sentinel comes; LitServe calls this in a worker.
+
+        Args:
+            lit_api: The API, set up.
+            request_queue: Where requests come from.
+            transport: Where answers go.
+            callback_runner: What is told of each step.
+            lit_spec: Not used, as in LitServe's batched loop: the API has it.
+        """
+        self.answering = ""
+        if lit_api.max_batch_size == 1:
+            SingleLoop.run_single_loop(self, lit_api, request_queue, transport, callback_runner)
+        elif not _has_cached_method(lit_api):
+            super().run_batched_loop(lit_api, request_queue, transport, callback_runner)
+        else:
+            cache = cache_of(lit_api, "predict") if answers_batches(lit_api) else None
+
+            def around(predict: Callable[[], Any]) -> Any:
+                callback_runner.trigger_event(EventTypes.BEFORE_PREDICT.value, lit_api=lit_api)
+                output = predict()
+                callback_runner.trigger_event(EventTypes.AFTER_PREDICT.value, lit_api=lit_api)
+                return output
+
+            desk = Desk(
+                self, lit_api, cache, transport, callback_runner,
+                isolate_errors=self.isolate_errors,
+            )  # fmt: skip
+            computer = Computer(lit_api, cache, around)
+            # A question to a store that waits for I/O costs as much as many keys.
+            at_once = lit_api.max_batch_size if cache is not None and cache.store.blocking else 1
+            try:
+                if self.overlap:
+                    Overlap(desk, computer, Inbox(request_queue), at_once).run()
+                else:
+                    serve(desk, computer, Inbox(request_queue), at_once)
+            except KeyboardInterrupt:
+                self.kill()
+
+    def get_batch_requests(
+        self, lit_api: LitAPI, request_queue: Any, transport: Any
+    ) -> tuple[list[Any], list[Any]]:
+        """Collect a batch as LitServe does, once there is a first request.
+
+        LitServe's own asks without end when `batch_timeout` is 0, which takes a whole core.
+
+        Args:
+            lit_api: The API.
+            request_queue: Where requests come from.
+            transport: Where answers go.
+
+        Returns:
+            The batch, and the requests that waited for too long.
+        """
+        try:
+            first = request_queue.get(timeout=internals.IDLE_SECONDS)
+        except Empty:
+            return [], []
+        returned = _Returned(first, request_queue)
+        return super().get_batch_requests(lit_api, returned, transport)  # type: ignore[no-any-return]
+
+
+def _has_cached_method(api: LitAPI) -> bool:
+    if is_disabled():
+        return False
+    decodes = isinstance(attribute_of(type(api), "decode_request"), CachedMethod)
+    return decodes or answers_batches(api)
+
+
+class _Returned:
+    """A queue to which its first request was returned."""
+
+    def __init__(self, first: Any, queue: Any) -> None:
+        self._first = [first]
+        self._queue = queue
+
+    def get(self, timeout: float | None = None) -> Any:
+        return self._first.pop() if self._first else self._queue.get(timeout=timeout)
+
+    def get_nowait(self) -> Any:
+        return self._first.pop() if self._first else self._queue.get_nowait()

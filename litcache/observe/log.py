@@ -1,0 +1,112 @@
+"""What a cached method says in the log: its start, its counters, and each warning once."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import time
+from collections.abc import Iterable, Mapping
+
+from litcache.keys.contexts import snapshot
+from litcache.observe.counters import CacheInfo
+from litcache.switches import is_strict
+
+logger = logging.getLogger("litcache")
+
+_MISSES_BEFORE_WARNING = 1_000
+_MOST_CAUSES = 100
+
+
+def _interval() -> float:
+    """Return the seconds between two lines of counters, as the environment asks for."""
+    asked = os.environ.get("LITCACHE_LOG_SECONDS") or "60"
+    try:
+        seconds = float(asked)
+    except ValueError:
+        seconds = -1.0
+    if not seconds >= 0:
+        logger.warning("LITCACHE_LOG_SECONDS=%r is no number of seconds: 60 is taken", asked)
+        return 60.0
+    return seconds or math.inf
+
+
+class Reporter:
+    """The log lines of one cached method in this process.
+
+    Args:
+        method: The name that stands at the start of each line.
+
+    Attributes:
+        next_line: When the next line of counters is due (monotonic clock, seconds).
+        unexplained: Whether misses are still watched, as there was no hit yet.
+    """
+
+    def __init__(self, method: str) -> None:
+        self.method = method
+        self._interval = _interval()
+        self.next_line = time.monotonic() + self._interval
+        self._last: CacheInfo | None = None
+        self._causes: set[object] = set()
+        self._misses = 0
+        self._varied: dict[str, set[object]] = {}
+        self.unexplained = True
+
+    def warn_once(self, cause: object, message: str) -> None:
+        """Log a warning unless one of the same cause was logged before."""
+        if cause not in self._causes and len(self._causes) < _MOST_CAUSES:
+            self._causes.add(cause)
+            logger.warning("%s: %s", self.method, message)
+
+    def swallow(self, cause: object, error: Exception, consequence: str) -> None:
+        """Warn of an error once and go on; in strict mode raise it."""
+        if is_strict():
+            raise error
+        self.warn_once((cause, type(error)), f"{consequence}: {error}")
+
+    def started(self, namespace: str, version: str, store: str, size: str) -> None:
+        """Log the start of a method in a worker."""
+        logger.info(
+            "%s: caching under namespace %r, version %r, in %s (%s)",
+            self.method, namespace, version, store, size,
+        )  # fmt: skip
+
+    def counted(self, info: CacheInfo) -> None:
+        """Log the counters if they changed since the last line."""
+        self.next_line = time.monotonic() + self._interval
+        if info == self._last:
+            return
+        self._last = info
+        logger.info(
+            "%s: hit rate %.1f %%, %d hits, %d misses, %d coalesced, %d bypassed, %d uncacheable, "
+            "%d entries, %d bytes, %d evicted, %d store errors, %.1f s computing, %.1f s saved",
+            self.method, 100 * info.hit_rate, info.hits, info.misses, info.coalesced,
+            info.bypassed, info.uncacheable, info.entries, info.bytes, info.evicted,
+            info.store_errors, info.seconds_computing, info.seconds_saved,
+        )  # fmt: skip
+
+    def hit(self) -> None:
+        """Note that there was a hit: misses need no explanation any more."""
+        self.unexplained = False
+        self._varied.clear()
+
+    def missed(self, count: int, contexts: Iterable[Mapping[str, object]]) -> None:
+        """Note misses, and explain them when a thousand came before the first hit."""
+        if not self.unexplained or not count:
+            return
+        self._misses += count
+        for context in contexts:
+            for name, form in snapshot(context).items():
+                forms = self._varied.setdefault(name, set())
+                forms.add(form if isinstance(form, bytes) else id(form))
+        if self._misses >= _MISSES_BEFORE_WARNING:
+            differed = sorted(n for n, forms in self._varied.items() if len(forms) >= self._misses)
+            self.unexplained = False
+            self._varied.clear()
+            why = (
+                f"these context entries differed each time: {', '.join(differed)}; leave them out "
+                "of the key with context=(names that matter)"
+                if differed
+                else "do requests repeat, and do the decoded items hold nothing that varies?"
+            )
+            self.warn_once("never hit", f"{self._misses} misses without one hit; {why}")

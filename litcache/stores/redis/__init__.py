@@ -1,0 +1,1 @@
+"""A store in Redis, Valkey or a cluster."""

@@ -1,0 +1,130 @@
+"""Commands to a Redis Cluster, in one round trip to each of the nodes concerned."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from redis import RedisError, ResponseError
+from redis.crc import REDIS_CLUSTER_HASH_SLOTS, key_slot
+from redis.exceptions import MovedError
+
+from litcache.stores.redis.nodes import FAILURES, Command, Node, Options, exchange
+
+
+class Cluster:
+    """The nodes of a Redis Cluster, each asked for the keys whose slots it serves.
+
+    The map of slots is read at the first call, and again after a node failed to answer or said
+    that a slot has moved.
+
+    Args:
+        options: How to connect to one of its nodes, and so to the others.
+    """
+
+    def __init__(self, options: Options) -> None:
+        self._options = options
+        self._nodes = {options.address: Node(options, options.address)}
+        self._slots: list[Node | None] | None = None
+        self._turn = 0
+
+    def send(self, commands: Sequence[Command]) -> list[Any]:
+        """Send commands in one round trip to each node and return their answers, in order.
+
+        Each must name its key right after its own name.
+        """
+        answers = self._send(commands)
+        moved = [index for index, answer in enumerate(answers) if _has_moved(answer)]
+        if moved:
+            self._slots = None
+            again = self._send([commands[index] for index in moved])
+            for index, answer in zip(moved, again, strict=True):
+                answers[index] = answer
+        return answers
+
+    def _send(self, commands: Sequence[Command]) -> list[Any]:
+        slots = self._slots or self._read_slots()
+        parts: dict[Node, list[int]] = {}
+        for index, command in enumerate(commands):
+            node = slots[_slot(command)]
+            if node is None:
+                self._slots = None
+                raise RedisError("a slot has no node")
+            parts.setdefault(node, []).append(index)
+        try:
+            found = exchange({node: [commands[i] for i in where] for node, where in parts.items()})
+        except FAILURES:
+            self._slots = None
+            raise
+        answers: list[Any] = [None] * len(commands)
+        for node, where in parts.items():
+            for index, answer in zip(where, found[node], strict=True):
+                answers[index] = answer
+        return answers
+
+    def _read_slots(self) -> list[Node | None]:
+        """Ask the nodes in turn for the map of slots, until one answers or the time is up."""
+        until = time.monotonic() + self._options.timeout
+        nodes = list(self._nodes.values())
+        # Not the same one first each time: it may be what hangs.
+        self._turn = (self._turn + 1) % len(nodes)
+        failure: Exception = RedisError("no node knows the slots")
+        for node in nodes[self._turn :] + nodes[: self._turn]:
+            try:
+                (answer,) = node.send([("CLUSTER", "SLOTS")])
+            except FAILURES as error:
+                failure = error
+            else:
+                if isinstance(answer, list) and answer:
+                    return self._map(answer, node)
+                failure = answer if isinstance(answer, RedisError) else failure
+            if time.monotonic() >= until:
+                break
+        raise failure
+
+    def _map(self, ranges: Sequence[Any], asked: Node) -> list[Node | None]:
+        """Take the map of slots over from what a node answered."""
+        slots: list[Node | None] = [None] * REDIS_CLUSTER_HASH_SLOTS
+        nodes: dict[tuple[str, int], Node] = {}
+        for first, last, (host, port, *_), *_ in ranges:
+            # An empty host is that of the node asked.
+            address = (host.decode() if host and host != b"?" else asked.address[0], int(port))
+            node = nodes.get(address) or self._nodes.get(address) or Node(self._options, address)
+            nodes[address] = node
+            slots[first : last + 1] = [node] * (last + 1 - first)
+        gone = [node for address, node in self._nodes.items() if address not in nodes]
+        self._nodes, self._slots = nodes, slots
+        for node in gone:
+            node.close()
+        return slots
+
+    def look_up(self, first: Command, keys: Sequence[bytes]) -> tuple[Any, list[Any]]:
+        """Return the answer to a command and the values of keys, in one round trip to each node."""
+        head, *values = self.send([first, *(("GET", key) for key in keys)])
+        return head, values
+
+    def each(self, commands: Sequence[Command]) -> list[list[Any]]:
+        """Return the answers of each node to the same commands, in one round trip."""
+        return list(exchange(dict.fromkeys(self.all(), commands)).values())
+
+    def all(self) -> list[Node]:
+        """Return the nodes that hold entries."""
+        slots = self._slots or self._read_slots()
+        return list({node for node in slots if node is not None})
+
+    def close(self) -> None:
+        """Close the idle connections."""
+        for node in self._nodes.values():
+            node.close()
+
+
+def _slot(command: Command) -> int:
+    key = command[1]
+    return key_slot(key if isinstance(key, bytes) else str(key).encode())
+
+
+def _has_moved(answer: Any) -> bool:
+    return isinstance(answer, MovedError) or (
+        isinstance(answer, ResponseError) and str(answer).startswith("MOVED ")
+    )

@@ -1,0 +1,171 @@
+"""The epochs of namespaces in a hash of Redis, beside the entries that carry them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeGuard
+
+from litcache.stores.base import Scope
+from litcache.stores.frame import EPOCH_BYTES, new_epoch
+from litcache.stores.namespaces import NamespaceInfo
+from litcache.stores.redis.remote import Remote, code
+
+if TYPE_CHECKING:
+    from litcache.stores.redis.nodes import Command
+
+
+class Epochs:
+    """The hash that says which entries are valid.
+
+    It has two fields a namespace: `e<namespace>` is its epoch, `d<namespace>` a token that each
+    delete renews. Both are random. What `Scope.epoch` holds is the one, and behind it the other.
+
+    Beside it is a hash of what processes told of each epoch: `h<epoch>` and `m<epoch>` count hits
+    and misses, and `v<epoch><version>` stands for a version that wrote.
+
+    Args:
+        remote: The server.
+        prefix: What the names of both hashes begin with.
+    """
+
+    def __init__(self, remote: Remote, prefix: str) -> None:
+        self._remote = remote
+        self._key = f"{prefix}:epochs".encode()
+        self._notes = f"{prefix}:notes".encode()
+
+    def question(self, scope: Scope) -> Command:
+        """Return the command that rides along with those for entries."""
+        return ("HMGET", self._key, *_fields(scope))
+
+    def noted(self, answer: Any) -> bytes | None:
+        """Return what `Scope.epoch` is by the answer to the question; `None` without an epoch."""
+        if not is_pair(answer):
+            return None
+        epoch, deletes = answer
+        valid = isinstance(epoch, bytes) and len(epoch) == EPOCH_BYTES
+        return epoch + (deletes or b"") if valid else None
+
+    def made(self, scope: Scope, answer: Any) -> bytes:
+        """Make an epoch, unless another process just did, where the answer had none.
+
+        Raises:
+            StoreError: If the server does not answer or keeps none.
+        """
+        field, _ = _fields(scope)
+        repairs: list[Command] = []
+        if code(answer) == "WRONGTYPE":
+            repairs = [("UNLINK", self._key)]
+        elif isinstance(answer, Exception):
+            raise self._remote.refused(answer)
+        elif not is_pair(answer):
+            raise self._remote.error("does not answer as Redis does")
+        elif answer[0] is not None:
+            repairs = [("HDEL", self._key, field)]
+        make = ("HSETNX", self._key, field, new_epoch())
+        answers = self._remote.send([*repairs, make, self.question(scope)])
+        epoch = self.noted(answers[-1])
+        if epoch is None:
+            for error in answers:
+                if isinstance(error, Exception):
+                    raise self._remote.refused(error)
+            raise self._remote.error("does not keep an epoch")
+        return epoch
+
+    def renew_deletes(self, scope: Scope) -> None:
+        """Renew the token of deletes; where there is no room for it, clear the namespace.
+
+        Raises:
+            StoreError: If the server does not answer or refuses.
+        """
+        _, field = _fields(scope)
+        (answer,) = self._remote.send([("HSET", self._key, field, new_epoch())])
+        if code(answer) == "OOM":
+            self.clear(scope.namespace)
+        elif isinstance(answer, Exception):
+            raise self._remote.refused(answer)
+
+    def clear(self, namespace: str | None) -> None:
+        """Remove the epoch of a namespace, or all: what was framed with it is not valid any more.
+
+        Raises:
+            StoreError: If the server does not answer or refuses.
+        """
+        if namespace is not None:
+            fields = _fields(Scope(namespace))
+            (answer,) = self._remote.send([("HDEL", self._key, *fields)])
+            if code(answer) != "WRONGTYPE":
+                if isinstance(answer, Exception):
+                    raise self._remote.refused(answer)
+                return
+        self._remote.do([("UNLINK", self._key), ("UNLINK", self._notes)])
+
+    def tell(self) -> None:
+        """Tell the other processes what this one counted; what is refused is forgotten.
+
+        Raises:
+            StoreError: If the server does not answer.
+        """
+        commands: list[Command] = []
+        for _, epoch, hits, misses, versions in self._remote.notes.take():
+            commands += [
+                ("HINCRBY", self._notes, b"h" + epoch, hits),
+                ("HINCRBY", self._notes, b"m" + epoch, misses),
+                *(("HSET", self._notes, b"v" + epoch + _bytes(v), b"") for v in versions),
+            ]
+        self._remote.send(commands)
+
+    def spaces(self) -> dict[bytes, NamespaceInfo]:
+        """Return the namespaces by the epochs valid now, with no entries yet.
+
+        Raises:
+            StoreError: If the server does not answer or refuses.
+        """
+        # Notes first: an epoch that is made in between has none yet.
+        notes, epochs = self._all(self._notes), self._all(self._key)
+        spaces = {
+            epoch: NamespaceInfo(_text(field[1:]), (), 0, 0, 0, 0)
+            for field, epoch in epochs.items()
+            if field[:1] == b"e" and len(epoch) == EPOCH_BYTES
+        }
+        old = []
+        for field, value in sorted(notes.items()):
+            kind, epoch, rest = field[:1], field[1 : 1 + EPOCH_BYTES], field[1 + EPOCH_BYTES :]
+            space = spaces.get(epoch)
+            if space is None:
+                old.append(field)
+            elif kind == b"v":
+                spaces[epoch] = space._replace(versions=(*space.versions, _text(rest)))
+            elif kind == b"h" and value.isdigit():
+                spaces[epoch] = space._replace(hits=int(value))
+            elif kind == b"m" and value.isdigit():
+                spaces[epoch] = space._replace(misses=int(value))
+        if old:
+            self._remote.send([("HDEL", self._notes, *old)])
+        return spaces
+
+    def _all(self, key: bytes) -> dict[bytes, bytes]:
+        """Return all fields of a hash; none if something else is there."""
+        (answer,) = self._remote.send([("HGETALL", key)])
+        if isinstance(answer, Exception) and code(answer) != "WRONGTYPE":
+            raise self._remote.refused(answer)
+        if not isinstance(answer, list):
+            return {}
+        return dict(zip(answer[::2], answer[1::2], strict=True))
+
+
+def is_pair(answer: object) -> TypeGuard[list[Any]]:
+    """Return whether an answer is a list of two."""
+    return isinstance(answer, list) and len(answer) == 2
+
+
+def _fields(scope: Scope) -> tuple[bytes, bytes]:
+    """Return the fields of a namespace's epoch and of the token of its deletes."""
+    name = _bytes(scope.namespace)
+    return b"e" + name, b"d" + name
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")
+
+
+def _text(name: bytes) -> str:
+    return name.decode("utf-8", "surrogatepass")

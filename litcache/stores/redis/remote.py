@@ -1,0 +1,225 @@
+"""A Redis server or cluster as the processes of a service use it: opened lazily, left when dead."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from litcache.errors import StoreError
+from litcache.stores.breaker import Breaker
+from litcache.stores.namespaces import Notes
+
+if TYPE_CHECKING:
+    from litcache.stores.redis.cluster import Cluster
+    from litcache.stores.redis.nodes import Command, Server
+
+logger = logging.getLogger("litcache")
+
+_Answer = TypeVar("_Answer")
+
+
+class _Process:
+    """What one process holds open, and counts."""
+
+    def __init__(self, nodes: Server | Cluster, breaker: Breaker) -> None:
+        self.nodes = nodes
+        self.breaker = breaker
+        self.full = False
+        self.lock = threading.Lock()
+        self.counts: Counter[str] = Counter()
+        self.notes = Notes()
+
+
+class Remote:
+    """A server that may be dead, and what is known of it in this process.
+
+    Concurrency: safe in many threads. A forked process opens connections of its own and counts
+    from 0.
+
+    Args:
+        url: Any URL that redis-py takes; see `Options`.
+        timeout: Seconds to wait for a connection, and for each answer.
+        cluster: Whether it is that of a node of a Redis Cluster.
+        monotonic: The clock by which it is probed while it fails, in seconds.
+
+    Raises:
+        ImportError: If redis-py is not installed.
+        ValueError: If the URL is none.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        timeout: float,
+        *,
+        cluster: bool = False,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        nodes = _nodes()
+        nodes.Options(url, timeout)
+        self._url = url
+        self._name: str = nodes.public(nodes.resolved(url))
+        self._timeout = timeout
+        self._cluster = cluster
+        self._monotonic = monotonic
+        self._withheld = False
+        self._processes: dict[int, _Process] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        url = _nodes().stripped(self._url)
+        withheld = self._withheld or url != self._url
+        return {**self.__dict__, "_url": url, "_withheld": withheld, "_processes": {}}
+
+    def __str__(self) -> str:
+        return self._name
+
+    def send(self, commands: Sequence[Command]) -> list[Any]:
+        """Return the answers to commands, errors among them; one round trip to each node.
+
+        Raises:
+            StoreError: If the server does not answer.
+        """
+        return self.ask(lambda nodes: nodes.send(commands)) if commands else []
+
+    def do(self, commands: Sequence[Command]) -> None:
+        """Send commands that must not be refused.
+
+        Raises:
+            StoreError: If the server does not answer or refuses one.
+        """
+        for answer in self.send(commands):
+            if isinstance(answer, Exception):
+                raise self.refused(answer)
+
+    def ask(self, question: Callable[[Server | Cluster], _Answer]) -> _Answer:
+        """Ask the server, unless it has failed too often.
+
+        Raises:
+            StoreError: If it does not answer.
+        """
+        process, nodes = self._process(), _nodes()
+        turn = process.breaker.admit()
+        if turn is None:
+            raise self.error("does not answer and is left alone for the moment")
+        try:
+            answer = question(process.nodes)
+        except nodes.FAILURES as error:
+            problem = nodes.described(error)
+        except BaseException:
+            process.breaker.failed(turn)
+            raise
+        else:
+            if process.breaker.succeeded(turn):
+                logger.warning("RedisStore: %s answers again", self)
+            return answer
+        if process.breaker.failed(turn):
+            logger.warning("RedisStore: %s does not answer (%s): going on without", self, problem)
+        # Outside of the handler, not to be chained: errors of redis-py may hold what it sent.
+        raise self.error(f"does not answer ({problem})")
+
+    def refused(self, error: Exception) -> StoreError:
+        """Return the error to raise for one that the server answered."""
+        hint = "; for a Redis Cluster say cluster=True" if code(error) == "MOVED" else ""
+        return self.error(f"refuses a command ({_nodes().described(error)}){hint}")
+
+    def error(self, reason: str) -> StoreError:
+        """Return the error to raise."""
+        return StoreError(f"{self} {reason}", "RedisStore")
+
+    def note_room(self, room: bool) -> None:
+        """Log when the server becomes full, and when it has room again."""
+        process = self._process()
+        if room is not process.full:
+            return
+        process.full = not room
+        if room:
+            logger.warning("RedisStore: %s has room again", self)
+        else:
+            logger.warning(
+                "RedisStore: %s is full and drops what is written; set a maxmemory-policy that "
+                "evicts, such as allkeys-lru", self,
+            )  # fmt: skip
+
+    def count(self, **numbers: int) -> None:
+        """Add to the counters of this process."""
+        process = self._process()
+        with process.lock:
+            process.counts.update(numbers)
+
+    @property
+    def notes(self) -> Notes:
+        """What this process has yet to tell the others."""
+        return self._process().notes
+
+    def counted(self) -> dict[str, int]:
+        """Return the counters of this process."""
+        process = self._process()
+        with process.lock:
+            return dict(process.counts)
+
+    @property
+    def breaker_open(self) -> bool:
+        """Whether this process leaves the server alone."""
+        process = self._processes.get(os.getpid())
+        return process is not None and process.breaker.is_open
+
+    def close(self) -> None:
+        """Close the idle connections; a later call opens new ones."""
+        process = self._processes.get(os.getpid())
+        if process is not None:
+            process.nodes.close()
+
+    def _process(self) -> _Process:
+        pid = os.getpid()
+        process = self._processes.get(pid)
+        if process is None:
+            process = self._processes.setdefault(pid, self._open())
+            # What was opened before a fork is the parent's.
+            for other in set(self._processes) - {pid}:
+                self._processes.pop(other, None)
+        return process
+
+    def _open(self) -> _Process:
+        if self._withheld:
+            raise self.error(
+                "cannot be used by a pickled copy, since passwords are not pickled: write it as "
+                "${NAME} in the URL, the name of an environment variable"
+            )
+        nodes = _nodes()
+        try:
+            options = nodes.Options(self._url, self._timeout)
+        except ValueError as error:
+            problem = str(error)
+        else:
+            kind = _cluster() if self._cluster else nodes.Server
+            return _Process(kind(options), Breaker(clock=self._monotonic))
+        raise self.error(f"cannot be opened: {problem}")
+
+
+def code(answer: object) -> str:
+    """Return the code of an error that the server answered; `""` for anything else."""
+    if not isinstance(answer, Exception):
+        return ""
+    # redis-py turns some codes into classes, and takes them out of the text.
+    known = {"OutOfMemoryError": "OOM", "MovedError": "MOVED"}.get(type(answer).__name__)
+    return known or str(answer).partition(" ")[0]
+
+
+def _nodes() -> Any:
+    """Return the module that needs redis-py, which is not loaded before it is used."""
+    try:
+        from litcache.stores.redis import nodes
+    except ImportError as error:
+        raise ImportError("RedisStore needs redis-py: pip install 'litcache[redis]'") from error
+    return nodes
+
+
+def _cluster() -> type[Cluster]:
+    from litcache.stores.redis.cluster import Cluster
+
+    return Cluster

@@ -1,0 +1,94 @@
+"""What is stored under a prefix of Redis, read page by page while others use it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from litcache.errors import ValueEncodingError
+from litcache.stores.frame import epoch_of, unframe
+from litcache.stores.namespaces import NamespaceInfo
+from litcache.stores.redis.remote import Remote
+
+if TYPE_CHECKING:
+    from litcache.stores.redis.nodes import Command, Node
+
+_PAGE = 100
+_KEY_BYTES = 16
+_HEAD_BYTES = 64  # more than a frame has before and in its epoch
+
+
+def counted(
+    remote: Remote, start: bytes, spaces: dict[bytes, NamespaceInfo]
+) -> list[NamespaceInfo]:
+    """Return what there is of each namespace.
+
+    Args:
+        remote: The server.
+        start: What the names of all entries begin with.
+        spaces: The namespaces by their epochs, with no entries yet.
+    """
+    sums = {epoch: [0, 0] for epoch in spaces}
+    for page in _pages(remote, start):
+        heads = remote.send([("GETRANGE", name, 0, _HEAD_BYTES - 1) for name in page])
+        sizes = remote.send([("STRLEN", name) for name in page])
+        for head, size in zip(heads, sizes, strict=True):
+            found = sums.get(epoch_of(head)) if isinstance(head, bytes) else None
+            if found is not None and isinstance(size, int):
+                found[0] += 1
+                found[1] += size
+    return sorted(
+        spaces[epoch]._replace(entries=count, bytes=size) for epoch, (count, size) in sums.items()
+    )
+
+
+def verified(remote: Remote, start: bytes) -> tuple[int, int]:
+    """Return how many entries there are, of whatever epoch, and how many do not verify.
+
+    Args:
+        remote: The server.
+        start: What the names of all entries begin with.
+    """
+    checked = corrupt = 0
+    for page in _pages(remote, start):
+        for name, value in zip(page, remote.send([("GET", name) for name in page]), strict=True):
+            if value is not None:  # evicted meanwhile
+                checked += 1
+                corrupt += not _is_sound(value, name[-_KEY_BYTES:])
+    return checked, corrupt
+
+
+def _is_sound(value: Any, key: bytes) -> bool:
+    try:
+        return isinstance(value, bytes) and unframe(value, epoch_of(value), key) is not None
+    except ValueEncodingError:
+        return False
+
+
+def _send(node: Node, command: Command, _: object) -> list[Any]:
+    return node.send([command])
+
+
+def _pages(remote: Remote, start: bytes) -> Iterator[list[bytes]]:
+    """Yield the names of entries; one that is moved while it is counted may come twice."""
+    pattern = re.sub(rb"([\[\]*?\\^])", rb"\\\1", start) + b"*"
+    for node in remote.ask(lambda nodes: nodes.all()):
+        cursor = b"0"
+        while True:
+            command = ("SCAN", cursor, "MATCH", pattern, "COUNT", _PAGE)
+            (answer,) = remote.ask(partial(_send, node, command))
+            if isinstance(answer, Exception):
+                raise remote.refused(answer)
+            cursor, names = answer
+            page = [name for name in names if is_entry(name, start)]
+            if page:
+                yield page
+            if cursor == b"0":
+                break
+
+
+def is_entry(name: bytes, start: bytes) -> bool:
+    """Return whether a name of Redis is that of an entry: the start, a tag of 8 bytes and a key."""
+    return name.startswith(start) and len(name) == len(start) + 8 + _KEY_BYTES

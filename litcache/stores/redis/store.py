@@ -1,0 +1,309 @@
+"""A store in Redis, Valkey or a Redis Cluster, shared by all hosts."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import random
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from litcache.errors import StoreError, ValueEncodingError
+from litcache.stores.base import UNKNOWN_EPOCH, Entry, Scope, Store, StoreInfo
+from litcache.stores.frame import EPOCH_BYTES, frame, unframe
+from litcache.stores.namespaces import NamespaceInfo
+from litcache.stores.redis.epochs import Epochs, is_pair
+from litcache.stores.redis.remote import Remote, code
+from litcache.stores.redis.scan import counted, is_entry, verified
+
+if TYPE_CHECKING:
+    from litcache.stores.redis.nodes import Command
+
+# Redis takes strings of up to 512 MiB.
+_LARGEST = 512 << 20
+
+# Beyond this Redis is not told of an expiry: it may not fit its milliseconds.
+_LONGEST_SECONDS = 100 * 365 * 86_400.0
+
+# `info` asks each node for the names of about so many keys, and for the sizes of some of ours.
+_SAMPLED_KEYS = 2_000
+_SAMPLED_SIZES = 100
+
+# What Redis takes for an entry beside its name and value.
+_ENTRY_BYTES = 80
+
+
+class RedisStore(Store):
+    """Entries in Redis ≥ 6.2, in Valkey or in a Redis Cluster, shared by all hosts.
+
+    All keys begin with `prefix`; nothing else is touched:
+
+    * `<prefix>:e:<tag of the namespace><key>`: an entry, framed, with Redis' own expiry. A frame
+      holds the epoch of its namespace and is verified at every read.
+    * `<prefix>:epochs`: a hash of two fields a namespace. `e<namespace>` is its epoch, random, made
+      by the first look-up that finds none. `d<namespace>` is random too, renewed by each delete.
+    * `<prefix>:notes`: a hash of what `namespaces` tells people; nothing depends on it.
+
+    One `HMGET` of these fields rides along with every look-up and every write, in the same round
+    trip. `clear` removes them, so that no entry framed before is valid: in constant time, for every
+    process at its next look-up, also on a full server. An evicted hash clears everything and
+    revives nothing. What was computed while its namespace was cleared, or any of its entries
+    deleted, is not stored. On a full server that refuses writes, a delete clears the namespace.
+
+    With the server dead or hanging, a call takes one timeout; after three failures in a row calls
+    fail at once, but for one probe now and then, at most 0.4 seconds apart. Resolving the host's
+    name takes what the system allows it, and each of several addresses a timeout: give one address
+    where that matters.
+
+    Concurrency: safe in many threads, with a connection for each call under way. Connections,
+    counters and the state of failures are of one process; a forked one begins anew.
+
+    Args:
+        url: Any URL that redis-py takes: `redis://`, `rediss://`, `unix://`. `${NAME}` as the
+            whole of it, or as its user name or password, is read from the environment.
+        prefix: What all its keys begin with.
+        timeout: Seconds to wait for a connection, and for each answer.
+        cluster: Whether the URL is that of a node of a Redis Cluster.
+        clock: The wall clock by which entries expire, in seconds.
+        monotonic: The clock by which a failing server is probed, in seconds.
+
+    Raises:
+        ImportError: If redis-py is not installed.
+        ValueError: If the URL or the timeout is none.
+
+    Example:
+        >>> RedisStore("redis://user:secret@cache.internal:6379/0")
+        RedisStore('redis://cache.internal:6379/0', prefix='litcache')
+    """
+
+    persistent = True
+    blocking = True
+
+    def __init__(
+        self,
+        url: str,
+        prefix: str = "litcache",
+        timeout: float = 0.05,
+        *,
+        cluster: bool = False,
+        clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        if not 0 < timeout < math.inf:
+            raise ValueError(f"timeout={timeout!r} must be a positive number of seconds")
+        self.prefix = prefix
+        self.clock = clock
+        self._remote = Remote(url, timeout, cluster=cluster, monotonic=monotonic)
+        self._entries = f"{prefix}:e:".encode()
+        self._epochs = Epochs(self._remote, prefix)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self._remote)!r}, prefix={self.prefix!r})"
+
+    def get_many(self, scope: Scope, keys: Sequence[bytes]) -> list[Entry | None]:
+        """Look entries up in one round trip to each node, and note the epoch in `scope`.
+
+        Args:
+            scope: Whose entries; its `epoch` is set.
+            keys: The keys, 16 bytes each.
+
+        Returns:
+            One entry for each key, in order; `None` where there is none that is valid.
+
+        Raises:
+            StoreError: If the server does not answer.
+        """
+        scope.epoch = UNKNOWN_EPOCH
+        names = self._names(scope, keys)
+        question = self._epochs.question(scope)
+        answer, values = self._remote.ask(lambda nodes: nodes.look_up(question, names))
+        scope.epoch = epoch = self._epochs.noted(answer) or self._epochs.made(scope, answer)
+        entries: list[Entry | None] = []
+        spoiled, expired, now, current = [], 0, self.clock(), epoch[:EPOCH_BYTES]
+        for index, (key, name) in enumerate(zip(keys, names, strict=True)):
+            # Given up as soon as it is copied, so that a large batch is not held twice.
+            value, values[index] = values[index], None
+            entry = None
+            if type(value) is bytes:  # errors stand where there is something else
+                try:
+                    entry = unframe(value, current, key)
+                except ValueEncodingError:
+                    spoiled.append(name)
+                if entry is not None and entry.expires is not None and entry.expires <= now:
+                    entry = None
+                    expired += 1
+            entries.append(entry)
+        missed = entries.count(None)
+        hits = len(entries) - missed
+        self._remote.notes.looked_up(scope.tag, current, hits=hits, misses=missed)
+        if spoiled or expired:
+            self._remote.count(corrupt=len(spoiled), expired=expired)
+            self._remove(spoiled)
+        return entries
+
+    def set_many(self, scope: Scope, entries: Mapping[bytes, Entry]) -> None:
+        """Store entries in one round trip to each node, unless cleared since the look-up.
+
+        Args:
+            scope: Whose entries; its `epoch` is the one that the look-up saw.
+            entries: The entries by key.
+
+        Raises:
+            StoreError: If the server does not answer, or refuses for another reason than lack of
+                room.
+        """
+        if scope.epoch == UNKNOWN_EPOCH:
+            self._remote.count(dropped=len(entries))
+            return
+        if scope.epoch is None:
+            scope = scope.renewed()
+            self.get_many(scope, ())
+        writes = self._writes(scope, entries)
+        if not writes:
+            return
+        *answers, epoch = self._remote.send([*writes, self._epochs.question(scope)])
+        errors = [answer for answer in answers if isinstance(answer, Exception)]
+        full = [error for error in errors if code(error) == "OOM"]
+        self._remote.note_room(not full)
+        if self._epochs.noted(epoch) != scope.epoch:
+            self._remote.count(dropped=len(writes))
+            self._remove(self._names(scope, list(entries)))
+            return
+        self._remote.count(dropped=len(errors))
+        if self._remote.notes.wrote(scope.tag, (scope.epoch or b"")[:EPOCH_BYTES], scope.version):
+            self._epochs.tell()
+        for error in errors:
+            if code(error) != "OOM":
+                raise self._remote.refused(error)
+
+    def delete_many(self, scope: Scope, keys: Sequence[bytes]) -> int:
+        """Delete entries, and give up what is being computed for the namespace.
+
+        Args:
+            scope: Whose entries.
+            keys: The keys, 16 bytes each.
+
+        Returns:
+            How many valid ones there were.
+
+        Raises:
+            StoreError: If the server does not answer.
+        """
+        if not keys:
+            return 0
+        keys = list(dict.fromkeys(keys))
+        there = sum(entry is not None for entry in self.get_many(scope.renewed(), keys))
+        # Before, so that writes under way are given up; after, for the tiers in front, which may
+        # have read an entry in between.
+        self._epochs.renew_deletes(scope)
+        self._remote.do(_removals(self._names(scope, keys)))
+        self._epochs.renew_deletes(scope)
+        return there
+
+    def clear(self, namespace: str | None = None) -> None:
+        """Drop the entries of a namespace and whatever is being computed for it now.
+
+        Args:
+            namespace: Whose entries; `None` for all under the prefix.
+
+        Raises:
+            StoreError: If the server does not answer.
+        """
+        self._epochs.clear(namespace)
+
+    @property
+    def breaker_open(self) -> bool:
+        """Whether this process leaves the server alone for the moment, since it fails."""
+        return self._remote.breaker_open
+
+    def info(self) -> StoreInfo:
+        """Return what is stored, estimated from a sample, and what this process did.
+
+        Up to 2,000 keys a node are counted exactly. Entries that are no longer valid count until
+        Redis evicts them or they are overwritten.
+
+        Raises:
+            StoreError: If the server does not answer.
+        """
+        self._epochs.tell()
+        entries = 0
+        names: list[bytes] = []
+        look = [("DBSIZE",), ("SCAN", 0, "COUNT", _SAMPLED_KEYS)]
+        for size, page in self._remote.ask(lambda nodes: nodes.each(look)):
+            for answer in (size, page):
+                if isinstance(answer, Exception):
+                    raise self._remote.refused(answer)
+            if not is_pair(page):
+                raise self._remote.error("does not answer as Redis does")
+            cursor, seen = page
+            ours = [name for name in seen if is_entry(name, self._entries)]
+            share = len(ours) / len(seen) if seen else 0
+            entries += len(ours) if int(cursor) == 0 else round(size * share)
+            names += ours
+        sample = random.sample(names, min(len(names), _SAMPLED_SIZES))
+        sizes = self._remote.send([("STRLEN", name) for name in sample])
+        known = [size + len(sample[0]) + _ENTRY_BYTES for size in sizes if isinstance(size, int)]
+        mean = sum(known) / len(known) if known else 0
+        return StoreInfo(entries=entries, bytes=round(entries * mean), **self._remote.counted())
+
+    def namespaces(self) -> list[NamespaceInfo]:
+        """Return what there is of each namespace: asks for all keys of the server, page by page.
+
+        Returns:
+            The namespaces, by name.
+
+        Raises:
+            StoreError: If the server does not answer.
+        """
+        return counted(self._remote, self._entries, self._epochs.spaces())
+
+    def verify(self) -> tuple[int, int]:
+        """Read and verify every entry, while others use the store; nothing is deleted.
+
+        Returns:
+            How many were read, and how many of them did not verify.
+
+        Raises:
+            StoreError: If the server does not answer.
+        """
+        return verified(self._remote, self._entries)
+
+    def close(self) -> None:
+        """Close the idle connections; a later call opens new ones."""
+        self._remote.close()
+
+    def _names(self, scope: Scope, keys: Sequence[bytes]) -> list[bytes]:
+        start = self._entries + scope.tag
+        return [start + key for key in keys]
+
+    def _writes(self, scope: Scope, entries: Mapping[bytes, Entry]) -> list[Command]:
+        """Return the commands that store entries, without those that cannot be stored."""
+        writes: list[Command] = []
+        rejected, expired, now = 0, 0, self.clock()
+        epoch = (scope.epoch or b"")[:EPOCH_BYTES]
+        start = self._entries + scope.tag
+        for key, entry in entries.items():
+            left = math.inf if entry.expires is None else entry.expires - now
+            data = frame(entry, epoch, key)
+            if len(data) > _LARGEST:
+                rejected += 1
+            elif left <= 0:
+                expired += 1
+            elif left > _LONGEST_SECONDS:
+                writes.append(("SET", start + key, data))
+            else:
+                writes.append(("SET", start + key, data, "PX", math.ceil(left * 1000)))
+        if rejected or expired:
+            self._remote.count(rejected=rejected, expired=expired)
+        return writes
+
+    def _remove(self, names: Sequence[bytes]) -> None:
+        """Remove what is not valid, if it can be done: it is never answered anyway."""
+        if names:
+            with contextlib.suppress(StoreError):
+                self._remote.send(_removals(names))
+
+
+def _removals(names: Sequence[bytes]) -> list[Command]:
+    return [("UNLINK", name) for name in names]

@@ -1,0 +1,1 @@
+"""A store on the disk of one host."""

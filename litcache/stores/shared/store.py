@@ -1,0 +1,353 @@
+"""A store on the disk of one host, shared by its processes and kept over restarts."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
+
+from litcache.errors import StoreError, ValueEncodingError
+from litcache.policy import parse_bytes
+from litcache.stores.base import UNKNOWN_EPOCH, Entry, Scope, Store, StoreInfo
+from litcache.stores.frame import EPOCH_BYTES, frame, unframe
+from litcache.stores.namespaces import NamespaceInfo
+from litcache.stores.shared.generations import LEAST_BYTES, Folder
+from litcache.stores.shared.index import TOKENS_BYTES, BusyError, NoRoomError
+from litcache.stores.shared.ring import ClearedError, Found, Ring, hashed
+from litcache.stores.shared.scan import namespaces, verify
+
+# Deletes and clears wait so much longer for the lock: what they fail to remove would be served.
+_PATIENCE = 20
+
+T = TypeVar("T")
+
+
+class SharedStore(Store):
+    """Entries on the disk of one host, shared by its processes and kept over restarts.
+
+    `path` is a folder, on a local disk or tmpfs. In it are two files: a ring of framed entries in
+    order of writing, and an SQLite index that says where each one is. The oldest entry is evicted
+    first, unless it was hit since it was written: then it is written again (FIFO-reinsertion).
+    Files, SQLite's WAL included, take at most 1.1 of the budget. An entry of more than a twentieth
+    of it is rejected, and what was there under its key is removed.
+
+    Every entry is verified at every read. One that does not verify is a miss, is deleted and
+    counted. `clear` renews the epoch of a namespace in constant time; entries of older epochs are
+    never served and evicted in due course. After a delete, what was being computed for that
+    namespace is not stored.
+
+    A write that does not get its lock within `timeout`, or finds no room, is dropped and counted;
+    look-ups go on. After three that did not get it, with nobody writing in between, none waits for
+    it until it is free: a stopped process holds nobody up. A delete or clear waits twenty times as
+    long and then raises.
+
+    A damaged store, or one made for another budget, is replaced by an empty one with a warning.
+    Where nothing can be opened, one warning is logged, calls raise `StoreError` at once, and it is
+    tried again every 0.4 seconds. Processes that share a folder must share a host, and give the
+    same budget.
+
+    Concurrency: safe in many threads and processes. Connections are made by the process that uses
+    them, at first use; they are closed before a fork and made again by both processes.
+
+    Args:
+        path: The folder; made, for this user alone, if it is not there.
+        max_bytes: The budget: bytes, or a string such as `"1 GiB"`; at least 4 MiB. Less is used
+            where the disk has no room for it, with a warning.
+        timeout: Seconds that a write waits for its turn.
+        clock: The wall clock by which entries expire, in seconds.
+
+    Attributes:
+        path: The folder, absolute.
+        max_bytes: The budget in bytes.
+        timeout: Seconds that a write waits for its turn.
+
+    Raises:
+        ValueError: If `max_bytes` or `timeout` is not possible.
+
+    Example:
+        >>> import tempfile
+        >>> from litcache.stores.base import NewEntry
+        >>> folder = tempfile.TemporaryDirectory()
+        >>> store = SharedStore(folder.name, "16 MiB")
+        >>> store.set_many(Scope("shop"), {b"k" * 16: NewEntry(b"layout", b"payload")})
+        >>> SharedStore(folder.name, "16 MiB").get_many(Scope("shop"), [b"k" * 16])
+        [NewEntry(layout=b'layout', payload=b'payload', expires=None)]
+        >>> store.close()
+        >>> folder.cleanup()
+    """
+
+    persistent = True
+    blocking = True
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        max_bytes: int | str = "1 GiB",
+        timeout: float = 0.05,
+        *,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.path = os.path.abspath(path)
+        self.max_bytes = parse_bytes(max_bytes)
+        if self.max_bytes < LEAST_BYTES:
+            raise ValueError(f"max_bytes={max_bytes!r} must be at least {LEAST_BYTES >> 20} MiB")
+        if not (math.isfinite(timeout) and timeout > 0):
+            raise ValueError(f"timeout={timeout!r} must be a positive number of seconds")
+        self.timeout = timeout
+        self.clock = clock
+        self._start()
+
+    @classmethod
+    def existing(cls, path: str | os.PathLike[str], *, timeout: float = 0.05) -> SharedStore:
+        """Return the store that is in a folder, to look at and clear: nothing is made or replaced.
+
+        Args:
+            path: The folder.
+            timeout: Seconds that a write waits for its turn.
+
+        Returns:
+            The store, with the budget that it was made for.
+
+        Raises:
+            StoreError: If there is none, or it is damaged.
+
+        Example:
+            >>> SharedStore.existing("/nowhere")  # doctest: +ELLIPSIS
+            Traceback (most recent call last):
+            ...
+            litcache.errors.StoreError: SharedStore: /nowhere cannot be used: [Errno 2] no store ...
+        """
+        store = cls(path, timeout=timeout)
+        store._folder.keep = True
+        store.max_bytes = store._run(lambda ring: ring.index.max_bytes)
+        return store
+
+    def _start(self) -> None:
+        """Begin with nothing opened and nothing counted."""
+        self._folder = Folder(self.path, self.max_bytes)
+
+    def __getstate__(self) -> dict[str, Any]:
+        names = ("path", "max_bytes", "timeout", "clock")
+        return {name: self.__dict__[name] for name in names}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._start()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.path!r}, {self.max_bytes})"
+
+    def get_many(self, scope: Scope, keys: Sequence[bytes]) -> list[Entry | None]:
+        """Look entries up, verify them, and note in `scope` the epoch of its namespace.
+
+        Args:
+            scope: Whose entries; its `epoch` is set.
+            keys: The keys, 16 bytes each.
+
+        Returns:
+            One entry for each key, in order; `None` where there is none that is valid.
+
+        Raises:
+            StoreError: If the store cannot be read.
+        """
+        scope.epoch = UNKNOWN_EPOCH
+        hashes, now = [hashed(key) for key in keys], self.clock()
+        return self._run(lambda ring: self._get(ring, scope, keys, hashes, now))
+
+    def _get(
+        self, ring: Ring, scope: Scope, keys: Sequence[bytes], hashes: Sequence[int], now: float
+    ) -> list[Entry | None]:
+        tokens, found = ring.read(scope.tag, hashes)
+        if tokens is None:
+            # No epoch, no entries. If none can be made now, what is computed is not stored.
+            with contextlib.suppress(BusyError, NoRoomError):
+                scope.epoch = ring.tokens(scope, self.timeout)
+            return [None] * len(keys)
+        scope.epoch, epoch = tokens, tokens[:EPOCH_BYTES]
+        entries: list[Entry | None] = [None] * len(keys)
+        hits: list[int] = []
+        doubtful: list[Found] = []
+        expired = 0
+        for number, at in enumerate(found):
+            if at is None:
+                continue
+            _, place, data = at
+            try:
+                entry = unframe(data, epoch, keys[number])
+            except ValueEncodingError:
+                doubtful.append(at)
+                continue
+            if entry is None:
+                continue
+            if entry.expires is not None and entry.expires <= now:
+                expired += 1
+                continue
+            entries[number] = entry
+            hits.append(place)
+        ring.touch(hits)
+        missed = len(keys) - len(hits)
+        self._folder.notes.looked_up(scope.tag, epoch, hits=len(hits), misses=missed)
+        if expired:
+            self._folder.count(expired=expired)
+        if doubtful:
+            self._condemn(ring, doubtful)
+        return entries
+
+    def _condemn(self, ring: Ring, doubtful: Sequence[Found]) -> None:
+        """Delete and count what did not verify, unless it was evicted while it was read."""
+        corrupt = [hash for hash, place, _ in doubtful if ring.holds(hash, place)]
+        self._folder.count(corrupt=len(corrupt))
+        if corrupt:
+            with contextlib.suppress(BusyError, NoRoomError):
+                ring.forget(corrupt, self.timeout)
+
+    def set_many(self, scope: Scope, entries: Mapping[bytes, Entry]) -> None:
+        """Store entries, unless the namespace was cleared since the look-up of `scope`.
+
+        Args:
+            scope: Whose entries; its `epoch` is the one that the look-up saw.
+            entries: The entries by key.
+
+        Raises:
+            StoreError: If the store cannot be written.
+        """
+        if not entries:
+            return
+        self._folder.resize()
+        tokens = scope.epoch
+        with contextlib.suppress(BusyError, NoRoomError):
+            if tokens is None:
+                tokens = self._folder.run(lambda ring: ring.tokens(scope, self.timeout))
+        if tokens is None or len(tokens) != TOKENS_BYTES:
+            self._folder.count(dropped=len(entries))
+            return
+        epoch = tokens[:EPOCH_BYTES]
+        frames = [(key, frame(entry, epoch, key)) for key, entry in entries.items()]
+        known = tokens
+        self._run(lambda ring: self._set(ring, scope.tag, known, frames))
+        if self._folder.notes.wrote(scope.tag, epoch, scope.version):
+            self._run(self._tell)
+
+    def _tell(self, ring: Ring) -> None:
+        """Tell the other processes what this one counted; what cannot be told is forgotten."""
+        notes = self._folder.notes.take()
+        if notes:
+            with contextlib.suppress(BusyError, NoRoomError):
+                ring.note(notes, self.timeout)
+
+    def _set(
+        self, ring: Ring, tag: bytes, tokens: bytes, frames: Sequence[tuple[bytes, bytes]]
+    ) -> None:
+        fitting = [(key, data) for key, data in frames if len(data) <= ring.largest]
+        rejected = [hashed(key) for key, data in frames if len(data) > ring.largest]
+        written = evicted = 0
+        with contextlib.suppress(BusyError, NoRoomError, ClearedError):
+            if rejected:
+                ring.forget(rejected, self.timeout)
+            for chunk in _chunks(fitting, ring):
+                evicted += ring.write(tag, tokens, chunk, self.timeout)
+                written += len(chunk)
+        self._folder.count(rejected=len(rejected), evicted=evicted, dropped=len(fitting) - written)
+
+    def delete_many(self, scope: Scope, keys: Sequence[bytes]) -> int:
+        """Delete entries, and what is being computed for their namespace now.
+
+        Args:
+            scope: Whose entries.
+            keys: The keys, 16 bytes each.
+
+        Returns:
+            How many valid ones there were.
+
+        Raises:
+            StoreError: If the store cannot be written.
+        """
+        distinct = list(dict.fromkeys(keys))
+        if not distinct:
+            return 0
+        hashes = [hashed(key) for key in distinct]
+        patience = _PATIENCE * self.timeout
+        tokens, found = self._run(lambda ring: ring.delete(scope, hashes, patience), newest=True)
+        now, valid = self.clock(), 0
+        for key, at in zip(distinct, found, strict=True):
+            with contextlib.suppress(ValueEncodingError):
+                entry = unframe(at[2], tokens[:EPOCH_BYTES], key) if at is not None else None
+                if entry is not None and (entry.expires is None or entry.expires > now):
+                    valid += 1
+        return valid
+
+    def clear(self, namespace: str | None = None) -> None:
+        """Drop the entries of a namespace and whatever is being computed for it now.
+
+        Args:
+            namespace: Whose entries; `None` for all of this store's.
+
+        Raises:
+            StoreError: If the store cannot be written.
+        """
+        scope = None if namespace is None else Scope(namespace)
+        self._run(lambda ring: ring.clear(scope, _PATIENCE * self.timeout), newest=True)
+
+    def info(self) -> StoreInfo:
+        """Return what the store holds, entries of older epochs included, and did in this process.
+
+        Raises:
+            StoreError: If the store cannot be read.
+        """
+        self._run(self._tell)
+        entries, size = self._run(Ring.totals)
+        return StoreInfo(entries=entries, bytes=size, **self._folder.counts)
+
+    def close(self) -> None:
+        """Close the files in this process; a later call opens them again."""
+        self._folder.close()
+
+    def namespaces(self) -> list[NamespaceInfo]:
+        """Return what there is of each namespace: reads all of the store, while others use it.
+
+        Returns:
+            The namespaces, by name.
+
+        Raises:
+            StoreError: If the store cannot be read.
+        """
+        return self._run(namespaces, repair=False)
+
+    def verify(self) -> tuple[int, int]:
+        """Read and verify every entry, while others use the store; nothing is deleted.
+
+        Returns:
+            How many were read, and how many of them did not verify.
+
+        Raises:
+            StoreError: If the store cannot be read.
+        """
+        return self._run(verify, repair=False)
+
+    def _run(
+        self, operation: Callable[[Ring], T], *, repair: bool = True, newest: bool = False
+    ) -> T:
+        """Run an operation on the ring; raise `StoreError` if it finds no lock or room."""
+        try:
+            return self._folder.run(operation, repair=repair, newest=newest)
+        except (BusyError, NoRoomError) as error:
+            raise StoreError(str(error), type(self).__name__) from error
+
+
+def _chunks(
+    frames: Sequence[tuple[bytes, bytes]], ring: Ring
+) -> Iterator[list[tuple[bytes, bytes]]]:
+    """Yield what one transaction writes at a time."""
+    chunk: list[tuple[bytes, bytes]] = []
+    size = 0
+    for key, data in frames:
+        if chunk and (size + len(data) > ring.chunk_bytes or len(chunk) == ring.chunk_entries):
+            yield chunk
+            chunk, size = [], 0
+        chunk.append((key, data))
+        size += len(data)
+    if chunk:
+        yield chunk

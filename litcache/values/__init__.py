@@ -1,0 +1,1 @@
+"""An output into an entry, and back."""

@@ -1,0 +1,282 @@
+"""Values to and from entries: a layout and a payload.
+
+Arrays and tensors are stored as their elements, any other value as msgpack. What msgpack does not
+know becomes a list behind a tag, an extension of one byte. Exact types only: what would have to be
+made again by a class named in the bytes (subclasses, enums, dataclasses, models) is not stored.
+Reading executes nothing, and allocates in proportion to what it is given.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from litcache.arrays import MALFORMED
+from litcache.errors import ValueEncodingError
+from litcache.values.layouts import (
+    Payload,
+    encode_elements,
+    interned,
+    is_array,
+    is_tensor,
+    parse,
+    tensor_bytes,
+    tensor_fault,
+    tensor_layout,
+)
+from litcache.values.tagged import NATIVE, decode_plain, encode_plain
+
+if TYPE_CHECKING:
+    from litcache.stores.base import Entry
+
+FORMAT = 1  # of layouts and payloads; stores that outlive the process keep it with their entries
+
+_PLAIN = b"v"
+_CONTEXT = b"c"
+_LENGTH_BYTES = 8
+_CONTAINERS = frozenset({list, tuple, dict, set, frozenset})
+
+Encoded = tuple[bytes, bytes]
+
+
+_ELEMENTS = frozenset((b"a", b"t"))
+
+
+def encode(value: object) -> Encoded:
+    """Make the entry of a value.
+
+    Args:
+        value: Builtins in any nesting, arrays, tensors, numpy scalars, dates, paths and the like.
+
+    Returns:
+        The layout, interned, and the payload, which owns its memory.
+
+    Raises:
+        ValueEncodingError: If something in the value, at `path`, is of a type that is not stored,
+            or is nested more than 100 levels deep.
+
+    Example:
+        >>> decode(*encode({"label": "cat", "box": (1, 2)}))
+        {'label': 'cat', 'box': (1, 2)}
+    """
+    if is_array(value) or is_tensor(value):
+        return encode_elements(value)
+    return _PLAIN, encode_plain(value)
+
+
+def encode_many(values: Sequence[object]) -> list[Encoded | ValueEncodingError]:
+    """Make the entries of a batch of values, like tensors brought to the CPU by one copy.
+
+    Args:
+        values: The values.
+
+    Returns:
+        For each value its layout and payload, or why it is not stored.
+
+    Example:
+        >>> [decode(*encoded) for encoded in encode_many([1, "two"])]
+        [1, 'two']
+    """
+    together = _encode_like_tensors(values)
+    results: list[Encoded | ValueEncodingError] = []
+    for position, value in enumerate(values):
+        try:
+            results.append(together.get(position) or encode(value))
+        except ValueEncodingError as error:  # noqa: PERF203 - one bad value is one bad result
+            results.append(error)
+    return results
+
+
+def decode(layout: bytes, payload: Payload, device: object = None) -> object:
+    """Make the value of an entry.
+
+    Args:
+        layout: What `encode` made.
+        payload: What `encode` made.
+        device: Where tensors go that were stored from a device of its type; others to the CPU.
+
+    Returns:
+        The value, writable, in memory of its own.
+
+    Raises:
+        ValueEncodingError: If the entry is malformed, or no value but a row or a context.
+
+    Example:
+        >>> decode(*encode([1, (2, 3)]))
+        [1, (2, 3)]
+    """
+    return _read(layout, (payload,), device)[0]
+
+
+def decode_many(entries: Sequence[Entry], device: object = None) -> list[object]:
+    """Make the values of a batch of entries.
+
+    Arrays of one layout are rows of one that is made by one copy; tensors are so on a device, and
+    on the CPU each its own (a row is pickled with all of its storage).
+
+    Args:
+        entries: The entries.
+        device: Where tensors go that were stored from a device of its type; others to the CPU.
+
+    Returns:
+        The values, in order, writable.
+
+    Raises:
+        ValueEncodingError: If an entry is malformed, or no value but a row or a context.
+
+    Example:
+        >>> from litcache.stores.base import NewEntry
+        >>> decode_many([NewEntry(*encode(1)), NewEntry(*encode("two"))])
+        [1, 'two']
+    """
+    if len(entries) == 1:
+        return _read(entries[0].layout, (entries[0].payload,), device)
+    return read_many([e.layout for e in entries], [e.payload for e in entries], device)
+
+
+def read_many(
+    layouts: Sequence[bytes], payloads: Sequence[Payload], device: object = None
+) -> list[object]:
+    """Make the values of layouts and payloads side by side, as `decode_many` does of entries."""
+    if layouts and layouts.count(layouts[0]) == len(layouts):
+        return _read(layouts[0], payloads, device)
+    places: dict[bytes, list[int]] = {}
+    for place, layout in enumerate(layouts):
+        places.setdefault(layout, []).append(place)
+    values: list[object] = [None] * len(layouts)
+    for layout, like in places.items():
+        for place, value in zip(
+            like, _read(layout, [payloads[i] for i in like], device), strict=True
+        ):
+            values[place] = value
+    return values
+
+
+def with_context(
+    layout: bytes, payload: Payload, changed: Mapping[str, object], removed: Sequence[str]
+) -> Encoded:
+    """Add to an entry what was done to the context.
+
+    Args:
+        layout: The layout of the output.
+        payload: The payload of the output.
+        changed: The entries of the context that were added or changed, by name.
+        removed: The names of those removed.
+
+    Returns:
+        The layout, interned, and the payload of both.
+
+    Raises:
+        ValueEncodingError: If an entry of the context, at a path such as `$context.usage`, is of
+            a type that is not stored.
+
+    Example:
+        >>> context_changes(*with_context(*encode("out"), {"tokens": 3}, ["raw"]))[2:]
+        ({'tokens': 3}, ['raw'])
+    """
+    changes = encode_plain([encode_plain(dict(changed), "$context"), list(removed)], "$context")
+    size = len(changes).to_bytes(_LENGTH_BYTES, "little")
+    return interned(_CONTEXT + layout), b"".join((size, changes, payload))
+
+
+def context_changes(
+    layout: bytes, payload: Payload
+) -> tuple[bytes, Payload, dict[str, object], list[str]] | None:
+    """Take from an entry what `with_context` added.
+
+    Args:
+        layout: The layout of any entry.
+        payload: Its payload.
+
+    Returns:
+        The layout and payload of the output, the changed entries of the context (in memory of
+        their own) and the names of those removed; `None` if the entry says nothing of a context.
+
+    Raises:
+        ValueEncodingError: If the entry is malformed.
+
+    Example:
+        >>> context_changes(*encode("out")) is None
+        True
+    """
+    if layout[:1] != _CONTEXT:
+        return None
+    view = memoryview(payload)
+    start = _LENGTH_BYTES + int.from_bytes(view[:_LENGTH_BYTES], "little")
+    changes = decode_plain(bytes(view[_LENGTH_BYTES:start]))
+    if len(view) >= start and type(changes) is list and len(changes) == 2:
+        changed, removed = changes
+        context = decode_plain(changed) if type(changed) is bytes else None
+        if type(context) is dict and type(removed) is list:
+            return interned(layout[1:]), view[start:], context, removed
+    raise ValueEncodingError("malformed context")
+
+
+def cut(data: bytes, count: int) -> list[bytes]:
+    """Return the equal parts of the bytes of a batch, each in memory of its own."""
+    if not data:
+        return [data] * count
+    size = len(data) // count
+    return [data[start : start + size] for start in range(0, len(data), size)]
+
+
+def differs_from_stored(value: Any) -> bool:
+    """Tell whether a value holds a tensor that requires a gradient, or an array that is read-only.
+
+    Args:
+        value: Any value; what is not a builtin container is not looked into.
+
+    Returns:
+        Whether a hit, where tensors are detached and arrays writable, would differ from it.
+
+    Example:
+        >>> differs_from_stored([1.0, {"label": "cat"}])
+        False
+    """
+    seen: set[int] = set()
+    waiting: list[Any] = [value]
+    while waiting:
+        value = waiting.pop()
+        if is_tensor(value):
+            if value.requires_grad:
+                return True
+        elif is_array(value):
+            if not value.flags.writeable:
+                return True
+        elif type(value) in _CONTAINERS and id(value) not in seen:
+            seen.add(id(value))
+            parts: Any = value.values() if isinstance(value, dict) else value
+            if not NATIVE.issuperset(map(type, parts)):
+                waiting.extend(parts)
+    return False
+
+
+def _encode_like_tensors(values: Sequence[object]) -> dict[int, Encoded]:
+    """Make the entries of tensors that can be stacked, by place: one copy for each stack."""
+    like: dict[tuple[Any, Any, Any], list[int]] = {}
+    for place, value in enumerate(values):
+        if is_tensor(value) and tensor_fault(value) is None:
+            tensor: Any = value
+            like.setdefault((tensor.dtype, tensor.shape, tensor.device), []).append(place)
+    encoded: dict[int, Encoded] = {}
+    for (dtype, shape, device), places in like.items():
+        layout = tensor_layout(b"t", dtype, shape, device.type)
+        try:
+            data = tensor_bytes(sys.modules["torch"].stack([values[place] for place in places]))
+        except RuntimeError:  # no memory for the stack: one by one
+            continue
+        encoded.update(zip(places, [(layout, row) for row in cut(data, len(places))], strict=True))
+    return encoded
+
+
+def _read(layout: bytes, payloads: Sequence[Payload], device: object) -> list[Any]:
+    """Make the values of payloads of one layout."""
+    try:
+        if layout[:1] in _ELEMENTS:
+            return parse(layout).read(payloads, device)
+        if layout == _PLAIN:
+            return [decode_plain(bytes(payload), device) for payload in payloads]
+    except MALFORMED as error:
+        raise ValueEncodingError(f"malformed payload: {error}") from error
+    raise ValueEncodingError(f"no layout of a value: {layout[:1]!r}")

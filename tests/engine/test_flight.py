@@ -1,0 +1,354 @@
+"""Single-flight: by real threads and tasks, ordered by events."""
+
+import asyncio
+import random
+import threading
+
+import litserve as ls
+import pytest
+
+from litcache import cached_predict
+from litcache.engine.flight import Claim, Flight
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*LitServe will asyncify")
+
+
+def run_threads(*functions):
+    """Run functions in threads of their own; return their results or what they raised."""
+    results = [None] * len(functions)
+
+    def call(index, function):
+        try:
+            results[index] = function()
+        except BaseException as error:
+            results[index] = error
+
+    threads = [
+        threading.Thread(target=call, args=pair, daemon=True) for pair in enumerate(functions)
+    ]
+    for thread in threads:
+        thread.start()
+    return results, lambda: [thread.join(60) for thread in threads]
+
+
+class Gate:
+    """A model that says when it is entered and goes on when it is told to."""
+
+    def __init__(self):
+        self.entered = threading.Semaphore(0)
+        self.go = threading.Event()
+        self.calls = []
+        self.lock = threading.Lock()
+
+    def __call__(self, x):
+        with self.lock:
+            self.calls.append(x)
+        self.entered.release()
+        assert self.go.wait(30)
+
+
+def gated(fail_first=False, **options):
+    gate = Gate()
+
+    class API(ls.LitAPI):
+        @cached_predict(**options)
+        def predict(self, x):
+            gate(x)
+            if fail_first and len(gate.calls) == 1:
+                raise ZeroDivisionError
+            return [x]
+
+    return API(), gate
+
+
+@pytest.fixture
+def following(monkeypatch):
+    """A semaphore that every call releases when it begins to wait for another's claim."""
+    begun = threading.Semaphore(0)
+    wait, wait_async = Claim.wait, Claim.wait_async
+
+    def noted(self, timeout):
+        begun.release()
+        return wait(self, timeout)
+
+    async def noted_async(self, timeout):
+        begun.release()
+        return await wait_async(self, timeout)
+
+    monkeypatch.setattr(Claim, "wait", noted)
+    monkeypatch.setattr(Claim, "wait_async", noted_async)
+    return begun
+
+
+def acquire(semaphore, count):
+    for _ in range(count):
+        assert semaphore.acquire(timeout=30)
+
+
+def test_concurrent_equal_items_are_computed_once_and_each_gets_its_own_copy(following):
+    api, gate = gated()
+    results, join = run_threads(lambda: api.predict("a"))
+    acquire(gate.entered, 1)
+    more, join_more = run_threads(*[lambda: api.predict("a")] * 7)
+    acquire(following, 7)
+    gate.go.set()
+    join(), join_more()
+    answers = results + more
+    assert answers == [["a"]] * 8
+    assert len({id(answer) for answer in answers}) == 8
+    assert gate.calls == ["a"]
+    info = api.predict.cache.info()
+    assert (info.misses, info.coalesced, info.hits) == (1, 7, 0)
+
+
+def test_a_follower_takes_over_from_a_leader_that_fails(following):
+    api, gate = gated(fail_first=True)
+    results, join = run_threads(lambda: api.predict("a"))
+    acquire(gate.entered, 1)
+    more, join_more = run_threads(*[lambda: api.predict("a")] * 5)
+    acquire(following, 5)
+    gate.go.set()
+    join(), join_more()
+    assert isinstance(results[0], ZeroDivisionError)
+    assert more == [["a"]] * 5
+    assert gate.calls == ["a", "a"]
+
+
+def test_followers_of_an_output_that_cannot_be_stored_compute_it_themselves(following, caplog):
+    gate = Gate()
+
+    class API(ls.LitAPI):
+        @cached_predict
+        def predict(self, x):
+            gate(x)
+            return object
+
+    api = API()
+    results, join = run_threads(lambda: api.predict("a"))
+    acquire(gate.entered, 1)
+    more, join_more = run_threads(*[lambda: api.predict("a")] * 3)
+    acquire(following, 3)
+    gate.go.set()
+    join(), join_more()
+    assert results + more == [object] * 4
+    assert api.predict.cache.info().uncacheable == 4
+
+
+def test_what_store_if_refuses_is_still_shared_by_those_who_wait(following):
+    api, gate = gated(store_if=lambda item, output: False)
+    results, join = run_threads(lambda: api.predict("a"))
+    acquire(gate.entered, 1)
+    more, join_more = run_threads(lambda: api.predict("a"))
+    acquire(following, 1)
+    gate.go.set()
+    join(), join_more()
+    assert (results, more, gate.calls) == ([["a"]], [["a"]], ["a"])
+    assert api.predict.cache.info().entries == 0
+
+
+def test_a_call_waits_for_a_leader_no_longer_than_the_request_timeout():
+    api, gate = gated()
+    api.request_timeout = 0.05
+    results, join = run_threads(lambda: api.predict("a"))
+    acquire(gate.entered, 1)
+    late, join_late = run_threads(lambda: api.predict("a"))
+    acquire(gate.entered, 1)  # it computes for itself while the leader still hangs
+    gate.go.set()
+    join(), join_late()
+    assert (results, late, gate.calls) == ([["a"]], [["a"]], ["a", "a"])
+
+
+class Lists(ls.LitAPI):
+    """A model of lists that holds every call until it is told to go on."""
+
+    def __init__(self):
+        super().__init__()
+        self.gate = Gate()
+
+    @cached_predict(items="list")
+    def predict(self, items):
+        self.gate(tuple(items))
+        return [[item] for item in items]
+
+
+def test_own_misses_are_computed_while_another_call_holds_the_rest(following):
+    api = Lists()
+    first, join_first = run_threads(lambda: api.predict(["a", "b"]))
+    acquire(api.gate.entered, 1)
+    second, join_second = run_threads(lambda: api.predict(["b", "c"]))
+    acquire(api.gate.entered, 1)  # c is being computed, though b is not there yet
+    third, join_third = run_threads(lambda: api.predict(["c", "a"]))
+    acquire(following, 1)
+    api.gate.go.set()
+    join_first(), join_second(), join_third()
+    assert [first[0], second[0], third[0]] == [
+        [["a"], ["b"]],
+        [["b"], ["c"]],
+        [["c"], ["a"]],
+    ]
+    assert api.gate.calls == [("a", "b"), ("c",)]
+
+
+def test_what_is_computed_while_clear_runs_is_not_seen_afterwards(following):
+    api, gate = gated()
+    results, join = run_threads(lambda: api.predict("a"))
+    acquire(gate.entered, 1)
+    api.predict.cache.clear()
+    later, join_later = run_threads(lambda: api.predict("a"))
+    acquire(gate.entered, 1)  # it does not join the computation from before
+    gate.go.set()
+    join(), join_later()
+    assert (results, later, gate.calls) == ([["a"]], [["a"]], ["a", "a"])
+    assert api.predict.cache.info().entries == 1
+
+
+def test_a_refresh_is_not_overwritten_by_a_slower_leader_from_before():
+    fresh = threading.Event()
+    gate = Gate()
+
+    class API(ls.LitAPI):
+        @cached_predict(refresh_if=lambda item: fresh.is_set())
+        def predict(self, x):
+            if fresh.is_set():
+                return "new"
+            gate(x)
+            return "old"
+
+    api = API()
+    results, join = run_threads(lambda: api.predict("a"))
+    acquire(gate.entered, 1)
+    fresh.set()
+    assert api.predict("a") == "new"
+    fresh.clear()
+    gate.go.set()
+    join()
+    assert results == ["old"]
+    assert api.predict("a") == "new"
+
+
+class Tasks(ls.LitAPI):
+    """An async model that is held by an event of the running loop."""
+
+    def __init__(self):
+        super().__init__(enable_async=True)
+        self.calls = []
+        self.entered = asyncio.Event()
+        self.go = asyncio.Event()
+
+    @cached_predict
+    async def predict(self, x):
+        self.calls.append(x)
+        self.entered.set()
+        await self.go.wait()
+        return [x]
+
+
+async def _lead_and_follow(api, followers, following):
+    leader = asyncio.create_task(api.predict("a"))
+    await api.entered.wait()
+    tasks = [asyncio.create_task(api.predict("a")) for _ in range(followers)]
+    begun = 0
+    while begun < followers:
+        begun += following.acquire(blocking=False)
+        await asyncio.sleep(0)
+    return leader, tasks
+
+
+def test_a_cancelled_leader_hands_over(following):
+    async def main():
+        api = Tasks()
+        leader, tasks = await _lead_and_follow(api, 5, following)
+        leader.cancel()
+        api.go.set()
+        answers = await asyncio.gather(leader, *tasks, return_exceptions=True)
+        assert isinstance(answers[0], asyncio.CancelledError)
+        assert answers[1:] == [["a"]] * 5
+        assert api.calls == ["a", "a"]
+
+    asyncio.run(main())
+
+
+def test_a_cancelled_follower_disturbs_nobody(following):
+    async def main():
+        api = Tasks()
+        leader, tasks = await _lead_and_follow(api, 5, following)
+        tasks[0].cancel()
+        api.go.set()
+        answers = await asyncio.gather(leader, *tasks, return_exceptions=True)
+        assert isinstance(answers[1], asyncio.CancelledError)
+        assert [answers[0], *answers[2:]] == [["a"]] * 5
+        assert api.calls == ["a"]
+
+    asyncio.run(main())
+
+
+def test_200_threads_of_overlapping_batches_compute_each_item_once():
+    computed = []
+    lock = threading.Lock()
+    barrier = threading.Barrier(200)
+
+    class API(ls.LitAPI):
+        @cached_predict(items="list")
+        def predict(self, items):
+            with lock:
+                computed.extend(items)
+            return [[item] for item in items]
+
+    api = API()
+
+    def hammer(seed):
+        chance = random.Random(seed)
+        barrier.wait(60)
+        for _ in range(20):
+            items = [chance.randrange(500) for _ in range(chance.randrange(1, 30))]
+            texts = [str(item) for item in items]
+            assert api.predict(texts) == [[text] for text in texts]
+        return "done"
+
+    results, join = run_threads(*[lambda seed=seed: hammer(seed) for seed in range(200)])
+    join()
+    assert results == ["done"] * 200
+    assert len(computed) == len(set(computed))
+
+
+def test_2000_tasks_of_overlapping_lists_compute_each_item_once():
+    computed = []
+
+    class API(ls.LitAPI):
+        @cached_predict(items="list")
+        async def predict(self, items):
+            computed.extend(items)
+            await asyncio.sleep(0)
+            return [[item] for item in items]
+
+    api = API(enable_async=True)
+
+    async def one(seed):
+        chance = random.Random(seed)
+        texts = [str(chance.randrange(1_000)) for _ in range(chance.randrange(1, 20))]
+        assert await api.predict(texts) == [[text] for text in texts]
+
+    async def main():
+        await asyncio.wait_for(asyncio.gather(*map(one, range(2_000))), 60)
+
+    asyncio.run(main())
+    assert len(computed) == len(set(computed))
+    info = api.predict.cache.info()
+    assert info.misses == len(computed)
+    assert info.hits + info.coalesced > 0
+
+
+def test_a_claim_of_another_epoch_is_not_followed():
+    flight = Flight()
+    old, new = Claim(b"old"), Claim(b"new")
+    assert flight.claim(old, [b"k"]) == {}
+    assert flight.claim(new, [b"k"]) == {}
+    assert flight.claim(Claim(b"new"), [b"k"]) == {b"k": new}
+
+
+def test_a_claim_given_up_is_not_followed():
+    flight = Flight()
+    failed = Claim(b"e")
+    flight.claim(failed, [b"k"])
+    failed.publish({})
+    assert flight.claim(Claim(b"e"), [b"k"]) == {}

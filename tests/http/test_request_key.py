@@ -1,0 +1,81 @@
+"""Keys of requests: equal for equal requests, different for all others, and frozen."""
+
+import subprocess
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from litcache.http.request_key import RequestKeyer
+
+TEXT = st.text(max_size=5)
+BYTES = st.binary(max_size=5)
+PARTS = st.tuples(
+    TEXT, TEXT, TEXT, BYTES,
+    st.lists(BYTES, max_size=2), st.lists(st.tuples(BYTES, BYTES), max_size=2),
+    st.one_of(BYTES, st.integers(4_095, 4_098).map(bytes)),
+)  # fmt: skip
+
+
+def key(namespace, version, path, query, kinds, varied, body):
+    scope = {"method": "POST", "path": path, "query_string": query}
+    return RequestKeyer(namespace, version).key(scope, kinds, varied, body)
+
+
+@given(PARTS, PARTS)
+def test_keys_are_equal_for_equal_requests_alone(one, other):
+    assert (key(*one) == key(*other)) == (one == other)
+
+
+@given(st.text(max_size=4), st.text(max_size=4))
+def test_no_part_can_be_taken_for_a_piece_of_another(left, right):
+    parts = {(left, right), (left + right, ""), ("", left + right)}
+    keys = {key(n, v, "/", b"", [], [], b"") for n, v in parts}
+    assert len(keys) == len(parts)
+
+
+def test_a_digest_sent_as_a_body_is_not_the_body_of_that_digest():
+    from blake3 import blake3
+
+    large = b"x" * 5_000
+    assert key("", "", "/", b"", [], [], large) != key(
+        "", "", "/", b"", [], [], blake3(large).digest()
+    )
+
+
+@pytest.mark.parametrize("surrogate", ["/\ud800", "\udcff/"])
+def test_paths_that_are_no_utf8_have_keys(surrogate):
+    assert len(key("n", "v", surrogate, b"", [], [], b"")) == 16
+
+
+GOLDEN = {
+    (
+        "http",
+        "1",
+        "/predict",
+        b"a=1",
+        (b"application/json",),
+        ((b"x", b"y"),),
+        b"{}",
+    ): "67aff216c3dd027420a4dee981f767ca",
+    ("http", "", "/predict", b"", (), (), b"x" * 10_000): "15ac6e47cf150e4ea023cefa33dcd8ba",
+}
+
+
+@pytest.mark.parametrize(("parts", "digest"), GOLDEN.items())
+def test_keys_are_the_same_for_ever(parts, digest):
+    assert key(*parts).hex() == digest
+
+
+def test_keys_are_the_same_in_another_process():
+    parts = next(iter(GOLDEN))
+    namespace, version, path, query, kinds, varied, body = parts
+    code = (
+        "from litcache.http.request_key import RequestKeyer\n"
+        f"scope = {{'method': 'POST', 'path': {path!r}, 'query_string': {query!r}}}\n"
+        f"keyer = RequestKeyer({namespace!r}, {version!r})\n"
+        f"print(keyer.key(scope, {kinds!r}, {varied!r}, {body!r}).hex())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == key(*parts).hex()

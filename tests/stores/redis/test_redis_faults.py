@@ -1,0 +1,463 @@
+"""RedisStore on a server that dies, hangs, is full or is another: misses, never more."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import random
+import socket
+import threading
+import time
+import uuid
+
+import pytest
+from support.redis_servers import Relay, Server, ServerCluster, eventually
+
+from litcache.errors import StoreError
+from litcache.stores.base import NewEntry, Scope
+from litcache.stores.redis.store import RedisStore
+
+pytestmark = pytest.mark.e2e
+
+TIMEOUT = 0.05
+# What a call may take on top of its timeout while the machine is busy with other things.
+SLACK = 0.5
+KEYS = [number.to_bytes(16, "big") for number in range(64)]
+
+
+class Clock:
+    """A clock that a test turns."""
+
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def server(tmp_path):
+    with Server("valkey", tmp_path) as server:
+        yield server
+
+
+def make(server, **options) -> RedisStore:
+    return RedisStore(server.url, prefix=uuid.uuid4().hex, timeout=TIMEOUT, **options)
+
+
+def entries(keys=KEYS, size: int = 100) -> dict[bytes, NewEntry]:
+    return {key: NewEntry(b"layout", key * size) for key in keys}
+
+
+def works(store) -> bool:
+    """Return whether an entry can be set and got."""
+    scope = Scope("probe")
+    try:
+        store.get_many(scope, KEYS[:1])
+        store.set_many(scope, entries(KEYS[:1]))
+        return store.get_many(Scope("probe"), KEYS[:1]) != [None]
+    except StoreError:
+        return False
+
+
+def seconds_of_failure(call, *args) -> float:
+    start = time.monotonic()
+    with pytest.raises(StoreError):
+        call(*args)
+    return time.monotonic() - start
+
+
+class Traffic:
+    """Threads that look up and store as a service does, and check whatever they get."""
+
+    def __init__(self, store, threads: int = 4) -> None:
+        self.store = store
+        self.hits = self.failures = self.calls = 0
+        self.wrong: list[object] = []
+        self.slowest = 0.0
+        self._stop = threading.Event()
+        self._lock = threading.Lock()
+        self._threads = [
+            threading.Thread(target=self._run, args=(seed,), daemon=True) for seed in range(threads)
+        ]
+
+    def _run(self, seed: int) -> None:
+        rng = random.Random(seed)
+        while not self._stop.is_set():
+            keys = rng.sample(KEYS, 8)
+            start = time.monotonic()
+            hits, failed = 0, False
+            try:
+                scope = Scope("shop")
+                found = self.store.get_many(scope, keys)
+                hits = sum(entry is not None for entry in found)
+                wrong = [
+                    entry
+                    for key, entry in zip(keys, found, strict=True)
+                    if entry is not None and bytes(entry.payload) != key * 100
+                ]
+                missing = [key for key, entry in zip(keys, found, strict=True) if entry is None]
+                self.store.set_many(scope, entries(missing))
+            except StoreError:
+                failed, wrong = True, []
+            except BaseException as error:
+                wrong = [error]
+            took = time.monotonic() - start
+            with self._lock:
+                self.calls += 1
+                self.hits += hits
+                self.failures += failed
+                self.wrong += wrong
+                self.slowest = max(self.slowest, took)
+            # As little as a model takes; lets the test, and the server, have the processor.
+            self._stop.wait(0.001)
+
+    def more(self, what: str) -> None:
+        """Wait until a counter has grown."""
+        before = getattr(self, what)
+        eventually(lambda: getattr(self, what) > before + 20, f"more {what}")
+
+    def __enter__(self) -> Traffic:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join(20)
+        assert not any(thread.is_alive() for thread in self._threads), "a thread hangs"
+
+
+def test_a_server_killed_in_traffic_costs_misses_and_is_used_again_when_it_is_back(server, caplog):
+    store = make(server)
+    with Traffic(store) as traffic:
+        traffic.more("hits")
+        server.kill()
+        traffic.more("failures")
+        back = time.monotonic() + 5
+        eventually(lambda: time.monotonic() > back, "5 s have passed")
+        hits = traffic.hits
+        server.start()
+        traffic.more("hits")
+        assert traffic.hits > hits
+    assert traffic.wrong == []
+    # A look-up and a write, one of which may fail.
+    assert traffic.slowest < TIMEOUT + SLACK
+    lines = [line for line in caplog.messages if "RedisStore" in line]
+    assert len(lines) == 2
+    assert "does not answer (ConnectionError" in lines[0]
+    assert "answers again" in lines[1]
+
+
+def test_a_server_that_hangs_in_traffic_costs_a_timeout_and_then_nothing(server, caplog):
+    store = make(server)
+    with Traffic(store) as traffic:
+        traffic.more("hits")
+        server.pause()
+        try:
+            traffic.more("failures")
+            traffic.more("failures")
+        finally:
+            server.resume()
+        traffic.more("hits")
+    assert traffic.wrong == []
+    assert traffic.slowest < TIMEOUT + SLACK
+    assert ["TimeoutError" in line for line in caplog.messages] == [True, False]
+
+
+@pytest.mark.parametrize("opened", [True, False], ids=["open connections", "new connections"])
+def test_while_the_server_hangs_three_calls_take_a_timeout_and_no_other(server, opened):
+    clock = Clock()
+    store = make(server, monotonic=clock)
+    if opened:
+        assert works(store)
+    server.pause()
+    try:
+        waits = [seconds_of_failure(store.get_many, Scope("shop"), KEYS) for _ in range(3)]
+        assert all(TIMEOUT * 0.9 < wait < TIMEOUT + SLACK for wait in waits)
+        refusals = [
+            seconds_of_failure(call, *args)
+            for call, *args in [
+                (store.get_many, Scope("shop"), KEYS),
+                (store.set_many, Scope("shop"), entries()),
+                (store.delete_many, Scope("shop"), KEYS),
+                (store.clear, "shop"),
+                (store.info,),
+            ]
+            for _ in range(20)
+        ]
+        assert sorted(refusals)[len(refusals) // 2] < TIMEOUT / 10
+        clock.now += 1
+        assert seconds_of_failure(store.get_many, Scope("shop"), KEYS) > TIMEOUT * 0.9
+        assert seconds_of_failure(store.get_many, Scope("shop"), KEYS) < TIMEOUT * 0.9
+    finally:
+        server.resume()
+    clock.now += 10
+    assert works(store)
+
+
+def test_of_a_batch_whose_look_up_hangs_the_write_waits_for_nothing(server):
+    store, scope = make(server), Scope("shop")
+    server.pause()
+    try:
+        seconds_of_failure(store.get_many, scope, KEYS)
+        start = time.monotonic()
+        store.set_many(scope, entries())
+        assert time.monotonic() - start < TIMEOUT * 0.9
+    finally:
+        server.resume()
+    assert store.info().dropped == 64
+
+
+def test_while_a_probe_is_out_other_threads_wait_for_nothing(server):
+    clock = Clock()
+    store = make(server, monotonic=clock)
+    server.pause()
+    try:
+        for _ in range(3):
+            seconds_of_failure(store.get_many, Scope("shop"), KEYS)
+        clock.now += 1
+        barrier, waits = threading.Barrier(8), []
+
+        def look_up() -> None:
+            barrier.wait(10)
+            waits.append(seconds_of_failure(store.get_many, Scope("shop"), KEYS))
+
+        threads = [threading.Thread(target=look_up) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(20)
+        assert len(waits) == 8
+        assert sum(wait > TIMEOUT * 0.9 for wait in waits) == 1
+    finally:
+        server.resume()
+
+
+def test_a_restarted_server_is_used_at_once_over_new_connections(server):
+    store = make(server)
+    assert works(store)
+    server.kill()
+    server.start()
+    assert works(store)
+
+
+def test_connections_that_a_router_lost_cost_one_timeout_and_not_one_each(server):
+    with Relay(server.port) as relay:
+        store = RedisStore(relay.url, timeout=0.2)
+        node = store._remote._process().nodes._node
+        connections = [node.take() for _ in range(4)]
+        for connection in connections:
+            node.give(connection)
+        relay.lose()
+        seconds_of_failure(store.get_many, Scope("shop"), KEYS[:1])
+        assert works(store)
+
+
+def test_a_connection_whose_answer_did_not_come_in_time_is_not_used_again(server):
+    """An answer that comes late would be taken for that to the next question."""
+    held: list[socket.socket] = []
+    stop = threading.Event()
+
+    def serve() -> None:
+        while not stop.is_set():
+            with contextlib.suppress(TimeoutError):
+                held.append(listener.accept()[0])
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(0.05)
+        thread = threading.Thread(target=serve)
+        thread.start()
+        store = RedisStore(f"redis://127.0.0.1:{listener.getsockname()[1]}/0", timeout=TIMEOUT)
+        try:
+            for count in (1, 2, 3):
+                seconds_of_failure(store.clear, "shop")
+                eventually(lambda count=count: len(held) == count, "a connection of its own")
+        finally:
+            stop.set()
+            thread.join(20)
+            for connection in held:
+                connection.close()
+
+
+def test_a_full_server_drops_writes_and_goes_on_answering(server, caplog):
+    store, scope = make(server), Scope("shop")
+    store.get_many(scope, KEYS)
+    store.set_many(scope, entries())
+    with server.client() as client:
+        client.config_set("maxmemory-policy", "noeviction")
+        client.config_set("maxmemory", client.info("memory")["used_memory"] + (1 << 20))
+    more = [number.to_bytes(16, "big") for number in range(1000, 3000)]
+    for start in range(0, len(more), 64):
+        store.set_many(scope, entries(more[start : start + 64]))
+    dropped = store.info().dropped
+    assert 0 < dropped < len(more)
+    found = store.get_many(Scope("shop"), KEYS + more)
+    assert sum(entry is None for entry in found) == dropped
+    for key, entry in zip(KEYS + more, found, strict=True):
+        assert entry is None or entry.payload == key * 100
+    assert [line for line in caplog.messages if "full" in line] == caplog.messages
+    assert len(caplog.messages) == 1
+    with server.client() as client:
+        client.config_set("maxmemory", 0)
+    store.set_many(Scope("shop"), entries(more))
+    assert None not in store.get_many(Scope("shop"), more)
+    assert "has room again" in caplog.messages[1]
+
+
+@pytest.mark.parametrize("how", ["clear", "clear all", "delete"])
+def test_a_full_server_can_be_cleared_and_deleted_from(server, how):
+    store, scope = make(server), Scope("shop")
+    store.set_many(Scope("shop"), entries())
+    store.get_many(scope, KEYS)
+    with server.client() as client:
+        client.config_set("maxmemory-policy", "noeviction")
+        client.config_set("maxmemory", 1)
+    if how == "delete":
+        assert store.delete_many(Scope("shop"), KEYS[:1]) == 1
+    else:
+        store.clear(None if how == "clear all" else "shop")
+    with pytest.raises(StoreError):
+        store.get_many(Scope("shop"), KEYS)  # there is no room for an epoch
+    store.set_many(scope, entries())
+    with server.client() as client:
+        client.config_set("maxmemory", 0)
+    assert store.get_many(Scope("shop"), KEYS) == [None] * 64
+    assert works(store)
+
+
+def test_keys_that_change_type_in_traffic_are_misses_and_nothing_else(server):
+    store = make(server)
+    rng = random.Random(7)
+    names = [store.prefix.encode() + b":e:" + Scope("shop").tag + key for key in KEYS]
+    with Traffic(store) as traffic, server.client() as client:
+        traffic.more("hits")
+        for _ in range(300):
+            name = rng.choice([*names, store.prefix.encode() + b":epochs"])
+            with client.pipeline() as pipeline:
+                pipeline.delete(name)
+                rng.choice(
+                    [
+                        lambda p, n: p.lpush(n, "x"),
+                        lambda p, n: p.hset(n, "eshop", "x"),
+                        lambda p, n: p.set(n, rng.randbytes(40)),
+                        lambda p, n: p.xadd(n, {"field": "x"}),
+                    ]
+                )(pipeline, name)
+                pipeline.execute()
+        traffic.more("hits")
+    assert traffic.wrong == []
+    assert store.info().corrupt > 0
+
+
+ANSWERS = {
+    "nothing": b"",
+    "another protocol": b"HTTP/1.1 400 Bad Request\r\n\r\n",
+    "no number": b"*x\r\n",
+    "no list": b"+OK\r\n" * 99,
+    "numbers": b":7\r\n" * 99,
+    "lists": b"*1\r\n$1\r\nx\r\n" * 99,
+    "nulls": b"*-1\r\n" * 99,
+    "empty lists": b"*0\r\n" * 99,
+    "refusals": b"-NOPERM no permissions\r\n" * 99,
+    "loading": b"-LOADING Redis is loading the dataset in memory\r\n" * 99,
+    "no password given": b"-NOAUTH Authentication required.\r\n" * 99,
+    "a replica": b"-READONLY You can't write against a read only replica.\r\n" * 99,
+    "half": b"*2\r\n$8\r\n1234",
+    "noise": random.Random(7).randbytes(1000),
+}
+
+
+@pytest.mark.parametrize("cluster", [False, True])
+@pytest.mark.parametrize("answer", ANSWERS)
+def test_whatever_a_server_answers_it_is_an_entry_a_miss_or_a_store_error(answer, cluster):
+    def serve() -> None:
+        while True:
+            try:
+                client, _ = listener.accept()
+            except OSError:
+                return
+            with client, contextlib.suppress(ConnectionError):
+                while client.recv(1 << 16):
+                    client.sendall(ANSWERS[answer])
+                    if answer in ("nothing", "another protocol"):
+                        break
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        url = f"redis://127.0.0.1:{listener.getsockname()[1]}/0"
+        store = RedisStore(url, timeout=TIMEOUT, cluster=cluster)
+        calls = [
+            (store.get_many, Scope("shop"), KEYS),
+            (store.get_many, Scope("shop"), ()),
+            (store.set_many, Scope("shop"), entries()),
+            (store.delete_many, Scope("shop"), KEYS),
+            (store.clear, "shop"),
+            (store.clear,),
+            (store.info,),
+        ]
+        for call, *args in calls:
+            try:
+                result = call(*args)
+            except StoreError:
+                continue
+            assert call not in (store.get_many, store.set_many, store.delete_many, store.info)
+            assert result is None
+        store.close()
+
+
+def test_a_cluster_with_a_node_that_hangs_costs_a_timeout_and_is_used_again(tmp_path):
+    with ServerCluster("valkey", tmp_path) as cluster:
+        store = RedisStore(cluster.url, timeout=TIMEOUT, cluster=True)
+        eventually(lambda: works(store), "the cluster works")
+        store.set_many(Scope("shop"), entries())
+        cluster.servers[1].pause()
+        try:
+            waits = [seconds_of_failure(store.get_many, Scope("shop"), KEYS) for _ in range(3)]
+            assert all(wait < 2 * TIMEOUT + SLACK for wait in waits)
+            refusals = [seconds_of_failure(store.get_many, Scope("shop"), KEYS) for _ in range(9)]
+            assert sorted(refusals)[4] < TIMEOUT / 10
+        finally:
+            cluster.servers[1].resume()
+
+        def all_back() -> bool:
+            try:
+                found = store.get_many(Scope("shop"), KEYS)
+            except StoreError:
+                return False
+            return [entry and entry.payload for entry in found] == [key * 100 for key in KEYS]
+
+        eventually(all_back, "the entries are answered again")
+
+
+def test_a_cluster_whose_slots_went_to_another_server_is_used_again(tmp_path):
+    with ServerCluster("valkey", tmp_path) as cluster:
+        clock = Clock()
+        store = RedisStore(cluster.url, timeout=TIMEOUT, cluster=True, monotonic=clock)
+        eventually(lambda: works(store), "the cluster works")
+        cluster.lose_server(2)
+
+        def written() -> bool:
+            clock.now += 10
+            try:
+                scope = Scope("shop")
+                store.get_many(scope, KEYS)
+                store.set_many(scope, entries())
+                found = store.get_many(Scope("shop"), KEYS)
+            except StoreError:
+                return False
+            return [entry and entry.payload for entry in found] == [key * 100 for key in KEYS]
+
+        eventually(written, "entries are stored on the servers that are left")
+
+
+def test_the_log_is_quiet_while_the_server_stays_dead(server, caplog):
+    caplog.set_level(logging.DEBUG, "litcache")
+    clock = Clock()
+    store = make(server, monotonic=clock)
+    server.kill()
+    for _ in range(50):
+        seconds_of_failure(store.get_many, Scope("shop"), KEYS)
+        clock.now += 1
+    assert len(caplog.messages) == 1

@@ -1,0 +1,744 @@
+"""SharedStore: the contract, and what is its own: budget, damage, other processes' doings."""
+
+import os
+import pickle
+import random
+import shutil
+import sqlite3
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from litcache.errors import StoreError
+from litcache.stores.base import NewEntry, Scope
+from litcache.stores.shared import ring
+from litcache.stores.shared.store import SharedStore
+from litcache.testing.contract import StoreContract
+from litcache.testing.doubles import FakeClock
+
+SHOP = Scope("shop")
+
+
+class TestContract(StoreContract):
+    @pytest.fixture(autouse=True)
+    def _in_a_folder(self, tmp_path):
+        self.folder = tmp_path
+
+    def make_store(self, clock):
+        return SharedStore(self.folder / "store", "64 MiB", clock=clock)
+
+
+class TestContractOfAFullStore(TestContract):
+    filled_bytes = 65 << 20
+
+
+@pytest.fixture
+def open_store(tmp_path):
+    """Open a store on one folder, as each process of a host would."""
+    opened = []
+
+    def open_store(max_bytes="8 MiB", **options):
+        opened.append(SharedStore(tmp_path / "store", max_bytes, **options))
+        return opened[-1]
+
+    yield open_store
+    for store in opened:
+        store.close()
+
+
+@pytest.fixture
+def warned(caplog):
+    """Return the warnings logged so far."""
+    return lambda: [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
+
+
+@pytest.fixture
+def always_checked(monkeypatch):
+    """Let stores look after their files at every call, not only every quarter of a second."""
+    monkeypatch.setattr("litcache.stores.shared.generations._CHECK_SECONDS", 0.0)
+
+
+def key(number):
+    return number.to_bytes(16, "big")
+
+
+def payload(number, size=1536):
+    return random.Random(number).randbytes(size)
+
+
+def put(store, *numbers, size=1536, scope=None):
+    for start in range(0, len(numbers), 100):
+        part = numbers[start : start + 100]
+        entries = {key(n): NewEntry(b"layout", payload(n, size)) for n in part}
+        store.set_many(scope or Scope("shop"), entries)
+
+
+def got(store, *numbers, size=1536, namespace="shop"):
+    """Return the numbers that are hits; a hit must be right."""
+    found = store.get_many(Scope(namespace), [key(n) for n in numbers])
+    hits = [(n, entry) for n, entry in zip(numbers, found, strict=True) if entry is not None]
+    assert all(entry.payload == payload(n, size) for n, entry in hits)
+    return [n for n, _ in hits]
+
+
+def file(store, suffix):
+    (name,) = (n for n in os.listdir(store.path) if n.endswith(suffix))
+    return os.path.join(store.path, name)
+
+
+def size_of(store):
+    return sum(os.stat(os.path.join(store.path, name)).st_size for name in os.listdir(store.path))
+
+
+def index_of(store):
+    """Return a connection of our own to the index, as another process would have."""
+    return sqlite3.connect(file(store, ".db"), isolation_level=None, timeout=0)
+
+
+# What one does, the others see
+
+
+def test_entries_are_kept_over_restarts(open_store):
+    first = open_store()
+    put(first, 1, 2)
+    first.close()
+    assert got(open_store(), 1, 2, 3) == [1, 2]
+
+
+def test_what_one_wrote_another_hits(open_store):
+    one, other = open_store(), open_store()
+    assert got(one, 1) == got(other, 1) == []
+    put(one, 1)
+    assert got(other, 1) == [1]
+
+
+@pytest.mark.parametrize("namespace", ["shop", None])
+def test_another_sees_a_clear_at_its_next_look_up(open_store, namespace):
+    one, other = open_store(), open_store()
+    put(one, 1)
+    assert got(other, 1) == [1]
+    one.clear(namespace)
+    assert got(other, 1) == []
+
+
+def test_another_sees_a_delete_at_its_next_look_up_and_by_the_epoch(open_store):
+    one, other = open_store(), open_store()
+    put(one, 1, 2)
+    before, after = Scope("shop"), Scope("shop")
+    other.get_many(before, [])
+    assert one.delete_many(SHOP, [key(1)]) == 1
+    other.get_many(after, [])
+    assert before.epoch != after.epoch
+    assert got(other, 1, 2) == [2]
+
+
+def test_what_was_being_computed_during_a_delete_is_not_stored(open_store):
+    store = open_store()
+    scope = Scope("shop")
+    store.get_many(scope, [key(1)])
+    store.delete_many(SHOP, [key(1)])
+    put(store, 1, scope=scope)
+    assert got(store, 1) == []
+    assert store.info().dropped == 1
+
+
+def test_only_valid_entries_count_as_deleted(open_store):
+    clock = FakeClock()
+    store = open_store(clock=clock)
+    store.set_many(Scope("shop"), {key(1): NewEntry(b"", b"", clock() + 1)})
+    put(store, 2)
+    clock.advance(2)
+    assert store.delete_many(SHOP, [key(1), key(2)]) == 1
+    put(store, 3)
+    store.clear("shop")
+    assert store.delete_many(SHOP, [key(3)]) == 0
+
+
+# The budget
+
+
+def test_files_stay_within_the_budget_and_the_newest_entries_are_there(open_store):
+    store = open_store()
+    peak = 0
+    for start in range(0, 15_000, 500):
+        put(store, *range(start, start + 500))
+        peak = max(peak, size_of(store))
+    info = store.info()
+    assert peak <= 1.1 * store.max_bytes
+    assert info.bytes <= store.max_bytes
+    assert info.entries * 1536 >= 0.55 * store.max_bytes
+    assert info.evicted == 15_000 - info.entries
+    assert info.dropped == info.corrupt == 0
+    newest = range(15_000 - info.entries, 15_000)
+    assert got(store, *newest) == [*newest]
+
+
+@pytest.mark.parametrize("size", [0, 200, 4000, 400_000])
+def test_files_of_entries_of_any_size_stay_within_the_budget(open_store, size):
+    store = open_store()
+    count = min(40_000, 40 * store.max_bytes // (10 * size + 3000))
+    for start in range(0, count, 500):
+        put(store, *range(start, min(start + 500, count)), size=size)
+        assert size_of(store) <= 1.1 * store.max_bytes
+    assert store.info().dropped == 0
+    assert got(store, count - 1, size=size) == [count - 1]
+
+
+def test_what_is_hit_outlives_what_is_not(open_store):
+    store, other = open_store(), open_store()
+    put(store, *range(100))
+    for start in range(100, 15_100, 500):
+        got(other, *range(50))
+        put(other, 1_000_000 + start)  # tells of the hits
+        put(store, *range(start, start + 500))
+    assert got(store, *range(100)) == [*range(50)]
+
+
+def test_moved_entries_are_those_that_were_hit_since(open_store):
+    store = open_store()
+    put(store, *range(100))
+    got(store, *range(50))
+    put(store, *range(100, 10_000))
+    assert got(store, *range(100)) == []
+
+
+def test_an_entry_too_large_is_rejected_and_what_was_there_removed(open_store):
+    store = open_store()
+    put(store, 1)
+    put(store, 1, 2, size=store.max_bytes // 18)
+    assert got(store, 1, 2, size=store.max_bytes // 18) == []
+    assert store.info().rejected == 2
+    put(store, 1, size=store.max_bytes // 22)
+    assert got(store, 1, size=store.max_bytes // 22) == [1]
+
+
+def test_entries_of_older_epochs_are_evicted_in_due_course(open_store):
+    store = open_store()
+    put(store, *range(5_000))
+    store.clear("shop")
+    put(store, *range(10_000, 20_000))
+    newest = range(20_000 - store.info().entries, 20_000)
+    assert got(store, *newest) == [*newest]
+
+
+def test_a_raised_budget_takes_effect_at_the_first_write(open_store, warned):
+    small = open_store("8 MiB")
+    put(small, *range(100))
+    large = open_store("64 MiB")
+    assert got(large, *range(100)) == [*range(100)]
+    assert warned() == []
+    put(large, 1)
+    assert got(large, 1, 2) == [1]
+    assert len(warned()) == 1
+    assert "8388608 bytes" in warned()[0]
+
+
+@pytest.mark.usefixtures("always_checked")
+def test_processes_of_different_budgets_do_not_replace_each_others_files(open_store, warned):
+    one, other = open_store("4 MiB"), open_store("8 MiB")
+    for number in range(20):
+        put(one, number)
+        put(other, number)
+    assert got(one, *range(2, 20)) == got(other, *range(2, 20)) == [*range(2, 20)]
+    assert len(warned()) == 1
+
+
+# Laws
+
+operations = st.lists(
+    st.tuples(
+        st.sampled_from(["set", "set", "set", "get", "delete", "clear", "reopen"]),
+        st.lists(st.integers(0, 30), max_size=8),
+        st.sampled_from([0, 300, 5_000, 100_000]),
+    ),
+    max_size=30,
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(operations)
+def test_a_hit_is_what_was_set_last(tmp_path_factory, operations):
+    store = SharedStore(tmp_path_factory.mktemp("law") / "store", "4 MiB")
+    expected = {}
+    for version, (operation, numbers, size) in enumerate(operations):
+        keys = [key(n) for n in numbers]
+        if operation == "set":
+            entries = {k: NewEntry(b"%d" % version, k * (size // 16)) for k in keys}
+            store.set_many(Scope("shop"), entries)
+            expected |= entries
+            # What was written last has not been evicted.
+            assert store.get_many(Scope("shop"), keys) == [entries[k] for k in keys]
+        elif operation == "delete":
+            store.delete_many(Scope("shop"), keys)
+            expected = {k: entry for k, entry in expected.items() if k not in keys}
+        elif operation == "clear":
+            store.clear("shop")
+            expected = {}
+        elif operation == "reopen":
+            store.close()
+        for k, entry in zip(keys, store.get_many(Scope("shop"), keys), strict=True):
+            assert entry is None or entry == expected[k]
+    assert store.verify()[1] == 0
+    store.close()
+
+
+# Contention
+
+
+def test_a_write_is_given_up_after_its_timeout_and_look_ups_go_on(open_store):
+    store = open_store(timeout=0.05)
+    put(store, 1)
+    with_lock = index_of(store)
+    with_lock.execute("BEGIN IMMEDIATE")
+    start = time.monotonic()
+    put(store, 2, 3)
+    assert 0.05 <= time.monotonic() - start < 5
+    assert store.info().dropped == 2
+    assert got(store, 1, 2) == [1]
+    with_lock.close()
+    put(store, 2)
+    assert got(store, 2) == [2]
+
+
+def test_while_the_lock_is_held_three_writes_wait_for_it_and_no_other(open_store):
+    store = open_store(timeout=1.0)
+    put(store, 1)
+    with_lock = index_of(store)
+    with_lock.execute("BEGIN IMMEDIATE")
+    start = time.monotonic()
+    for number in range(2, 22):
+        put(store, number)
+        assert got(store, 1, number, namespace="shop") == [1]
+        store.get_many(Scope("one without an epoch"), [key(1)])
+    assert 3.0 <= time.monotonic() - start < 10
+    assert store.info().dropped == 20
+    with_lock.close()
+    put(store, 2)
+    assert got(store, 1, 2) == [1, 2]
+
+
+def test_hits_of_what_is_evicted_by_now_take_no_memory(open_store):
+    store = open_store("4 MiB")
+    slots = int(2**22 * ring.RING_SHARE) // ring.SLOT_BYTES
+    for start in range(0, 2 * slots, 100):
+        numbers = range(start, start + 100)
+        put(store, *numbers, size=16)
+        assert got(store, *numbers, size=16) == list(numbers)
+    assert store._folder.run(lambda ring: len(ring._touched)) <= slots + 100
+
+
+def test_a_lock_whose_holders_write_is_waited_for_again_and_again(open_store):
+    store = open_store(timeout=0.05)
+    put(store, 1)
+    with_lock = index_of(store)
+    for number in range(2, 8):
+        with_lock.execute("BEGIN IMMEDIATE")
+        with_lock.execute("INSERT INTO touched VALUES (?)", (number,))
+        start = time.monotonic()
+        put(store, number)
+        assert time.monotonic() - start >= 0.05
+        with_lock.execute("COMMIT")
+    with_lock.close()
+
+
+def test_a_thread_that_waits_to_write_holds_up_no_thread_that_reads(open_store):
+    store = open_store(timeout=30.0)
+    put(store, 1)
+    with_lock = index_of(store)
+    with_lock.execute("BEGIN IMMEDIATE")
+    writer = threading.Thread(target=put, args=(store, 2), daemon=True)
+    writer.start()
+    for _ in range(100):
+        assert got(store, 1, 2) == [1]
+    assert writer.is_alive()
+    with_lock.close()
+    writer.join(30)
+    assert got(store, 1, 2) == [1, 2]
+
+
+@pytest.mark.parametrize("call", ["delete", "clear"])
+def test_a_delete_or_clear_that_gets_no_lock_raises(open_store, call):
+    store = open_store(timeout=0.005)
+    put(store, 1)
+    with_lock = index_of(store)
+    with_lock.execute("BEGIN IMMEDIATE")
+    with pytest.raises(StoreError, match="lock"):
+        store.delete_many(SHOP, [key(1)]) if call == "delete" else store.clear("shop")
+    with_lock.close()
+    assert got(store, 1) == [1]
+
+
+def test_a_namespace_whose_epoch_cannot_be_made_is_a_miss_and_not_stored(open_store):
+    store = open_store(timeout=0.005)
+    put(store, 1)
+    with_lock = index_of(store)
+    with_lock.execute("BEGIN IMMEDIATE")
+    scope = Scope("blog")
+    assert store.get_many(scope, [key(1)]) == [None]
+    with_lock.close()
+    put(store, 1, scope=scope)
+    assert got(store, 1, namespace="blog") == []
+
+
+def test_a_reader_that_does_not_end_bounds_the_wal_and_then_the_writes(open_store):
+    store = open_store()
+    put(store, *range(100))
+    reader = index_of(store)
+    reader.execute("BEGIN")
+    reader.execute("SELECT count(*) FROM entries").fetchall()
+    for start in range(100, 20_100, 500):
+        put(store, *range(start, start + 500))
+        assert size_of(store) <= 1.1 * store.max_bytes
+    assert store.info().dropped > 0
+    store.clear("blog")
+    assert got(store, 100) or got(store, *range(20_000))
+    reader.close()
+    dropped = store.info().dropped
+    put(store, *range(50_000, 60_000))
+    assert store.info().dropped == dropped
+    assert got(store, 59_999) == [59_999]
+
+
+# Damage
+
+
+def flip(path, share, seed=1):
+    rng = random.Random(seed)
+    data = bytearray(Path(path).read_bytes())
+    for position in rng.sample(range(len(data)), max(1, int(share * len(data)))):
+        data[position] ^= 1 << rng.randrange(8)
+    with open(path, "r+b") as damaged:
+        damaged.write(data)
+
+
+def test_what_does_not_verify_is_a_miss_deleted_and_counted(open_store):
+    store = open_store()
+    put(store, *range(200))
+    flip(file(store, ".ring"), 0.0005)
+    checked, corrupt = store.verify()
+    assert checked == 200
+    assert 0 < corrupt < 200
+    hits = got(store, *range(200))
+    assert len(hits) == 200 - corrupt
+    assert store.info().corrupt == corrupt
+    assert store.verify() == (200 - corrupt, 0)
+    put(store, *range(200))
+    assert got(store, *range(200)) == [*range(200)]
+
+
+def test_an_index_that_points_to_other_entries_gives_none_of_them(open_store):
+    store = open_store()
+    put(store, *range(10))
+    index = index_of(store)
+    rows = index.execute("SELECT hash, place FROM entries ORDER BY place").fetchall()
+    for (hash, _), (_, place) in zip(rows, rows[1:] + rows[:1], strict=True):
+        index.execute("UPDATE entries SET place = ? WHERE hash = ?", (place + (1 << 50), hash))
+    index.execute("UPDATE entries SET place = place - (1 << 50)")
+    index.close()
+    assert got(store, *range(10)) == []
+    assert store.info().corrupt == 10
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 0.99])
+def test_a_truncated_ring_costs_what_it_held(open_store, share):
+    store = open_store()
+    put(store, *range(1000))
+    ring = file(store, ".ring")
+    os.truncate(ring, int(share * os.stat(ring).st_size))
+    assert len(got(store, *range(1000))) == pytest.approx(1000 * share, abs=1)
+    put(store, *range(1000))
+    assert got(store, *range(1000)) == [*range(1000)]
+
+
+def overwritten(path):
+    Path(path).write_bytes(b"no database at all, " * 1000)
+
+
+def halved(path):
+    os.truncate(path, os.stat(path).st_size // 2)
+
+
+def flipped(path):
+    flip(path, 0.05)
+
+
+def garbled(path):
+    Path(path).write_bytes(Path(path).read_bytes().replace(b"UNIQUE", b"\xe3NIQUE"))
+
+
+def blanked(path):
+    size = os.stat(path).st_size
+    os.truncate(path, size // 2)
+    os.truncate(path, size)
+
+
+@pytest.mark.parametrize("damage", [overwritten, halved, flipped, garbled, blanked])
+def test_a_damaged_index_costs_one_warning_and_a_fresh_start(open_store, warned, damage):
+    store = open_store()
+    foreign = os.path.join(store.path, "litcache-notes.db")
+    put(store, *range(2000))
+    store.close()
+    Path(foreign).write_text("not ours")
+    damage(file(store, "1.db"))
+    for number in range(2000):
+        got(store, number)
+        put(store, number)
+    assert got(store, 1999) == [1999]
+    assert [message for message in warned() if "damaged" in message] == warned()
+    assert len(warned()) == 1
+    assert Path(foreign).read_text() == "not ours"
+    assert {n.partition(".")[0] for n in os.listdir(store.path)} == {
+        "litcache-v1-2",
+        "litcache-notes",
+    }
+
+
+def test_verify_says_that_an_index_is_damaged_and_replaces_nothing(open_store):
+    store = open_store()
+    put(store, *range(2000))
+    store.close()
+    blanked(file(store, ".db"))
+    for look_at_all in (store.verify, store.namespaces):
+        with pytest.raises(StoreError, match="is damaged"):
+            look_at_all()
+    assert file(store, "1.db")
+    assert got(store, *range(2000)) == []
+    put(store, 1)
+    assert store.verify() == (1, 0)
+
+
+def test_all_go_on_with_the_same_fresh_files_after_damage(open_store, warned):
+    stores = [open_store() for _ in range(3)]
+    put(stores[0], *range(2000))
+    for store in stores:
+        store.close()
+        got(store, 1)
+    overwritten(file(stores[0], ".db"))
+    for store in stores:
+        store.close()
+        got(store, *range(2000))
+    put(stores[0], 1)
+    assert [got(store, 1) for store in stores] == [[1]] * 3
+    assert len(warned()) == 1
+
+
+@pytest.mark.usefixtures("always_checked")
+def test_a_clear_reaches_who_still_has_replaced_files_open(open_store):
+    one, other = open_store(), open_store()
+    put(one, 1)
+    assert got(other, 1) == [1]
+    one.close()
+    overwritten(file(one, ".db"))
+    one.clear("shop")
+    assert got(one, 1) == []
+    assert got(other, 1) == []
+
+
+@pytest.mark.parametrize("call", ["delete", "clear"])
+def test_a_clear_or_delete_holds_though_others_just_replaced_the_files(open_store, call):
+    one, other = open_store(), open_store()
+    put(one, 1)
+    assert got(other, 1) == [1]
+    one.close()
+    overwritten(file(one, ".db"))
+    put(one, 1)  # into fresh files, which the other has not looked for yet
+    assert got(one, 1) == [1]
+    if call == "clear":
+        other.clear("shop")
+    else:
+        assert other.delete_many(Scope("shop"), [key(1)]) == 1
+    assert got(one, 1) == []
+
+
+@pytest.mark.usefixtures("always_checked")
+def test_a_folder_removed_in_use_is_made_again(open_store):
+    store = open_store()
+    put(store, 1)
+    shutil.rmtree(store.path)
+    assert got(store, 1) == []
+    put(store, 1)
+    assert got(store, 1) == [1]
+
+
+def test_a_store_of_another_format_is_left_alone_with_one_warning(open_store, warned):
+    store = open_store()
+    os.makedirs(store.path)
+    other = os.path.join(store.path, "litcache-v7-3.db")
+    Path(other).write_text("another format")
+    put(store, 1)
+    assert got(store, 1) == [1]
+    assert Path(other).read_text() == "another format"
+    assert len(warned()) == 1
+    assert "another version" in warned()[0]
+
+
+# Disks
+
+
+def test_a_budget_beyond_the_free_space_is_clamped_with_one_warning(
+    open_store, warned, monkeypatch
+):
+    usage = shutil._ntuple_diskusage(100 << 20, 90 << 20, 10 << 20)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
+    store = open_store("1 GiB")
+    peak = 0
+    for start in range(0, 20_000, 500):
+        put(store, *range(start, start + 500))
+        peak = max(peak, size_of(store))
+    assert peak <= 10 << 20
+    assert store.info().entries * 1536 > 5 << 20
+    assert len(warned()) == 1
+    assert "has room for" in warned()[0]
+
+
+def test_no_room_is_one_warning_and_an_error_at_once(open_store, warned, monkeypatch):
+    usage = shutil._ntuple_diskusage(100 << 20, 99 << 20, 1 << 20)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
+    store = open_store()
+    for _ in range(3):
+        with pytest.raises(StoreError, match="has room for"):
+            put(store, 1)
+        with pytest.raises(StoreError):
+            got(store, 1)
+        with pytest.raises(StoreError):
+            store.info()
+    assert len(warned()) == 1
+
+
+def test_a_path_that_is_a_file_is_an_error_until_it_is_none(open_store, warned, monkeypatch):
+    monkeypatch.setattr("litcache.stores.shared.generations._RETRY_SECONDS", 0.0)
+    store = open_store()
+    Path(store.path).write_text("a file")
+    for _ in range(3):
+        with pytest.raises(StoreError, match="cannot be used"):
+            got(store, 1)
+    assert len(warned()) == 1
+    assert Path(store.path).read_text() == "a file"
+    os.unlink(store.path)
+    put(store, 1)
+    assert got(store, 1) == [1]
+
+
+def test_a_system_without_positioned_reads_is_one_warning_and_an_error(
+    open_store, warned, monkeypatch
+):
+    monkeypatch.delattr(os, "pread")
+    store = open_store()
+    for _ in range(2):
+        with pytest.raises(StoreError, match="cannot be used"):
+            got(store, 1)
+    assert len(warned()) == 1
+    assert not os.path.exists(store.path)
+
+
+def test_what_cannot_be_opened_is_not_tried_at_every_call(open_store, monkeypatch):
+    store = open_store()
+    Path(store.path).write_text("a file")
+    with pytest.raises(StoreError):
+        got(store, 1)
+    os.unlink(store.path)
+    with pytest.raises(StoreError):
+        got(store, 1)
+    later = time.monotonic() + 6
+    monkeypatch.setattr("litcache.stores.shared.generations.time.monotonic", lambda: later)
+    assert got(store, 1) == []
+
+
+# All of it
+
+
+def test_namespaces_says_what_each_holds(open_store):
+    store = open_store()
+    assert store.namespaces() == []
+    put(store, 1, 2, 3)
+    put(store, 4, size=100, scope=Scope("blog \udc80"))
+    put(store, 5, scope=Scope("cleared"))
+    store.clear("cleared")
+    (blog, cleared, shop) = store.namespaces()
+    assert cleared == ("cleared", (), 0, 0, 0, 0)
+    assert (blog.name, blog.entries, shop.name, shop.entries) == ("blog \udc80", 1, "shop", 3)
+    assert 100 < blog.bytes < 200
+    assert 3 * 1536 < shop.bytes < 3 * 1636
+
+
+def test_namespaces_says_which_versions_wrote_and_what_all_processes_looked_up(open_store):
+    one, other = open_store(), open_store()
+    put(one, 1, scope=Scope("shop", "v1"))
+    put(other, 2, scope=Scope("shop", "v2 \udc80"))
+    for store, numbers in ((one, (1, 2, 3)), (other, (1,)), (one, (4,))):
+        got(store, *numbers)
+        store.info()  # tells what was counted
+    (shop,) = open_store().namespaces()
+    assert (shop.versions, shop.hits, shop.misses) == (("v1", "v2 \udc80"), 3, 2)
+    other.clear("shop")
+    (shop,) = one.namespaces()
+    assert (shop.versions, shop.hits, shop.misses) == ((), 0, 0)
+    put(one, 1, scope=Scope("shop", "v1"))
+    (shop,) = one.namespaces()
+    assert shop.versions == ("v1",)
+
+
+def test_what_is_told_of_an_epoch_before_a_clear_takes_nothing_from_the_one_after_it(open_store):
+    one, late = open_store(), open_store()
+    put(one, 1, scope=Scope("shop", "v1"))
+    got(late, 1)  # told after the clear
+    one.clear("shop")
+    put(one, 1, scope=Scope("shop", "v1"))
+    got(one, 1, 1, 2)
+    one.info()
+    late.info()
+    (shop,) = one.namespaces()
+    assert (shop.versions, shop.hits, shop.misses) == (("v1",), 2, 1)
+
+
+def test_verify_reads_more_than_one_page_of_rows(open_store):
+    store = open_store()
+    put(store, *range(2500), size=10)
+    assert store.verify() == (2500, 0)
+    assert store.namespaces()[0].entries == 2500
+
+
+def test_expired_entries_are_counted(open_store):
+    clock = FakeClock()
+    store = open_store(clock=clock)
+    store.set_many(Scope("shop"), {key(1): NewEntry(b"", b"", clock() + 1)})
+    clock.advance(1)
+    store.get_many(Scope("shop"), [key(1), key(2)])
+    assert store.info().expired == 1
+
+
+def test_it_says_that_it_outlives_processes_and_waits(open_store):
+    assert SharedStore.persistent
+    assert SharedStore.blocking
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"max_bytes": "3 MiB"},
+        {"max_bytes": 0},
+        {"max_bytes": "much"},
+        {"timeout": 0},
+        {"timeout": -1.0},
+        {"timeout": float("nan")},
+        {"timeout": float("inf")},
+    ],
+)
+def test_impossible_options_are_refused(tmp_path, options):
+    with pytest.raises(ValueError, match=r"max_bytes|size|timeout"):
+        SharedStore(tmp_path / "store", **options)
+    assert os.listdir(tmp_path) == []
+
+
+def test_it_pickles_with_its_options_and_an_absolute_path(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    store = SharedStore("here", "5 MiB", 0.2, clock=FakeClock(7.0))
+    monkeypatch.chdir("/")
+    again = pickle.loads(pickle.dumps(store))
+    assert repr(again) == repr(store) == f"SharedStore({str(tmp_path / 'here')!r}, 5242880)"
+    assert (again.timeout, again.clock()) == (0.2, 7.0)
+    assert os.listdir(tmp_path) == []
