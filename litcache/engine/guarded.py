@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from litcache.engine.call import Call
+from litcache.engine.call import Question
 from litcache.errors import StoreError
 from litcache.observe.counters import Counters
 from litcache.observe.log import Reporter
@@ -49,35 +49,31 @@ class GuardedStore:
         self._counters.add(stored=len(entries))
         return True
 
-    def find(self, calls: Sequence[Call]) -> list[list[Entry | None] | None]:
-        """Look up the keys of calls of one scope by one question; `None` if the store failed."""
-        keys = dict.fromkeys(k for call in calls for k in call.keys if k not in call.refreshed)
+    def find(self, questions: Sequence[Question]) -> list[list[Entry | None]] | None:
+        """Look up what calls of one namespace ask, in one go; `None` if the store failed."""
+        first = questions[0]
+        if len(questions) == 1 and not (first.refreshed or None in first.keys):
+            found = self.get_many(first.scope, first.keys)  # type: ignore[arg-type]
+            return None if found is None else [found]
+        keys = dict.fromkeys(k for q in questions for k in q.keys if k not in q.refreshed)
         wanted = [key for key in keys if key is not None]
         known: dict[bytes | None, Entry] = {}
-        if wanted or any(call.refreshed for call in calls):  # a refresh needs the epoch
-            found = self.get_many(calls[0].scope, wanted)
+        if wanted or any(question.refreshed for question in questions):  # a refresh needs the epoch
+            found = self.get_many(first.scope, wanted)
             if found is None:
-                return [None] * len(calls)
+                return None
             known = {k: e for k, e in zip(wanted, found, strict=True) if e is not None}
         return [
-            [None if key in call.refreshed else known.get(key) for key in call.keys]
-            for call in calls
+            [None if key in question.refreshed else known.get(key) for key in question.keys]
+            for question in questions
         ]
 
-    def set_each(self, writes: Sequence[tuple[Scope, Mapping[bytes, Entry]]]) -> None:
+    def set_each(self, writes: Sequence[tuple[Scope, Mapping[bytes, Entry]]]) -> bool:
         """Store the entries of several calls, those of one epoch at once."""
         together: dict[bytes | None, tuple[Scope, dict[bytes, Entry]]] = {}
         for scope, entries in writes:
             together.setdefault(scope.epoch, (scope, {}))[1].update(entries)
-        for scope, joined in together.values():
-            self.set_many(scope, joined)
-
-    def delete(self, scope: Scope, key: bytes) -> None:
-        """Delete an entry that cannot be read."""
-        try:
-            self._store.delete_many(scope, [key])
-        except Exception as error:  # as above
-            self._failed(error)
+        return all([self.set_many(scope, joined) for scope, joined in together.values()])
 
     def info(self) -> StoreInfo:
         """Return what the store says of itself; nothing if it is silent."""

@@ -40,6 +40,8 @@ class Keyring:
         self._context = policy.context if reads_context else False
         self._key = with_context(policy.key, 1)
         self._version: str | None = None
+        self.turn = 0
+        self.suspended = False
         self._keyers: dict[str, Keyer] = {}
 
     @property
@@ -68,8 +70,15 @@ class Keyring:
         """Whether keys are made of what the policy's `key` returns, not of whole items."""
         return self._key is not None
 
+    def suspend(self) -> None:
+        """Note that `setup` runs: what is computed meanwhile may be of the old model or the new."""
+        self.turn += 1
+        self.suspended = True
+
     def renew_version(self) -> None:
         """Ask the policy for the version again: the model was set up anew."""
+        self.turn += 1
+        self.suspended = False
         self._version = None
         self._keyers = {}
 

@@ -12,16 +12,18 @@ from litserve import LitAPI
 
 from litcache.engine.cache import Cache
 from litcache.engine.handle import CacheHandle
+from litcache.engine.modes import Rows
+from litcache.engine.run import caches_computing
 from litcache.errors import UnsupportedMethodError
-from litcache.litapi.calls import (
-    Rows,
-    await_one,
-    await_rows,
-    call_batch,
-    call_one,
-    call_pool,
-    call_rows,
-    pass_pool,
+from litcache.litapi.answers import (
+    answer_batch,
+    answer_lists,
+    answer_one,
+    answer_one_async,
+    answer_rows,
+    answer_rows_async,
+    list_of,
+    pass_lists,
 )
 from litcache.litapi.facts import Facts
 from litcache.litapi.hooks import take_over
@@ -32,7 +34,7 @@ from litcache.litapi.state import (
     Outputs,
     attribute_of,
     cache_of,
-    caches_computing,
+    has_default_unbatch,
     is_elsewhere,
     serving_mode,
     state_of,
@@ -40,7 +42,7 @@ from litcache.litapi.state import (
 )
 from litcache.policy import CachePolicy
 from litcache.switches import is_disabled
-from litcache.values import rows as batching
+from litcache.values.rows import split
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 _OVERRIDDEN = (
@@ -182,27 +184,27 @@ class _BoundCachedMethod(wrapt.BoundFunctionWrapper):  # type: ignore[type-arg]
         if facts.in_rows or (api.max_batch_size > 1 and facts.name == "predict"):
             return self._answer_many(facts, api, cache, item, context)
         if facts.is_async:
-            return await_one(cache, self, item, context)
-        return call_one(cache, self, item, context)
+            return answer_one_async(cache, self, item, context)
+        return answer_one(cache, self, item, context)
 
     def _answer_many(self, facts: Facts, api: LitAPI, cache: Cache, item: Any, context: Any) -> Any:
         """Answer a batch, or a list of items."""
         if type(item) is Items:  # LitServe's batched loop: see hooks.Hook
             if facts.in_rows:
-                return Outputs(call_pool(cache, self, item.items))
-            return Outputs(call_batch(cache, api, self, item.items, context))
+                return Outputs(answer_lists(cache, self, item.items))
+            return Outputs(answer_batch(cache, api, self, item.items, context))
         if facts.in_rows:
-            rows = _list_rows(item, cache.policy.max_items)
-            if rows is None:
+            lists = list_of(item, cache.policy.max_items)
+            if lists is None:
                 return self._uncut(cache, item, context)
             if facts.is_async:
-                return await_rows(cache, self, rows)
-            return call_rows(cache, self, "list", rows)
+                return answer_rows_async(cache, self, lists, item)
+            return answer_rows(cache, self, lists, item)
         default_batch = facts.default_batch and "batch" not in api.__dict__
-        items = batching.split(item) if default_batch else None
+        items = split(item) if default_batch and has_default_unbatch(api) else None
         if not items or (context is not None and len(context) != len(items)):
             return self._uncut(cache, item, context)
-        return call_rows(cache, self, "row", Rows(item, items, context))
+        return answer_rows(cache, self, Rows(item, items, context), item, context)
 
     def compute(self, item: Any, context: Any, items: int | None = None) -> Any:
         """Call the user's method with as many items as known."""
@@ -231,8 +233,10 @@ class _BoundCachedMethod(wrapt.BoundFunctionWrapper):  # type: ignore[type-arg]
     def _pass(self, facts: Facts, args: Any, kwargs: Any) -> Any:
         """Call the user's method as if it were not decorated."""
         if args and type(args[0]) is Items:  # see hooks.Hook: what LitServe would not pool itself
-            policy = self._self_parent._self_policy
-            return Outputs(pass_pool(self._self_instance, self, args[0].items, policy.max_items))
+            api, policy = self._self_instance, self._self_parent._self_policy
+            name = f"{type(api).__qualname__}.{facts.name}"
+            device = getattr(api, "device", None)
+            return Outputs(pass_lists(self, args[0].items, policy.max_items, name, device))
         if facts.shown is not None:
             kwargs.pop("context", None)
         if is_disabled():
@@ -274,13 +278,3 @@ class _CachedMethod(CachedMethod):
 def _refuse(*_: Any) -> Any:
     """Stand in for wrapt's wrapper function: `_BoundCachedMethod` answers calls itself."""
     raise AssertionError
-
-
-def _list_rows(decoded: Any, max_items: int | None) -> Rows | None:
-    """Return the items of a decoded input of `items="list"`; `None` if it is no list of items."""
-    items = batching.split_items(decoded)
-    if items is None:
-        return None
-    one = type(decoded) is str or (type(decoded) is list and len(items) == 1 != len(decoded))
-    one = one or (type(decoded) is list and items[0] is decoded)
-    return Rows(items if one else decoded, items, max_items=max_items)

@@ -12,6 +12,7 @@ import wrapt
 from litserve import LitAPI
 
 from litcache.engine.cache import Cache
+from litcache.engine.run import caches_computing
 from litcache.litapi.state import (
     CACHEABLE,
     CachedMethod,
@@ -20,7 +21,6 @@ from litcache.litapi.state import (
     TakenOver,
     attribute_of,
     cache_of,
-    caches_computing,
     is_served,
     state_of,
 )
@@ -62,7 +62,10 @@ class Hook(TakenOver):
 
     def _setup(self, api: LitAPI, original: Callable[..., Any]) -> Callable[..., Any] | None:
         def setup(*args: Any, **kwargs: Any) -> Any:
-            state_of(api).ready = False
+            state = state_of(api)
+            state.ready = False
+            for cache in state.caches.values():
+                cache.keyring.suspend()
             result = original(*args, **kwargs)
             after_setup(api)
             return result

@@ -4,25 +4,17 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import wrapt
-from fastapi import HTTPException
 from litserve import LitAPI
 
 from litcache.engine.cache import Cache
-from litcache.errors import BatchSizeError
-from litcache.keys.contexts import Context
 from litcache.keys.encoder import class_name
 from litcache.observe.pages import Labels
 from litcache.policy import CachePolicy, wants_context
 from litcache.stores.base import Store
 from litcache.stores.memory import MemoryStore
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 CACHEABLE = ("predict", "decode_request")
 
@@ -47,16 +39,6 @@ class TakenOver:
         self.owner = owner
         self.name = name
         self.own = own
-
-
-class BatchSizeMismatch(BatchSizeError, HTTPException):
-    """`BatchSizeError` as LitServe's batched loop answers it to a client."""
-
-    def __init__(self, method: str, expected: int, actual: int) -> None:
-        HTTPException.__init__(self, 500, "Batch size mismatch")
-        self.method = method
-        self.expected = expected
-        self.actual = actual
 
 
 class Items:
@@ -200,6 +182,14 @@ def has_default_batch(cls: type) -> bool:
     return getattr(_user_function(cls, "batch"), "__code__", None) is LitAPI.batch.__code__
 
 
+def has_default_unbatch(api: LitAPI) -> bool:
+    """Return whether LitServe's own `unbatch` cuts what `predict` returns."""
+    if "unbatch" in api.__dict__:
+        return False
+    function = _user_function(type(api), "unbatch")
+    return getattr(function, "__code__", None) is LitAPI.unbatch.__code__
+
+
 def wants_contexts(cls: type, name: str, policy: CachePolicy) -> bool:
     """Say whether a method must be given contexts, for its hooks or for its policy's functions."""
     return (
@@ -209,28 +199,3 @@ def wants_contexts(cls: type, name: str, policy: CachePolicy) -> bool:
         or wants_context(policy.store_if, 2)
         or bool(context_takers(cls, name))
     )
-
-
-# ---------------------------------------------------------------------- hooks taken over
-
-
-_computing: ContextVar[tuple[Cache, ...]] = ContextVar("litcache_computing", default=())
-
-
-caches_computing = _computing.get
-"""Return the caches whose methods this thread or task is inside already."""
-
-
-@contextmanager
-def computing(cache: Cache) -> Iterator[None]:
-    """Let the user's own calls of hooks, and of the method itself, pass while it computes."""
-    token = _computing.set((*_computing.get(), cache))
-    try:
-        yield
-    finally:
-        _computing.reset(token)
-
-
-def contexts_at(contexts: Sequence[Context] | None, positions: Sequence[int]) -> Any:
-    """Return the contexts of some items of a batch."""
-    return None if contexts is None else [contexts[position] for position in positions]

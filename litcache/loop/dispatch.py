@@ -12,7 +12,8 @@ from litserve import LitAPI
 
 from litcache.engine.cache import Cache
 from litcache.errors import ValueEncodingError
-from litcache.litapi.calls import NOT_CUT, call_hook, merge
+from litcache.litapi.answers import NOT_CUT
+from litcache.litapi.batches import call_hook
 from litcache.litapi.facts import Facts
 from litcache.litapi.state import serving_mode
 from litcache.loop.litserve import (
