@@ -11,7 +11,7 @@ from litcache.keys.contexts import changes
 from litcache.observe.log import Reporter
 from litcache.stores.base import Entry, NewEntry
 from litcache.values import codec
-from litcache.values import rows as batching
+from litcache.values.rows import count_rows, encode_rows
 
 
 class NotRows(Exception):
@@ -46,7 +46,7 @@ class OutputEncoder:
         self._check_size(mode, len(misses), outputs)
         if mode in ROWS:
             columns = mode == "list"
-            encoded = [e for rows in outputs for e in batching.encode_rows(rows, columns=columns)]
+            encoded = [e for rows in outputs for e in encode_rows(rows, columns=columns)]
         else:
             encoded = codec.encode_many(outputs)
         expires = None if self._seconds is None else clock() + self._seconds
@@ -61,7 +61,7 @@ class OutputEncoder:
             actual = len(outputs)
         else:
             for container in outputs:
-                count = batching.count_rows(container, columns=mode == "list")
+                count = count_rows(container, columns=mode == "list")
                 if count is None:
                     raise NotRows("the output is no list, array, tensor or columns of these")
                 actual += count

@@ -10,7 +10,7 @@ from litcache.keys.contexts import Context, changes
 from litcache.keys.keyer import Keyring
 from litcache.observe.log import Reporter
 from litcache.policy import CachePolicy, with_context
-from litcache.values import rows as batching
+from litcache.values.rows import row_at
 
 
 class Rules:
@@ -75,7 +75,7 @@ class Rules:
         if self._store_if is None:
             return True
         if call.mode in ROWS:
-            output = batching.row_at(outputs, index, columns=call.mode == "list")
+            output = row_at(outputs, index, columns=call.mode == "list")
         else:
             output = outputs[index]
         try:

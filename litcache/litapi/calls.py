@@ -16,7 +16,8 @@ from litcache.keys.contexts import Context
 from litcache.litapi.state import BatchSizeMismatch, computing, contexts_at, takes_context
 from litcache.stores.base import NewEntry
 from litcache.values import codec
-from litcache.values import rows as batching
+from litcache.values.items import gather, split_items, take
+from litcache.values.rows import encode_rows, merge_rows
 
 _T = TypeVar("_T")
 
@@ -72,7 +73,7 @@ class Rows:
             return [(self.container, self.contexts, len(misses))]
         parts = [misses[i : i + self._max_items] for i in range(0, len(misses), self._max_items)]
         return [
-            (batching.take(self.container, part), contexts_at(self.contexts, part), len(part))
+            (take(self.container, part), contexts_at(self.contexts, part), len(part))
             for part in parts
         ]
 
@@ -117,7 +118,7 @@ def pooled(items: list[Any], max_items: int | None) -> list[tuple[Any, None, int
     """Return what a method is called with to compute the items of many requests."""
     size = max_items or max(1, len(items))
     parts = [items[i : i + size] for i in range(0, len(items), size)]
-    return [(batching.gather(part), None, len(part)) for part in parts]
+    return [(gather(part), None, len(part)) for part in parts]
 
 
 def merge(cache: Cache, call: Call, start: int, stop: int) -> Any:
@@ -129,7 +130,7 @@ def merge(cache: Cache, call: Call, start: int, stop: int) -> Any:
     entries = call.entries[start:stop]
     if None in entries:
         raise ValueEncodingError("a row of the output cannot be stored", "$", object)
-    return batching.merge_rows(entries, cache.device)  # type: ignore[arg-type]
+    return merge_rows(entries, cache.device)  # type: ignore[arg-type]
 
 
 # ---------------------------------------------------------------------- calls without async
@@ -180,7 +181,7 @@ def call_rows(cache: Cache, method: Method, mode: str, rows: Rows) -> Any:
         if call.misses or call.waits:
             _settle(cache, call, lambda misses: _rows_of(method, rows, call, misses))
             return rows.result(cache, call)
-        return batching.merge_rows(call.entries, cache.device)  # type: ignore[arg-type]
+        return merge_rows(call.entries, cache.device)  # type: ignore[arg-type]
     except (NotRows, ValueEncodingError) as error:
         cache.reporter.swallow("rows", error, NOT_CUT)
         return rows.whole[0] if rows.whole else method.compute(rows.container, rows.contexts)
@@ -191,7 +192,7 @@ def call_rows(cache: Cache, method: Method, mode: str, rows: Rows) -> Any:
 
 def call_pool(cache: Cache, method: Method, decoded: list[Any]) -> list[Any]:
     """Answer a batch of requests that are lists of items each."""
-    split = [batching.split_items(request) for request in decoded]
+    split = [split_items(request) for request in decoded]
     pool = Pool([items for items in split if items is not None], cache.policy.max_items)
     call = cache.lookup("list", pool.items)
     try:
@@ -215,11 +216,11 @@ def call_pool(cache: Cache, method: Method, decoded: list[Any]) -> list[Any]:
 
 def pass_pool(api: Any, method: Method, decoded: list[Any], max_items: int | None) -> list[Any]:
     """Answer a batch of requests that are lists of items each, with the caches off."""
-    split = [batching.split_items(request) for request in decoded]
+    split = [split_items(request) for request in decoded]
     pool = Pool([items for items in split if items is not None], max_items)
     outputs = [method.compute(*a) for a in pool.arguments(range(len(pool.items)))]
     try:
-        rows = [row for output in outputs for row in batching.encode_rows(output, columns=True)]
+        rows = [row for output in outputs for row in encode_rows(output, columns=True)]
         entries = [NewEntry(*row) for row in rows if not isinstance(row, Exception)]
     except ValueEncodingError:
         entries = []
@@ -229,7 +230,7 @@ def pass_pool(api: Any, method: Method, decoded: list[Any], max_items: int | Non
     return [
         method.compute(request, None)
         if items is None
-        else batching.merge_rows([next(places) for _ in items], getattr(api, "device", None))
+        else merge_rows([next(places) for _ in items], getattr(api, "device", None))
         for request, items in zip(decoded, split, strict=True)
     ]
 

@@ -40,7 +40,7 @@ from litcache.litapi.state import (
 )
 from litcache.policy import CachePolicy
 from litcache.switches import is_disabled
-from litcache.values import rows as batching
+from litcache.values.items import split, split_items
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 _OVERRIDDEN = (
@@ -199,7 +199,7 @@ class _BoundCachedMethod(wrapt.BoundFunctionWrapper):  # type: ignore[type-arg]
                 return await_rows(cache, self, rows)
             return call_rows(cache, self, "list", rows)
         default_batch = facts.default_batch and "batch" not in api.__dict__
-        items = batching.split(item) if default_batch else None
+        items = split(item) if default_batch else None
         if not items or (context is not None and len(context) != len(items)):
             return self._uncut(cache, item, context)
         return call_rows(cache, self, "row", Rows(item, items, context))
@@ -278,7 +278,7 @@ def _refuse(*_: Any) -> Any:
 
 def _list_rows(decoded: Any, max_items: int | None) -> Rows | None:
     """Return the items of a decoded input of `items="list"`; `None` if it is no list of items."""
-    items = batching.split_items(decoded)
+    items = split_items(decoded)
     if items is None:
         return None
     one = type(decoded) is str or (type(decoded) is list and len(items) == 1 != len(decoded))
