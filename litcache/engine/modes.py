@@ -12,7 +12,8 @@ from litcache.stores.base import Entry
 from litcache.values import codec
 from litcache.values.codec import Encoded
 from litcache.values.containers import Kind, assemble, own, together
-from litcache.values.rows import count_rows, encode_rows, merge_rows, row_at, row_value, take
+from litcache.values.items import take
+from litcache.values.rows import count_rows, encode_rows, merge_rows, row_at, row_value
 
 # ---------------------------------------------------------------------- outputs are values
 
@@ -166,7 +167,7 @@ class _Rows(Call):
             raise BatchSizeError(method, len(places), count)
 
     def output_at(self, output: Any, index: int) -> Any:
-        return row_at([output], index, columns=self.columns)
+        return row_at(output, index, columns=self.columns)
 
     def merge(self, start: int, stop: int, device: Any) -> Any:
         """Return some rows in the container that the method returns.

@@ -10,11 +10,7 @@ import msgpack
 from blake3 import blake3
 
 from litcache.keys.leaves import LARGE
-
-__all__ = ["FORMAT", "RequestKeyer"]
-
-FORMAT = 1
-"""The number of what is digested; raising it makes every key another."""
+from litcache.stores import base
 
 _SIZE = 16
 
@@ -44,7 +40,7 @@ class RequestKeyer:
     def __init__(self, namespace: str, version: str) -> None:
         # A state that has read the common part is copied for each key.
         self._start = hashlib.blake2b(
-            _pack([FORMAT, "http", namespace, version]), digest_size=_SIZE
+            _pack([base.FORMAT, "http", namespace, version]), digest_size=_SIZE
         )
 
     def key(

@@ -12,7 +12,9 @@ from typing import Any
 
 from blake3 import blake3
 
-from litcache.keys.encoder import FORMAT, canonical, class_name
+from litcache.keys.encoder import canonical
+from litcache.keys.leaves import class_name
+from litcache.stores import base
 
 _CHUNK_BYTES = 1 << 20
 # 96 bits: enough to tell models apart, short enough to be read in a log line.
@@ -60,7 +62,7 @@ def fingerprint(model: Any, *, extra: Any = None) -> str:
         'f9b1bba5a6e5bbb973b11e43'
     """
     # One by one, so that an error says where in the state dict, or where in `extra`.
-    text = b"".join(map(canonical, (FORMAT, *_read(model), extra)))
+    text = b"".join(map(canonical, (base.FORMAT, *_read(model), extra)))
     return hashlib.blake2b(text, digest_size=_DIGITS // 2).hexdigest()
 
 

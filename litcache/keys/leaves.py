@@ -18,11 +18,20 @@ import struct
 import sys
 import uuid
 from collections.abc import Callable
-from ctypes import string_at
 from typing import Any
 
 import msgpack
 from blake3 import blake3
+
+from litcache import arrays
+from litcache.arrays import (
+    array_elements,
+    is_array,
+    is_scalar,
+    is_tensor,
+    tensor_elements,
+    tensor_fault,
+)
 
 LARGE = 4096
 """Buffers of more bytes, and strings of more characters, stand as their digest."""
@@ -203,12 +212,11 @@ def _np_array(to: Writer, value: Any, code: int = Code.NP_ARRAY) -> bytes:
     if value.dtype.hasobject:
         raise Unencodable("its dtype holds Python objects")
     head = to.pack([list(value.shape), _dtype(value.dtype)])
-    return ext(code, head + _elements(to, sys.modules["numpy"].asarray(value)))
+    elements = array_elements(arrays.numpy().asarray(value))
+    return ext(code, head + b"".join(map(to.buffer, elements)))
 
 
 def _np_scalar(to: Writer, value: Any) -> bytes:
-    if type(value) is not value.dtype.type:
-        raise Unencodable("its type has no canonical form")
     return _np_array(to, value, Code.NP_SCALAR)
 
 
@@ -226,40 +234,12 @@ def _dtype(dtype: Any) -> object:
     return dtype.str
 
 
-def _elements(to: Writer, values: Any) -> bytes:
-    """Encode the elements of an array in C order, field by field."""
-    dtype = values.dtype
-    if dtype.names is not None:
-        return b"".join([_elements(to, values[name]) for name in dtype.names])
-    if dtype.char in "gG":
-        values = _significant(values)
-    if values.nbytes <= LARGE:
-        return to.buffer(values.tobytes())
-    flat = sys.modules["numpy"].ascontiguousarray(values).reshape(-1)
-    return to.buffer(flat.view("u1"))
-
-
-def _significant(values: Any) -> Any:
-    """Cut the padding of x87's 80-bit floats, which stand in 12 or 16 bytes each."""
-    np = sys.modules["numpy"]
-    if np.finfo(np.longdouble).nmant != 63:
-        return values
-    rows = np.ascontiguousarray(values).reshape(-1).view("u1")
-    rows = rows.reshape(-1, np.dtype("g").itemsize)
-    return rows[:, :10] if values.dtype.isnative else rows[:, -10:]
-
-
 def _tensor(to: Writer, value: Any) -> bytes:
-    torch = sys.modules["torch"]
-    if value.layout is not torch.strided or value.is_quantized or value.is_nested or value.is_meta:
-        raise Unencodable("it is no dense tensor")
-    flat = value.detach().cpu().resolve_conj().resolve_neg().contiguous().flatten()
-    if flat.stride(0) != 1:  # torch calls a single element contiguous whatever its stride
-        flat = flat.clone(memory_format=torch.contiguous_format)
-    raw = flat.view(torch.uint8)
-    # A copy, but torch has no other way to its bytes without numpy.
-    data = raw.numpy() if "numpy" in sys.modules else string_at(raw.data_ptr(), raw.numel())
-    return ext(Code.TENSOR, to.pack([str(value.dtype), list(value.shape)]) + to.buffer(data))
+    fault = tensor_fault(value)
+    if fault is not None:
+        raise Unencodable(fault)
+    head = to.pack([str(value.dtype), list(value.shape)])
+    return ext(Code.TENSOR, head + to.buffer(tensor_elements(value)))
 
 
 def _image(to: Writer, image: Any) -> bytes:
@@ -275,14 +255,15 @@ def _image(to: Writer, image: Any) -> bytes:
     return ext(Code.IMAGE, to.pack(looks) + to.buffer(image.tobytes()))
 
 
-def foreign(cls: type) -> Handler | None:
-    """Return the handler of a class of numpy, torch or Pillow, or of an enum's, or None."""
-    if cls is loaded("numpy", "ndarray"):
+def foreign(value: object) -> Handler | None:
+    """Return the handler of a value of numpy, torch or Pillow, or of an enum's member, or None."""
+    if is_array(value):
         return _np_array
-    if cls is loaded("torch", "Tensor"):
+    if is_tensor(value):
         return _tensor
-    if inherits(cls, loaded("numpy", "generic")):
+    if is_scalar(value):
         return _np_scalar
+    cls = type(value)
     if inherits(cls, enum.Enum):
         return _enum
     if cls is loaded("PIL.Image", "Image") or inherits(cls, loaded("PIL.ImageFile", "ImageFile")):
@@ -296,7 +277,7 @@ def loaded(module: str, name: str) -> Any:
 
 
 def inherits(cls: type, base: object) -> bool:
-    """Tell whether a class has a base, by identity: `issubclass` may run a metaclass's code."""
+    """Return whether a class has a base, by identity: `issubclass` may run a metaclass's code."""
     return any(parent is base for parent in cls.__mro__)
 
 

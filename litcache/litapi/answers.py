@@ -13,7 +13,7 @@ from litcache.errors import BatchSizeError, ValueEncodingError
 from litcache.keys.contexts import Context
 from litcache.litapi.batches import BatchSizeMismatch, Method, compute_batch
 from litcache.values.containers import kind_of
-from litcache.values.rows import split_items
+from litcache.values.items import split_items
 
 NOT_CUT = "its input or output cannot be cut into rows, so the call goes uncached"
 

@@ -42,7 +42,7 @@ from litcache.litapi.state import (
 )
 from litcache.policy import CachePolicy
 from litcache.switches import is_disabled
-from litcache.values.rows import split
+from litcache.values.items import split
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 _OVERRIDDEN = (

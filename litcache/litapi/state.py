@@ -10,7 +10,7 @@ import wrapt
 from litserve import LitAPI
 
 from litcache.engine.cache import Cache
-from litcache.keys.encoder import class_name
+from litcache.keys.leaves import class_name
 from litcache.observe.pages import Labels
 from litcache.policy import CachePolicy, wants_context
 from litcache.stores.base import Store

@@ -25,7 +25,7 @@ from litcache.loop.litserve import (
 )
 from litcache.loop.model import Batch, Request
 from litcache.observe.log import logger
-from litcache.values import rows as batching
+from litcache.values.items import split_items
 
 _SECONDS_BETWEEN_LOOKS = 0.01
 
@@ -150,7 +150,7 @@ class Desk:
     def _items(self, request: Request) -> Any:
         """Return the items of a request; `None` if it is computed without the cache."""
         if self._mode == "list":
-            return batching.split_items(request.decoded)
+            return split_items(request.decoded)
         return (request.decoded,)
 
     def _contexts(self, request: Request) -> tuple[dict[str, Any]] | None:

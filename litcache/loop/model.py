@@ -17,7 +17,7 @@ from litcache.keys.contexts import Context
 from litcache.litapi.calls import NOT_CUT, Method, call_hook, compute_batch, pooled
 from litcache.litapi.state import BatchSizeMismatch, computing
 from litcache.observe.log import logger
-from litcache.values import rows as batching
+from litcache.values.items import split_items
 
 
 class Request:
@@ -125,7 +125,7 @@ class Computer:
         if self._cache is not None:  # requests that cannot be cut into items
             with computing(self._cache):
                 for request in requests:
-                    rows = batching.split_items(request.decoded)
+                    rows = split_items(request.decoded)
                     argument = request.decoded if rows is None else rows
                     count = 0 if type(argument) is list and not argument else None
                     request.output = self._method.compute(argument, None, count)

@@ -8,39 +8,31 @@ Reading executes nothing, and allocates in proportion to what it is given.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from litcache.arrays import MALFORMED
+from litcache import arrays
+from litcache.arrays import is_array, is_tensor, tensor_fault
 from litcache.errors import ValueEncodingError
+from litcache.stores.base import Entry
 from litcache.values.layouts import (
     Payload,
     encode_elements,
     interned,
-    is_array,
-    is_tensor,
     parse,
     tensor_bytes,
-    tensor_fault,
     tensor_layout,
 )
+from litcache.values.packing import MALFORMED
 from litcache.values.tagged import NATIVE, decode_plain, encode_plain
-
-if TYPE_CHECKING:
-    from litcache.stores.base import Entry
-
-FORMAT = 1  # of layouts and payloads; stores that outlive the process keep it with their entries
 
 _PLAIN = b"v"
 _CONTEXT = b"c"
 _LENGTH_BYTES = 8
 _CONTAINERS = frozenset({list, tuple, dict, set, frozenset})
+_ELEMENTS = frozenset((b"a", b"t"))
 
 Encoded = tuple[bytes, bytes]
-
-
-_ELEMENTS = frozenset((b"a", b"t"))
 
 
 def encode(value: object) -> Encoded:
@@ -263,7 +255,7 @@ def _encode_like_tensors(values: Sequence[object]) -> dict[int, Encoded]:
     for (dtype, shape, device), places in like.items():
         layout = tensor_layout(b"t", dtype, shape, device.type)
         try:
-            data = tensor_bytes(sys.modules["torch"].stack([values[place] for place in places]))
+            data = tensor_bytes(arrays.torch().stack([values[place] for place in places]))
         except RuntimeError:  # no memory for the stack: one by one
             continue
         encoded.update(zip(places, [(layout, row) for row in cut(data, len(places))], strict=True))

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Hashable, Sequence
 from typing import Any
 
-from litcache.values.layouts import is_array, is_tensor
+from litcache.arrays import is_array, is_tensor
 
 Kind = tuple[Hashable, ...]
 """The kind of a container: a list, or arrays or tensors of one dtype and shape of a row."""

@@ -7,30 +7,21 @@ read without recursion.
 
 from __future__ import annotations
 
-import json
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
-from importlib import import_module
 from pathlib import PosixPath, PurePosixPath, PureWindowsPath, WindowsPath
 from typing import Any
 from uuid import UUID, SafeUUID
 
 import msgpack
 
-from litcache.arrays import MALFORMED
-from litcache.errors import ValueEncodingError
-from litcache.values.layouts import (
-    array_layout,
-    encode_elements,
-    is_array,
-    is_tensor,
-    packed,
-    parse,
-    unpacked,
-)
+from litcache import arrays
+from litcache.arrays import array_bytes, is_array, is_scalar, is_tensor
+from litcache.errors import ValueEncodingError, path_of
+from litcache.values.layouts import array_layout, encode_elements, parse
+from litcache.values.packing import MALFORMED, packed, unpacked
 
 _LEVELS = 100
 _MICROSECOND = timedelta(microseconds=1)
@@ -107,11 +98,11 @@ def _scalar(parts: list[Any]) -> Any:
 
 def _numpy_text(parts: list[Any]) -> object:
     (text,) = parts
-    numpy = import_module("numpy")
+    numpy = arrays.numpy()
     return numpy.str_(text) if type(text) is str else _only(bytes, numpy.bytes_)(parts)
 
 
-# Codes are part of codec.FORMAT.
+# The codes stand in stored bytes: a change of one raises stores.base.FORMAT.
 _NESTING: dict[type, _Tag] = {
     tuple: _Tag(1, list, tuple),
     set: _Tag(2, list, set),
@@ -278,23 +269,17 @@ def _lower_foreign(value: Any) -> list[Any]:
     """Return what is packed of numpy's and torch's values; an error for all others."""
     if is_array(value) or is_tensor(value):
         return _ELEMENTS.mark(list(encode_elements(value)))
-    kind = type(value)
-    if issubclass(kind, getattr(sys.modules.get("numpy"), "generic", ())) and (
-        value.dtype.type is kind
-    ):
+    if is_scalar(value):
         if value.dtype.kind in "US":
             return _TEXT.mark([value[:]])  # .item() drops zeros at its end
-        return _SCALAR.mark([array_layout(b"a", value.dtype, ()), value.tobytes()])
+        return _SCALAR.mark([array_layout(b"a", value.dtype, ()), array_bytes(value)])
     raise ValueEncodingError("values of this type are not stored")
 
 
 def path(place: Place) -> str:
-    """Return a place as it would be written in Python, such as `$.images[3].meta`."""
-    steps = []
+    """Return the path to a place, such as `$.images[3].meta`."""
+    steps: list[object] = []
     while not isinstance(place, str):
         place, step = place
-        if type(step) is str:
-            steps.append(f".{step}" if step.isidentifier() else f"[{json.dumps(step[:40])}]")
-        else:
-            steps.append(f"[{step}]" if type(step) is int else f"[{type(step).__name__}]")
-    return place + "".join(reversed(steps))
+        steps.append(step)
+    return path_of(reversed(steps), place)
