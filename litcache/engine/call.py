@@ -87,6 +87,14 @@ class Call:
         """Return the output of one item out of that of a part."""
         raise NotImplementedError
 
+    def result(self, device: Any) -> Any:
+        """Return what the caller gets, once every item has an output.
+
+        Raises:
+            ValueEncodingError: If the rows do not fit into one container.
+        """
+        raise NotImplementedError
+
 
 class Question:
     """The keys of a call, ready to be looked up.

@@ -73,7 +73,8 @@ class GuardedStore:
         together: dict[bytes | None, tuple[Scope, dict[bytes, Entry]]] = {}
         for scope, entries in writes:
             together.setdefault(scope.epoch, (scope, {}))[1].update(entries)
-        return all([self.set_many(scope, joined) for scope, joined in together.values()])
+        taken = [self.set_many(scope, joined) for scope, joined in together.values()]
+        return all(taken)
 
     def info(self) -> StoreInfo:
         """Return what the store says of itself; nothing if it is silent."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from litcache.engine.call import Misses, Question
+from litcache.engine.call import Call, Misses, Question
 from litcache.keys.contexts import changes
 from litcache.keys.keyer import Keyring
 from litcache.observe.log import Reporter
@@ -65,11 +65,10 @@ class Predicates:
             context = call.context(position)
             if context is not None and any(changes(before, context)):
                 return False
-        return self.same(misses)
+        return self.same(misses, call)
 
-    def same(self, misses: Misses) -> bool:
-        """Return whether the items of a call have the keys that it looked up."""
-        call = misses.call
+    def same(self, misses: Misses, call: Call) -> bool:
+        """Return whether the items of a call have the keys that another one looked up."""
         question = Question(call, misses.scope, (), misses.version, misses.released)
         self.ask(question)
         return question.keys == misses.keys

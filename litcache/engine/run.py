@@ -207,7 +207,7 @@ def computing(cache: Cache, part: Part | None = None) -> Iterator[None]:
     """Let the user's own calls of hooks, and of the method itself, pass while it computes."""
     token = _computing.set((*_computing.get(), cache))
     claims = {misses.claim for misses, _ in part.places} - {None} if part is not None else ()
-    holding = _held.set((*_held.get(), *claims))  # type: ignore[arg-type]
+    holding = _held.set((*_held.get(), *claims))
     try:
         yield
     finally:

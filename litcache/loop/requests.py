@@ -6,8 +6,11 @@ import time
 from typing import Any
 
 from litcache.engine.call import Call, Misses
+from litcache.engine.flight import Claim
 from litcache.engine.run import Steps
 from litcache.keys.contexts import Context
+
+COMPUTES, WAITS, DONE = "computes", "waits", "done"
 
 
 class Request:
@@ -26,13 +29,16 @@ class Request:
         call: Its call of the cached method; `None` if it is computed without the cache.
         misses: What of the call did not hit; `None` if all did.
         steps: What is left to do for the call.
-        waits_until: When it no longer waits for what others compute (monotonic clock, seconds).
+        waits_for: What another call computes for it, while its state is `WAITS`.
+        waits_until: When it no longer waits for that (monotonic clock, seconds); `None`: no limit.
+        state: `COMPUTES` if it needs the model, `WAITS` for others, or `DONE`: it has its output.
+        form: What its item was when its batch was formed, where its key does not tell.
         output: What was computed without the cache.
     """
 
     __slots__ = (
-        "call", "consumer", "context", "decoded", "misses", "output", "payload", "since", "steps",
-        "timestamp", "uid", "waits_for", "waits_until",
+        "call", "consumer", "context", "decoded", "form", "misses", "output", "payload", "since",
+        "state", "steps", "timestamp", "uid", "waits_for", "waits_until",
     )  # fmt: skip
 
     def __init__(self, consumer: int, uid: str, timestamp: float, payload: Any) -> None:
@@ -46,7 +52,9 @@ class Request:
         self.call: Call | None = None
         self.misses: Misses | None = None
         self.steps: Steps | None = None
-        self.waits_for: Any = None
+        self.state = COMPUTES
+        self.form: bytes | None = None
+        self.waits_for: Claim | None = None
         self.waits_until: float | None = None
         self.output: Any = None
 
