@@ -96,58 +96,62 @@ class Cache:
             What did not hit, to be given to `run.settle`; `None` if every item hit: the call has
             its outputs, and is counted.
         """
-        return self.lookup_each([call])[0]
-
-    def lookup_each(self, calls: Sequence[Call]) -> list[Misses | None]:
-        """Look several calls up by one question to the store, as `lookup` does."""
         started = time.perf_counter() if self.counters.timed else 0.0
-        questions = self.ask(calls)
-        found = self.sort(questions, self.guarded.find(questions))
+        question = self.ask(call)
+        if question.is_plain:
+            entries = self.guarded.get_many(question.scope, question.keys)  # type: ignore[arg-type]
+        else:
+            entries = self.guarded.find(question)
+        misses = self.sort(question, entries)
         if started:
             self.counters.add_lookup(time.perf_counter() - started)
-        return found
+        return misses
 
-    def ask(self, calls: Sequence[Call]) -> list[Question]:
-        """Return the keys of calls, made now: their items may be changed by others later."""
-        scope, released, version = self.scope.renewed(), self.flight.released, self.keyring.turn
-        questions = []
-        for call in calls:
-            question = Question(call, scope, (), version, released)
-            questions.append(question)
-            if self._plain and call.contexts is None:
-                try:
-                    question.keys = self.keyring.keyer(call.mode).keys(call.items)
-                    continue
-                except KeyEncodingError:
-                    pass  # one of them: they are told apart below
-            self.predicates.ask(question)
-        return questions
+    def lookup_each(self, calls: Sequence[Call]) -> list[Misses | None]:
+        """Look several calls up by one question to the store, as `lookup` does each."""
+        started = time.perf_counter() if self.counters.timed else 0.0
+        scope = self.scope.renewed()
+        questions = [self.ask(call, scope) for call in calls]
+        found = self.guarded.find_each(questions)
+        misses = [self.sort(*pair) for pair in zip(questions, found, strict=True)]
+        if started:
+            self.counters.add_lookup(time.perf_counter() - started)
+        return misses
 
-    def sort(
-        self, questions: Sequence[Question], found: Sequence[list[Entry | None]] | None
-    ) -> list[Misses | None]:
-        """Take the hits of calls; return what did not hit.
+    def ask(self, call: Call, scope: Scope | None = None) -> Question:
+        """Return the keys of a call, made now: its items may be changed by others later."""
+        question = Question(
+            call, scope or self.scope.renewed(), self.keyring.turn, self.flight.released
+        )
+        if self._plain and call.contexts is None:
+            try:
+                question.keys = self.keyring.keyer(call.mode).keys(call.items)
+            except KeyEncodingError:
+                pass  # one of them: they are told apart below
+            else:
+                return question
+        self.predicates.ask(question)
+        return question
+
+    def sort(self, question: Question, entries: list[Entry | None] | None) -> Misses | None:
+        """Take the hits of a call; return what did not hit.
 
         Args:
-            questions: What `ask` returned.
-            found: What the store answered to each; `None` if it failed.
+            question: What `ask` returned.
+            entries: What the store answered; `None` if it failed.
         """
-        if found is None:
-            return [self._sort(question, None) for question in questions]
-        return [self._sort(question, each) for question, each in zip(questions, found, strict=True)]
-
-    def _sort(self, question: Question, entries: list[Entry | None] | None) -> Misses | None:
         call = question.call
         if entries is not None and call.contexts is None and all(entries):
             try:
-                call.accept(entries, self.device)
+                call.accept(entries, getattr(self.api, "device", None))
             except ValueEncodingError:
                 pass  # one of them: they are told apart below
             else:
                 self.counters.add_hits(len(entries))
                 if self.reporter.unexplained:
                     self.reporter.hit()
-                self._report()
+                if time.monotonic() >= self.reporter.next_line:
+                    self.reporter.counted(self.info())
                 return None
         misses = Misses(question, store_works=entries is not None)
         for position in range(len(call.items)):

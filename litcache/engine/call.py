@@ -15,8 +15,6 @@ from litcache.values.codec import Encoded
 HIT, MISS, COALESCED, BYPASSED, UNCACHEABLE = (
     "hits", "misses", "coalesced", "bypassed", "uncacheable",
 )  # fmt: skip
-_NO_POSITIONS: frozenset[int] = frozenset()
-_NO_KEYS: frozenset[bytes] = frozenset()
 
 
 class Call:
@@ -102,6 +100,7 @@ class Question:
     Attributes:
         call: The call.
         scope: Whose entries; the store notes the epoch in it.
+        is_plain: Whether every item has a key, and all keys are looked up.
         keys: A key for each item; `None` for one that is computed for itself, unstored.
         refreshed: Keys that are computed whatever is stored.
         bypassed: Positions of items that `bypass_if` lets past the cache.
@@ -110,21 +109,18 @@ class Question:
         released: What `Flight.released` was.
     """
 
-    __slots__ = (
-        "bypassed", "call", "keys", "refreshed", "released", "scope", "uncacheable", "version",
-    )  # fmt: skip
+    # Most calls leave these as they are.
+    is_plain = True
+    refreshed: frozenset[bytes] | set[bytes] = frozenset()
+    bypassed: frozenset[int] | set[int] = frozenset()
+    uncacheable: frozenset[int] | set[int] = frozenset()
 
-    def __init__(
-        self, call: Call, scope: Scope, keys: Sequence[bytes | None], version: int, released: int
-    ) -> None:
+    def __init__(self, call: Call, scope: Scope, version: int, released: int) -> None:
         self.call = call
         self.scope = scope
-        self.keys = keys
         self.version = version
         self.released = released
-        self.refreshed: frozenset[bytes] | set[bytes] = _NO_KEYS
-        self.bypassed: frozenset[int] | set[int] = _NO_POSITIONS
-        self.uncacheable: frozenset[int] | set[int] = _NO_POSITIONS
+        self.keys: Sequence[bytes | None] = ()
 
 
 class Misses:
@@ -205,9 +201,10 @@ class Misses:
 
 def uncached(call: Call) -> Misses:
     """Return a call whose items are all computed, unstored."""
-    keys = [None] * len(call.items)
-    misses = Misses(Question(call, Scope(""), keys, 0, 0), store_works=False)
-    misses.to_compute = list(range(len(keys)))
+    question = Question(call, Scope(""), 0, 0)
+    question.keys = [None] * len(call.items)
+    misses = Misses(question, store_works=False)
+    misses.to_compute = list(range(len(call.items)))
     return misses
 
 

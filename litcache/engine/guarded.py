@@ -49,19 +49,21 @@ class GuardedStore:
         self._counters.add(stored=len(entries))
         return True
 
-    def find(self, questions: Sequence[Question]) -> list[list[Entry | None]] | None:
-        """Look up what calls of one namespace ask, in one go; `None` if the store failed."""
-        first = questions[0]
-        if len(questions) == 1 and not (first.refreshed or None in first.keys):
-            found = self.get_many(first.scope, first.keys)  # type: ignore[arg-type]
-            return None if found is None else [found]
+    def find(self, question: Question) -> list[Entry | None] | None:
+        """Look up what a call asks; `None` if the store failed."""
+        if question.is_plain:
+            return self.get_many(question.scope, question.keys)  # type: ignore[arg-type]
+        return self.find_each([question])[0]
+
+    def find_each(self, questions: Sequence[Question]) -> list[list[Entry | None] | None]:
+        """Look up what calls of one scope ask, in one go; `None` for each if the store failed."""
         keys = dict.fromkeys(k for q in questions for k in q.keys if k not in q.refreshed)
         wanted = [key for key in keys if key is not None]
         known: dict[bytes | None, Entry] = {}
         if wanted or any(question.refreshed for question in questions):  # a refresh needs the epoch
-            found = self.get_many(first.scope, wanted)
+            found = self.get_many(questions[0].scope, wanted)
             if found is None:
-                return None
+                return [None] * len(questions)
             known = {k: e for k, e in zip(wanted, found, strict=True) if e is not None}
         return [
             [None if key in question.refreshed else known.get(key) for key in question.keys]

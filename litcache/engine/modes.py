@@ -117,30 +117,27 @@ class Batch(_Values):
 
 
 class _Row(NamedTuple):
-    """A row that cannot be stored, and the container that it came in."""
+    """A row that cannot be stored."""
 
     value: Any
-    container: Any
 
 
 class _Rows(Call):
     """A call whose outputs are the rows of containers."""
 
-    __slots__ = ("entries", "whole")
-
     columns: ClassVar[bool]
 
     entries: list[Any]
-    whole: Any
+    whole: Any = None
     """The method's own container, if it answers the whole call."""
+    unstored: Any = None
+    """A container of the method's with a row that cannot be stored, if there is one."""
 
     def begin(self) -> None:
         self.entries = [None] * len(self.items)
-        self.whole = None
 
     def accept(self, entries: list[Any], device: Any) -> None:
         self.entries = entries
-        self.whole = None
 
     def take(self, position: int, entry: Entry, device: Any) -> None:
         self.entries[position] = entry
@@ -148,7 +145,11 @@ class _Rows(Call):
     def keep(
         self, position: int, entry: Entry | None, output: Any, index: int, device: Any
     ) -> None:
-        self.entries[position] = entry or _Row(own(self.output_at(output, index)), output)
+        if entry is not None:
+            self.entries[position] = entry
+        else:
+            self.unstored = output
+            self.entries[position] = _Row(own(self.output_at(output, index)))
 
     def encode(
         self, method: str, output: Any, places: Sequence[Place]
@@ -176,8 +177,7 @@ class _Rows(Call):
             ValueEncodingError: If they do not fit together.
         """
         entries = self.entries[start:stop]
-        unstored = [entry for entry in entries if isinstance(entry, _Row)]
-        if not unstored:
+        if self.unstored is None or not any(isinstance(entry, _Row) for entry in entries):
             return merge_rows(entries, device)
         rows = [
             entry.value
@@ -185,7 +185,7 @@ class _Rows(Call):
             else row_value(entry.layout, entry.payload, device)
             for entry in entries
         ]
-        return assemble(rows, unstored[0].container, columns=self.columns)
+        return assemble(rows, self.unstored, columns=self.columns)
 
 
 class Rows(_Rows):
@@ -196,8 +196,6 @@ class Rows(_Rows):
         items: Its rows.
         contexts: A context for each of them, if the method takes one.
     """
-
-    __slots__ = ("container",)
 
     mode = "row"
     columns = False
@@ -234,8 +232,6 @@ class Lists(_Rows):
         kinds: Of each list, what container the method gets its items in.
         max_items: At most so many items in one call of the method; `None`: no bound.
     """
-
-    __slots__ = ("kinds", "max_items", "sizes")
 
     mode = "list"
     columns = True

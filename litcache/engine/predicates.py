@@ -49,6 +49,7 @@ class Predicates:
                 uncacheable.add(position)
                 key = None
             keys.append(key)
+        question.is_plain = False
         question.keys, question.refreshed = keys, refreshed
         question.bypassed, question.uncacheable = bypassed, uncacheable
 
@@ -69,7 +70,7 @@ class Predicates:
 
     def same(self, misses: Misses, call: Call) -> bool:
         """Return whether the items of a call have the keys that another one looked up."""
-        question = Question(call, misses.scope, (), misses.version, misses.released)
+        question = Question(call, misses.scope, misses.version, misses.released)
         self.ask(question)
         return question.keys == misses.keys
 

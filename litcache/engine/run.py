@@ -218,21 +218,14 @@ def computing(cache: Cache, part: Part | None = None) -> Iterator[None]:
 # ---------------------------------------------------------------------- the drivers
 
 
-def answer(cache: Cache, call: Call, compute: Callable[[Part], Any]) -> None:
-    """Give every item of a call an output, in this thread.
+def drive(cache: Cache, steps: Steps, compute: Callable[[Part], Any]) -> None:
+    """Take steps in this thread.
 
     Args:
-        cache: Its cache.
-        call: The call.
+        cache: The cache whose steps they are.
+        steps: What `settle` or `computation` returned.
         compute: Calls the method with a part.
     """
-    misses = cache.lookup(call)
-    if misses is not None:
-        drive(cache, settle(cache, misses), compute)
-
-
-def drive(cache: Cache, steps: Steps, compute: Callable[[Part], Any]) -> None:
-    """Take steps in this thread."""
     try:
         step = next(steps)
         while True:
@@ -265,25 +258,12 @@ async def lookup_async(cache: Cache, call: Call) -> Misses | None:
     """
     if not cache.store.blocking:
         return cache.lookup(call)
-    questions = cache.ask([call])
-    return cache.sort(questions, await threads.run(cache.guarded.find, questions))[0]
-
-
-async def answer_async(cache: Cache, call: Call, compute: Callable[[Part], Any]) -> None:
-    """Give every item of a call an output, in this task.
-
-    Args:
-        cache: Its cache.
-        call: The call.
-        compute: Returns an awaitable that calls the method with a part.
-    """
-    misses = await lookup_async(cache, call)
-    if misses is not None:
-        await drive_async(cache, settle(cache, misses), compute)
+    question = cache.ask(call)
+    return cache.sort(question, await threads.run(cache.guarded.find, question))
 
 
 async def drive_async(cache: Cache, steps: Steps, compute: Callable[[Part], Any]) -> None:
-    """Take steps in this task."""
+    """Take steps in this task, as `drive` does; `compute` returns an awaitable."""
     blocking = cache.store.blocking
     try:
         step = next(steps)

@@ -26,14 +26,18 @@ def _compute(method: Method) -> Callable[[Part], Any]:
 def answer_one(cache: Cache, method: Method, item: Any, context: Context | None) -> Any:
     """Answer one item."""
     call = One((item,), None if context is None else (context,))
-    run.answer(cache, call, _compute(method))
+    misses = cache.lookup(call)
+    if misses is not None:
+        run.drive(cache, run.settle(cache, misses), _compute(method))
     return call.values[0]
 
 
 async def answer_one_async(cache: Cache, method: Method, item: Any, context: Context | None) -> Any:
     """Answer one item of an async method."""
     call = One((item,), None if context is None else (context,))
-    await run.answer_async(cache, call, _compute(method))
+    misses = await run.lookup_async(cache, call)
+    if misses is not None:
+        await run.drive_async(cache, run.settle(cache, misses), _compute(method))
     return call.values[0]
 
 
@@ -42,7 +46,13 @@ def answer_batch(
 ) -> Sequence[Any]:
     """Answer a batch of LitServe's: the user's three hooks run on the misses alone."""
     call = Batch(items, contexts)
-    run.answer(cache, call, lambda part: compute_batch(api, method, part.argument, part.contexts))
+
+    def compute(part: Part) -> Any:
+        return compute_batch(api, method, part.argument, part.contexts)
+
+    misses = cache.lookup(call)
+    if misses is not None:
+        run.drive(cache, run.settle(cache, misses), compute)
     return call.values
 
 
