@@ -1,8 +1,8 @@
 """Arrays of numpy and tensors of torch: which values are any, and their elements as bytes.
 
-No other module asks whether a value is an array or a tensor. The questions import nothing: where
-numpy or torch is not imported, there is none. Only exact types count, since a subclass may hold
-more than its elements.
+No other module asks whether a value is an array or a tensor. The questions import nothing: as long
+as numpy or torch is not imported, no value can be one. Only exact types count, since an object of a
+subclass may hold more than its elements.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ _SMALL_BYTES = 4096
 
 
 def numpy() -> Any:
-    """Import numpy, when it is first needed."""
-    return import_module("numpy")
+    """Return numpy, and import it if nobody has yet."""
+    return sys.modules.get("numpy") or import_module("numpy")
 
 
 def torch() -> Any:
-    """Import torch, when it is first needed."""
-    return import_module("torch")
+    """Return torch, and import it if nobody has yet."""
+    return sys.modules.get("torch") or import_module("torch")
 
 
 def is_array(value: object) -> bool:
@@ -82,7 +82,7 @@ def tensor_elements(tensor: Any) -> Any:
     """Return the elements of a dense tensor in C order; on the CPU, contiguous ones in place.
 
     Args:
-        tensor: A tensor without a fault, on any device; torch needs no numpy for it.
+        tensor: A tensor of any device for which `tensor_fault` gives no reason.
 
     Returns:
         Bytes, or a one-dimensional buffer of bytes.
@@ -105,7 +105,7 @@ def array_elements(array: Any) -> Iterator[Any]:
     bytes of an extended float.
 
     Args:
-        array: An array, or a scalar of numpy, that holds no Python objects.
+        array: An array that holds no Python objects.
 
     Yields:
         Bytes, or a one-dimensional buffer of bytes.
@@ -141,7 +141,8 @@ def array_bytes(array: Any) -> bytes:
         clean[...] = array  # field by field
         _clear(clean)
         array = clean
-    return bytes(_buffer(array))
+    data: bytes = array.tobytes()
+    return data
 
 
 def _buffer(array: Any) -> Any:

@@ -52,7 +52,7 @@ def canonical(value: object, digest: str = "blake", root: str = "$") -> bytes:
         One self-delimiting value (https://github.com/msgpack/msgpack/blob/master/spec.md).
 
     Raises:
-        KeyEncodingError: A value in it has no canonical form, or it is nested too deeply.
+        KeyEncodingError: If a value in it has no canonical form, or it is nested too deeply.
 
     Example:
         >>> canonical({"b": 1, "a": (2.0,)}) == canonical({"a": (2.0,), "b": 1})
@@ -64,12 +64,12 @@ def canonical(value: object, digest: str = "blake", root: str = "$") -> bytes:
 
 
 class _Encoder(Writer):
-    """Walks a value that may have parts."""
+    """Encodes a value and its parts."""
 
     __slots__ = ()
 
     def encode(self, value: object) -> bytes:
-        """Return the canonical bytes of a value, or raise the error that says where it has none."""
+        """Return the canonical bytes of a value; the error says where a part has none."""
         try:
             handler = _HANDLERS.get(id(type(value))) or foreign(value) or _Encoder._object
             return handler(self, value)
@@ -77,7 +77,7 @@ class _Encoder(Writer):
             raise
         except Unencodable as error:
             raise self._error(str(error), value) from None
-        except Exception as error:  # whatever the properties and time zones of users raise
+        except Exception as error:  # properties and time zones of users may raise anything
             raise self._error(f"reading it raised {type(error).__name__}", value) from error
 
     def _error(self, reason: str, value: object) -> KeyEncodingError:
@@ -154,7 +154,7 @@ class _Encoder(Writer):
 
 
 def _is_native(values: Collection[Any]) -> bool:
-    """Return whether msgpack's own form of these values is the canonical one."""
+    """Return whether the canonical form of these values is msgpack's own."""
     kinds = set(map(type, values))
     if not kinds <= _NATIVE or (float in kinds and any(map(operator.ne, values, values))):
         return False
@@ -198,6 +198,6 @@ _CONTAINERS: dict[type, Handler] = {
     set: lambda to, value: to._set(Code.SET, set.__iter__(value)),
     frozenset: lambda to, value: to._set(Code.FROZENSET, frozenset.__iter__(value)),
 }
-# By id, for a user's metaclass may define __hash__ and __eq__.
+# By id, since a user's metaclass may define __hash__ and __eq__.
 _HANDLERS = {id(cls): run for cls, run in {**EXACT, **SUBCLASSED, **_CONTAINERS}.items()}
 _BASES = frozenset(map(id, {**SUBCLASSED, **_CONTAINERS}))

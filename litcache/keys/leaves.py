@@ -1,8 +1,8 @@
 """The canonical msgpack of values without parts: numbers, text, dates, arrays, images.
 
-`None`, `bool`, `int`, `float`, `str` and `bytes` are msgpack's own; everything else, and what
-msgpack cannot hold, is an extension type: a code of its own and a body of msgpack values, so that
-every value ends where its own bytes say.
+`None`, `bool`, `int`, `float`, `str` and `bytes` are written as msgpack's own types. Everything
+else, and values too large for those, is written as an extension type: a code of its own and a body
+of msgpack values. So every value ends where its own bytes say.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ _ALL = slice(None)
 
 
 class Unencodable(Exception):
-    """A value has no canonical form; the message says why, and whoever walks the item, where."""
+    """A value has no canonical form. The message says why; the encoder adds where."""
 
 
 class Writer:
@@ -64,8 +64,8 @@ class Writer:
         root: What paths begin with.
 
     Attributes:
-        pack: msgpack of exact builtins.
-        packer: The packer whose method that is.
+        pack: Writes the msgpack of exact builtins.
+        packer: The packer to which `pack` belongs.
         trail: The steps from the root to the value that is being read.
     """
 
@@ -117,7 +117,7 @@ def class_name(cls: type) -> str:
     return f"{module}.{cls.__qualname__}"
 
 
-# Values of the standard library. Subclasses come here too, so they are read by the base's methods.
+# Values of the standard library. Some are of subclasses: only methods of the base are called.
 
 
 def _str(to: Writer, value: str) -> bytes:
@@ -180,7 +180,7 @@ def _enum(to: Writer, value: enum.Enum) -> bytes:
 
 
 def _flat(code: int, read: Callable[[Any], list[Any]]) -> Handler:
-    """Return the handler of a type that a few numbers and ASCII strings make up."""
+    """Return the handler of a type that is made of a few numbers and ASCII strings."""
     return lambda to, value: ext(code, to.pack(read(value)))
 
 
@@ -205,7 +205,7 @@ def _span(value: datetime.timedelta) -> list[Any]:
     return [value.days, value.seconds, value.microseconds]
 
 
-# Values of libraries that the user may have imported: litcache never imports them itself.
+# Values of libraries that the user may have imported; litcache does not import them for a key.
 
 
 def _np_array(to: Writer, value: Any, code: int = Code.NP_ARRAY) -> bytes:
@@ -243,7 +243,7 @@ def _tensor(to: Writer, value: Any) -> bytes:
 
 
 def _image(to: Writer, image: Any) -> bytes:
-    """Encode what is seen of an image, and its EXIF orientation, wherever it came from."""
+    """Encode what can be seen of an image, and its EXIF orientation, whatever file it is from."""
     if getattr(image, "is_animated", False):
         raise Unencodable("it is an image of several frames")
     image.load()
@@ -272,12 +272,12 @@ def foreign(value: object) -> Handler | None:
 
 
 def loaded(module: str, name: str) -> Any:
-    """Return a name of a module if the user has imported it, else None."""
+    """Return an attribute of a module that the user has imported, else None."""
     return getattr(sys.modules.get(module), name, None)
 
 
 def inherits(cls: type, base: object) -> bool:
-    """Return whether a class has a base, by identity: `issubclass` may run a metaclass's code."""
+    """Return whether a class has a base; unlike `issubclass` this runs no code of a metaclass."""
     return any(parent is base for parent in cls.__mro__)
 
 
@@ -289,7 +289,7 @@ SUBCLASSED: dict[type, Handler] = {
     float: _float,
     complex: _complex,
 }
-"""The handlers of builtins without parts, which serve subclasses too."""
+"""The handlers of builtins without parts that read subclasses too."""
 
 EXACT: dict[type, Handler] = {
     type(None): lambda to, value: b"\xc0",
@@ -307,4 +307,4 @@ EXACT: dict[type, Handler] = {
     pathlib.PosixPath: _path,
     pathlib.WindowsPath: _path,
 }
-"""The handlers of types that no other class may pass for."""
+"""The handlers of types without parts whose subclasses are refused."""

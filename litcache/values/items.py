@@ -41,7 +41,7 @@ def split_items(decoded: object) -> list[Any] | None:
     Returns:
         The elements of a list of anything but numbers; a list of numbers (token ids) as one item;
         the rows of an array or tensor; a bare string as one item. `None` for all else, and for
-        what is empty.
+        anything empty.
 
     Example:
         >>> split_items(["a", "b"]), split_items([101, 7592, 102]), split_items("a")

@@ -7,12 +7,12 @@ The first byte of every layout is its kind:
 | `a`, `t` | an array, a tensor: the elements in C order | here |
 | `A`, `T` | one row of an array, of a tensor, that held the rows of a batch | here |
 | `v` | any other value, as msgpack | `codec` |
-| `c` | another entry, and what was done to the context | `codec` |
+| `c` | another entry, and the changes of the context | `codec` |
 | `l`, `u` | one row of a list, of a tuple; the layout of the row follows | `rows` |
 | `x`, `y` | one row of a tuple, of a dict, of columns; their layouts follow | `rows` |
 
-Layouts made in this process are interned: equal ones are the same object (unless so many others
-came between that it was forgotten), so that comparing them costs nothing.
+Layouts made in this process are interned: equal ones are the same object, so that comparing them
+costs nothing. (After thousands of other layouts one is forgotten, and another object replaces it.)
 """
 
 from __future__ import annotations
@@ -74,14 +74,14 @@ def encode_elements(value: Any, *, rows: bool = False) -> tuple[bytes, bytes]:
 
 
 def placement(made_on: str, device: object) -> Any:
-    """Return where a tensor goes that was stored from a device of some type.
+    """Return the device to which a stored tensor is copied when it is read.
 
     Args:
-        made_on: The type of that device, such as `"cuda"`.
+        made_on: The type of the device that it was stored from, such as `"cuda"`.
         device: LitServe's `api.device`: a string, a `torch.device`, a list of them, or `None`.
 
     Returns:
-        The `torch.device` meant, if it is of that type; `None` for the CPU.
+        The `torch.device` of `device`, if it is of the type `made_on`; `None` for the CPU.
 
     Example:
         >>> placement("cpu", "cuda:1") is None

@@ -1,9 +1,10 @@
 """Rows of outputs into entries, and entries of rows into the container that they came in.
 
-A container of rows is an exact list, array or tensor (also a tuple, where LitServe cuts the batch;
-a tuple or dict of equally long columns, with `items="list"`). Each row becomes an entry whose
-layout names the container too, so that rows of any calls are merged into what their method returns.
-The entry of a row of columns holds the entries of its cells side by side.
+A container of rows is a list, an array or a tensor, of exactly that type. Where LitServe cuts the
+batch, a tuple is one too; with `items="list"`, a tuple or dict of equally long columns is one. Each
+row becomes an entry. Its layout names the container too, so that rows of any calls are merged into
+the container that their method returns. The entry of a row of columns holds the entries of its
+cells side by side.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ def count_rows(output: Any, *, columns: bool) -> int | None:
             `items="list"`. If not, a tuple is one of rows and a dict is no container.
 
     Returns:
-        The number; `None` for what is no container of rows.
+        The number; `None` for anything that is no container of rows.
 
     Example:
         >>> count_rows((["a", "b"], [1, 2]), columns=True)

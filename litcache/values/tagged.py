@@ -1,8 +1,8 @@
-"""Values as msgpack: what it does not know becomes a list of parts behind a tag.
+"""Values as msgpack: a value of a type that msgpack lacks becomes a list of parts behind a tag.
 
-A tag is an extension of one byte, which no value is read as. Parts that stand flat in the one
-msgpack, not packed into the body of an extension, are copied once however deep they are, and are
-read without recursion.
+A tag is an extension of one byte; no value by itself is written so. The parts stand flat in the one
+msgpack. Packed into the body of an extension, they would be copied once for each level, and read by
+recursion.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ _MICROSECOND = timedelta(microseconds=1)
 
 NATIVE: frozenset[type] = frozenset({type(None), bool, int, float, str, bytes})
 
-# Where in a value: the name of the whole, or the place of a container and the step into it.
+# A place in a value: the name of the whole, or the place of a container and the step into it.
 Place = str | tuple[Any, object]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class _Tag:
-    """How values of one type become a list of parts, and are made of it again."""
+    """How values of one type are made into a list of parts, and made of one again."""
 
     code: int
     parts: Callable[[Any], list[Any]]
@@ -45,7 +45,10 @@ class _Tag:
 
 
 def _only(part_type: type, restore: Callable[[Any], object]) -> Callable[[list[Any]], object]:
-    """Return what restores from one part of that type alone: `bytearray(10**9)` is no value."""
+    """Return a function that restores a value from one part, which must be of one type.
+
+    A number for `bytearray` would make it take so many bytes.
+    """
 
     def checked(parts: list[Any]) -> object:
         (part,) = parts
@@ -191,12 +194,12 @@ def decode_plain(data: bytes, device: object = None) -> Any:
     except MALFORMED as error:
         raise ValueEncodingError(f"malformed value: {error}") from error
     if reader.open:
-        raise ValueEncodingError("malformed value: a tag in a place of none")
+        raise ValueEncodingError("malformed value: a tag at the wrong place")
     return value
 
 
 class _Reader:
-    """Makes values of parts, innermost first, as msgpack meets them."""
+    """Makes values of their parts while msgpack reads them, innermost first."""
 
     __slots__ = ("device", "open")
 
@@ -224,14 +227,14 @@ def _unknown(code: int, data: bytes) -> object:
 
 
 def _pack_int(value: object) -> list[Any]:
-    """Return what is packed of an integer above 64 bits, the one builtin that msgpack refuses."""
+    """Return the parts of an integer above 64 bits, the one builtin that msgpack refuses."""
     if type(value) is not int:
         raise TypeError(f"changed meanwhile: {type(value).__name__}")
     return _SIMPLE[int].mark(_int_parts(value))
 
 
 def _lower(value: Any, place: Place, level: int) -> object:
-    """Return what msgpack packs of a value: the value itself where nothing in it needs a tag."""
+    """Return a value as msgpack can pack it: the value itself, where nothing in it needs a tag."""
     kind = type(value)
     if kind in NATIVE:
         return value
@@ -266,7 +269,7 @@ def _lower_dict(value: dict[Any, Any], place: Place, level: int) -> object:
 
 
 def _lower_foreign(value: Any) -> list[Any]:
-    """Return what is packed of numpy's and torch's values; an error for all others."""
+    """Return a value of numpy or torch as msgpack can pack it; all others are errors."""
     if is_array(value) or is_tensor(value):
         return _ELEMENTS.mark(list(encode_elements(value)))
     if is_scalar(value):
