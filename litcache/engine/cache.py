@@ -14,8 +14,7 @@ from litcache.engine.predicates import Rules
 from litcache.errors import KeyEncodingError, ValueEncodingError
 from litcache.keys.contexts import Context, snapshot
 from litcache.keys.keyer import Keyring
-from litcache.observe import pages as ledger
-from litcache.observe.counters import CacheInfo, Counters
+from litcache.observe.counters import CacheInfo, Counters, Labels, Sample
 from litcache.observe.log import Reporter
 from litcache.policy import CachePolicy
 from litcache.stores.base import Entry, Scope, Store
@@ -46,7 +45,7 @@ class Cache:
         api: Any,
         *,
         reads_context: bool,
-        labels: ledger.Labels,
+        labels: Labels,
     ) -> None:
         self.method = method
         self.labels = labels
@@ -69,7 +68,6 @@ class Cache:
         # A miss by the short way asks twice, which only this store does not notice.
         self._short = self._plain and type(store) is MemoryStore
         self._peek = self.scope.renewed()  # its epoch is used by nobody
-        ledger.enter(self)
 
     @property
     def device(self) -> Any:
@@ -80,7 +78,7 @@ class Cache:
         """Return the counters; entries and bytes are 0 when the store is silent."""
         return self.counters.info(self._guarded.info())
 
-    def sample(self) -> ledger.Sample:
+    def sample(self) -> Sample:
         """Return what the metrics tell beside the counters; never raises."""
         return self._guarded.sample(self.scope.namespace, self.keyring.known_version)
 
@@ -109,8 +107,7 @@ class Cache:
         self.counters.add_hits(1)
         if started:
             self.counters.add_lookup(time.perf_counter() - started)
-        if self.reporter.unexplained or time.monotonic() >= self.reporter.next_line:
-            self._report_hits()
+        self.reporter.tick(self.info, hit=True)
         return (value,)
 
     def lookup(
@@ -194,14 +191,8 @@ class Cache:
             except ValueEncodingError:
                 return False
         self.counters.add_hits(len(entries))
-        self._report_hits()
+        self.reporter.tick(self.info, hit=True)
         return True
-
-    def _report_hits(self) -> None:
-        if self.reporter.unexplained:
-            self.reporter.hit()
-        if time.monotonic() >= self.reporter.next_line:
-            self.reporter.counted(self.info())
 
     def _sort(self, call: Call, entries: Sequence[Entry | None] | None) -> Call:
         """Take the hits of a call and claim its misses; `None`: the store failed."""
@@ -394,10 +385,7 @@ class Cache:
         """Count a call that was not all hits."""
         outcomes = call.outcomes()
         self.counters.add(**outcomes)
-        if call.hits:
-            self.reporter.hit()
-        else:
+        if not call.hits:
             contexts = call.contexts if self.reads_context else None
             self.reporter.missed(outcomes["misses"], contexts or ())
-        if time.monotonic() >= self.reporter.next_line:
-            self.reporter.counted(self.info())
+        self.reporter.tick(self.info, hit=call.hits > 0)
