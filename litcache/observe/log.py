@@ -38,12 +38,14 @@ class Reporter:
 
     Args:
         method: The name at the start of each line.
+        clock: The clock by which lines of counters are due, in seconds.
     """
 
-    def __init__(self, method: str) -> None:
+    def __init__(self, method: str, *, clock: Callable[[], float] = time.monotonic) -> None:
         self.method = method
+        self._clock = clock
         self._interval = _interval()
-        self._next_line = time.monotonic() + self._interval
+        self._next_line = clock() + self._interval
         self._last: CacheInfo | None = None
         self._causes: set[object] = set()
         self._misses = 0
@@ -78,8 +80,8 @@ class Reporter:
         """
         if hit and self._never_hit:
             self._stop_watching()
-        if time.monotonic() >= self._next_line:
-            self._next_line = time.monotonic() + self._interval
+        if self._clock() >= self._next_line:
+            self._next_line = self._clock() + self._interval
             self._log_counters(info())
 
     def _log_counters(self, info: CacheInfo) -> None:
@@ -116,7 +118,7 @@ class Reporter:
                 f"these context entries differed each time: {', '.join(differed)}; leave them out "
                 "of the key with context=(names that matter)"
                 if differed
-                else "do requests repeat, and do the decoded items hold nothing that varies?"
+                else "check that requests repeat, and that decoded items hold nothing that varies"
             )
             self.warn_once("never hit", f"{self._misses} misses without one hit; {why}")
 

@@ -134,7 +134,10 @@ class Pages(Forkable):
             page = OwnPage(folder, source.labels)
             source.counters.share(page.numbers)
         except OSError as error:
-            logger.warning("the metrics lack one process, which cannot write there: %s", error)
+            logger.warning(
+                "the metrics lack one cache of process %d, as no page can be written in %s: %s",
+                os.getpid(), folder, error,
+            )  # fmt: skip
         else:
             self._owned[source] = page
 
@@ -174,7 +177,7 @@ def of_this_process() -> Pages:
 def _new_folder(pages: Pages) -> Path:
     """Make a folder, and tell the processes that this one spawns; it goes with the pages."""
     if sys.platform == "win32":
-        raise OSError("metrics of several processes need POSIX file locks")
+        raise OSError("litcache.metrics needs POSIX file locks, which Windows does not have")
     _remove_abandoned()
     folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
     # As long as a process holds this, a later server leaves the folder alone.

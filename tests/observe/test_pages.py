@@ -222,7 +222,7 @@ def test_a_folder_that_cannot_be_written_costs_the_metrics_alone(tmp_path, caplo
     source = entered(Pages(tmp_path / "gone", in_background=False))
     source.counters.add_hits(1)
     assert source.counters.info(StoreInfo()).hits == 1
-    assert "metrics lack" in caplog.text
+    assert f"no page can be written in {tmp_path / 'gone'}" in caplog.text
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="os.fork is missing")
@@ -305,7 +305,7 @@ def test_a_full_disk_costs_the_metrics_of_some_processes_alone(tmp_path, caplog)
         counted = [page for page in pages.read() if page.labels == LABELS]
         assert 1 < len(counted) < 10
         assert sum(page.numbers[HITS] for page in counted) == len(counted)
-        assert caplog.text.count("the metrics lack one process") == 50 - len(counted)
+        assert caplog.text.count("the metrics lack one cache") == 50 - len(counted)
         del pages, sources, source
 
 
