@@ -119,6 +119,11 @@ def test_modules_stay_short():
     assert {name: lines for name, lines in long.items() if lines > LONGEST_MODULE} == {}
 
 
+def test_forks_are_heard_of_in_one_place():
+    users = {name for name, _, tree in modules() if "register_at_fork" in ast.dump(tree)}
+    assert users == {"litcache.forks"}
+
+
 QUIET = {
     tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT,
     tokenize.ENCODING, tokenize.ENDMARKER,

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from litcache.engine.call import COALESCED, HIT, UNCACHEABLE, Call, Misses, Place, Question
+from litcache.engine.call import COALESCED, HIT, MISS, UNCACHEABLE, Call, Misses, Place, Question
 from litcache.engine.entries import Entries
 from litcache.engine.flight import Claim, Flight
 from litcache.engine.guarded import GuardedStore
@@ -15,8 +15,7 @@ from litcache.engine.predicates import Predicates
 from litcache.errors import KeyEncodingError, ValueEncodingError
 from litcache.keys.contexts import Context, snapshot
 from litcache.keys.keyer import Keyring
-from litcache.observe import pages as ledger
-from litcache.observe.counters import CacheInfo, Counters
+from litcache.observe.counters import CacheInfo, Counters, Labels, Sample
 from litcache.observe.log import Reporter
 from litcache.policy import CachePolicy
 from litcache.stores.base import Entry, NewEntry, Scope, Store
@@ -49,7 +48,7 @@ class Cache:
         api: Any,
         *,
         reads_context: bool,
-        labels: ledger.Labels,
+        labels: Labels,
     ) -> None:
         self.method = method
         self.labels = labels
@@ -69,7 +68,6 @@ class Cache:
         self.predicates = Predicates(policy, self.keyring, self.reporter)
         self._entries = Entries(method, policy.seconds, self.predicates, self.reporter)
         self._plain = not (policy.bypass_if or policy.refresh_if or policy.key)
-        ledger.enter(self)
 
     @property
     def device(self) -> Any:
@@ -80,7 +78,7 @@ class Cache:
         """Return the counters; entries and bytes are 0 when the store is silent."""
         return self.counters.info(self.guarded.info())
 
-    def sample(self) -> ledger.Sample:
+    def sample(self) -> Sample:
         """Return what the metrics tell beside the counters; never raises."""
         return self.guarded.sample(self.scope.namespace, self.keyring.known_version)
 
@@ -148,10 +146,7 @@ class Cache:
                 pass  # one of them: they are told apart below
             else:
                 self.counters.add_hits(len(entries))
-                if self.reporter.unexplained:
-                    self.reporter.hit()
-                if time.monotonic() >= self.reporter.next_line:
-                    self.reporter.counted(self.info())
+                self.reporter.tick(self.info, hit=True)
                 return None
         misses = Misses(question, store_works=entries is not None)
         for position in range(len(call.items)):
@@ -289,13 +284,7 @@ class Cache:
         """Count a call that was not all hits."""
         counts = misses.counted()
         self.counters.add(**counts)
-        if counts[HIT]:
-            self.reporter.hit()
-        else:
+        if not counts[HIT]:
             contexts: Sequence[Context] | None = misses.call.contexts if self.reads_context else ()
-            self.reporter.missed(counts["misses"], contexts or ())
-        self._report()
-
-    def _report(self) -> None:
-        if time.monotonic() >= self.reporter.next_line:
-            self.reporter.counted(self.info())
+            self.reporter.missed(counts[MISS], contexts or ())
+        self.reporter.tick(self.info, hit=bool(counts[HIT]))

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import threading
-import weakref
 from collections.abc import Collection, Iterable, Mapping
 from concurrent.futures import Future, InvalidStateError
 from concurrent.futures import TimeoutError as FutureTimeoutError
 
+from litcache.forks import Forkable, begin_anew
 from litcache.stores.base import Entry
 
 # A chain of calls that wait for each other is as long as the calls are nested.
@@ -87,7 +86,7 @@ class Claim:
         return bool(done)
 
 
-class Flight:
+class Flight(Forkable):
     """The claims of the computations under way for one cache in this process.
 
     Example:
@@ -101,11 +100,14 @@ class Flight:
     """
 
     def __init__(self) -> None:
-        self.begin()
-        _flights.add(self)
+        self._begin()
+        begin_anew(self)
 
-    def begin(self) -> None:
-        """Begin without claims: a forked child has neither the threads nor the locks of others."""
+    def after_fork_in_child(self) -> None:
+        """Begin without claims: the threads that would have kept them are gone."""
+        self._begin()
+
+    def _begin(self) -> None:
         self._lock = threading.Lock()
         self._claims: dict[bytes, Claim] = {}
         self.released = 0
@@ -152,14 +154,3 @@ class Flight:
                 if self._claims.get(key) is claim:
                     del self._claims[key]
             self.released += 1
-
-
-def _after_fork() -> None:
-    for flight in list(_flights):
-        flight.begin()
-
-
-_flights: weakref.WeakSet[Flight] = weakref.WeakSet()
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)

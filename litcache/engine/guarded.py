@@ -6,9 +6,8 @@ from collections.abc import Mapping, Sequence
 
 from litcache.engine.call import Question
 from litcache.errors import StoreError
-from litcache.observe.counters import Counters
+from litcache.observe.counters import Counters, Sample
 from litcache.observe.log import Reporter
-from litcache.observe.pages import Sample
 from litcache.stores.base import Entry, Scope, Store, StoreInfo
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from datetime import timedelta
 from typing import Any
@@ -14,8 +13,8 @@ from litcache.engine.guarded import GuardedStore
 from litcache.http.exchange import Exchange
 from litcache.http.request_key import RequestKeyer
 from litcache.http.route_check import RouteCheck, UncheckableError, find
-from litcache.observe import pages as ledger
-from litcache.observe.counters import CacheInfo, Counters
+from litcache.observe import pages
+from litcache.observe.counters import CacheInfo, Counters, Labels, Sample
 from litcache.observe.log import Reporter
 from litcache.policy import CachePolicy, Default
 from litcache.stores.base import Entry, NewEntry, Scope, Store
@@ -110,14 +109,14 @@ class CacheMiddleware:
         self._store: Store = MemoryStore(max_bytes) if store is None else store
         self.blocking = self._store.blocking
         self.clock = self._store.clock
-        self.labels = ledger.Labels(" ".join(sorted(self._paths)), "POST", "http")
+        self.labels = Labels(" ".join(sorted(self._paths)), "POST", "http")
         self.counters = Counters()
         self.reporter = Reporter("CacheMiddleware")
         self.flight = Flight()
         self.scope = Scope(self.namespace, version)
         self._guarded = GuardedStore(self._store, self.counters, self.reporter)
         self.key = RequestKeyer(self.namespace, version).key
-        ledger.enter(self)
+        pages.of_this_process().enter(self)
 
     async def __call__(self, scope: ASGIScope, receive: Receive, send: Send) -> None:
         """Answer one connection: from the cache if it is a POST to a cached path."""
@@ -143,7 +142,7 @@ class CacheMiddleware:
         """
         return self.counters.info(self._guarded.info())
 
-    def sample(self) -> ledger.Sample:
+    def sample(self) -> Sample:
         """Return what the metrics tell beside the counters; never raises."""
         return self._guarded.sample(self.namespace, self.version)
 
@@ -167,22 +166,14 @@ class CacheMiddleware:
     def count_hit(self) -> None:
         """Count a request that was answered out of the store."""
         self.counters.add_hits(1)
-        reporter = self.reporter
-        if reporter.unexplained or time.monotonic() >= reporter.next_line:
-            reporter.hit()
-            self._report()
+        self.reporter.tick(self.info, hit=True)
 
     def count_sent_on(self, *, kept: bool, seconds: float) -> None:
         """Count a request that was sent on, whose answer could be kept or not."""
         self.counters.add(misses=kept, uncacheable=not kept, seconds=seconds)
         if kept:
             self.reporter.missed(1, ())
-        self._report()
-
-    def _report(self) -> None:
-        """Log a line of counters when one is due."""
-        if time.monotonic() >= self.reporter.next_line:
-            self.reporter.counted(self.info())
+        self.reporter.tick(self.info)
 
     # ------------------------------------------------------------------ routes
 

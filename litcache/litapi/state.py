@@ -11,7 +11,8 @@ from litserve import LitAPI
 
 from litcache.engine.cache import Cache
 from litcache.keys.leaves import class_name
-from litcache.observe.pages import Labels
+from litcache.observe import pages
+from litcache.observe.counters import Labels
 from litcache.policy import CachePolicy, wants_context
 from litcache.stores.base import Store
 from litcache.stores.memory import MemoryStore
@@ -131,11 +132,13 @@ def _make_cache(api: LitAPI, name: str, store: Store | None) -> Cache:
         except ValueError as error:
             raise ValueError(f"{method}: {error}") from None
     namespace = policy.namespace or f"{class_name(cls)}.{name}{api.api_path}"
-    return Cache(
+    cache = Cache(
         method, namespace, policy, store, api, reads_context=bool(context_takers(cls, name)),
         # A loop that looks items up by itself says so.
         labels=Labels(api.api_path or "", name, getattr(api.loop, "tier", "decorator")),
     )  # fmt: skip
+    pages.of_this_process().enter(cache)
+    return cache
 
 
 # ---------------------------------------------------------------------- one class
