@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import MutableMapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import msgpack
 from blake3 import blake3
+from starlette.types import Scope
 
 from litcache.keys.leaves import LARGE
 from litcache.stores import base
@@ -45,7 +45,7 @@ class RequestKeyer:
 
     def key(
         self,
-        scope: MutableMapping[str, Any],
+        scope: Scope,
         kinds: Sequence[bytes],
         varied: Sequence[tuple[bytes, bytes]],
         body: bytes,

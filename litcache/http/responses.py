@@ -17,6 +17,8 @@ __all__ = ["Stored", "content_length", "lifetime", "pack", "unpack"]
 
 Headers = Iterable[tuple[bytes, bytes]]
 
+CACHE_STATUS = b"cache-status"
+
 LARGEST_BODY = 16 * 1024 * 1024
 """How many bytes of a request or response are held in memory at most; larger ones pass through."""
 
