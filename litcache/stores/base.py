@@ -9,6 +9,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple, Protocol
 
+FORMAT = 1
+"""The one number of how keys and entries are made. It is in every key, in every frame, and in the
+names of what stores keep outside the process: another format is never seen, nor removed."""
+
 UNKNOWN_EPOCH = b""
 """The epoch of a look-up that failed: what is computed then may not be stored, since whether the
 namespace is cleared meanwhile cannot be told."""

@@ -8,9 +8,8 @@ from struct import Struct
 from xxhash import xxh3_64_digest, xxh3_64_intdigest
 
 from litcache.errors import ValueEncodingError
-from litcache.stores.base import Entry, NewEntry
+from litcache.stores.base import FORMAT, Entry, NewEntry
 
-FORMAT = 1
 EPOCH_BYTES = 8
 
 # checksum | format, length of the layout, expiry (NaN: none), epoch | layout | payload
