@@ -13,7 +13,8 @@ from litcache.engine.call import Call
 from litcache.engine.entries import NotRows
 from litcache.errors import BatchSizeError, ValueEncodingError
 from litcache.keys.contexts import Context
-from litcache.litapi.state import BatchSizeMismatch, computing, contexts_at, takes_context
+from litcache.litapi.classes import takes_context
+from litcache.litapi.state import BatchSizeMismatch, computing, contexts_at
 from litcache.stores.base import NewEntry
 from litcache.values import codec
 from litcache.values import rows as batching

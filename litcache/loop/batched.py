@@ -9,8 +9,9 @@ from typing import Any
 from litserve import LitAPI
 
 from litcache.errors import UnsupportedMethodError
+from litcache.litapi.classes import policy_of
 from litcache.litapi.hooks import answers_batches
-from litcache.litapi.state import CachedMethod, attribute_of, cache_of
+from litcache.litapi.state import cache_of
 from litcache.loop import litserve as internals
 from litcache.loop.dispatch import Desk
 from litcache.loop.litserve import BatchedLoop, EventTypes, SingleLoop
@@ -158,8 +159,7 @@ class CachedBatchedLoop(BatchedLoop):  # type: ignore[misc]
 def _has_cached_method(api: LitAPI) -> bool:
     if is_disabled():
         return False
-    decodes = isinstance(attribute_of(type(api), "decode_request"), CachedMethod)
-    return decodes or answers_batches(api)
+    return policy_of(type(api), "decode_request") is not None or answers_batches(api)
 
 
 class _Returned:

@@ -13,7 +13,7 @@ from litserve import LitAPI
 from litcache.engine.cache import Cache
 from litcache.errors import ValueEncodingError
 from litcache.litapi.calls import NOT_CUT, call_hook, merge
-from litcache.litapi.facts import Facts
+from litcache.litapi.classes import wants_contexts
 from litcache.litapi.state import serving_mode
 from litcache.loop.litserve import (
     IDLE_SECONDS,
@@ -64,8 +64,7 @@ class Desk:
         self._waiting: list[Request] = []
         if cache is not None:
             self._mode = serving_mode(api, "predict", cache.policy)
-            facts: Facts = api.predict._self_parent.facts_of(type(api))
-            self._wants_context = facts.wants_context
+            self._wants_context = wants_contexts(type(api), "predict", cache.policy)
 
     # ------------------------------------------------------------------ what there is to do
 

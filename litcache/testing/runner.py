@@ -20,7 +20,8 @@ from litserve.callbacks import CallbackRunner
 from litserve.transport.base import MessageTransport
 from litserve.utils import LitAPIStatus
 
-from litcache.litapi.state import CachedMethod, attribute_of, state_of, takes_context
+from litcache.litapi.classes import policy_of, takes_context
+from litcache.litapi.state import state_of
 from litcache.stores.base import Store
 from litcache.switches import disabled
 from litcache.testing.compare import difference
@@ -78,7 +79,7 @@ class APIRunner:
         state.store = self._store or state.store
         state.caches.clear()
         state.on_model_call = self._count
-        if not isinstance(attribute_of(type(api), "predict"), CachedMethod):
+        if policy_of(type(api), "predict") is None:
             api.predict = wrapt.FunctionWrapper(api.predict, self._counted)
         if not api.stream:
             api.encode_response = self._watched(api.encode_response)
