@@ -28,8 +28,8 @@ _HOOKS = ("setup", "decode_request", "batch", "unbatch", "encode_response")
 class _Thread(threading.local):
     """Where a thread is: in one of the user's hooks (`True`) or between two (`False`).
 
-    A thread between two hooks runs a loop, LitServe's or one of the user's. In a thread that never
-    ran `setup`, `decode_request` or `encode_response` (`None`), only the user's code asks for hooks.
+    A thread between two hooks runs a loop, LitServe's or one of the user's. In a thread that ran
+    none of `setup`, `decode_request` and `encode_response` (`None`), only the user's code asks.
     """
 
     in_hook: bool | None = None

@@ -46,7 +46,10 @@ class Role:
         name = self.name = _name_in(cls, method)
         qualified = f"{cls.__qualname__}.{name}"
         if not issubclass(cls, LitAPI):
-            raise UnsupportedMethodError(qualified, f"{cls.__qualname__} is no LitAPI")
+            raise UnsupportedMethodError(
+                qualified,
+                f"{cls.__qualname__} is no LitAPI, and its methods are called by no server",
+            )
         if name not in CACHEABLE:
             raise UnsupportedMethodError(qualified, "only predict and decode_request are cached")
         if policy.items == "list" and name != "predict":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator as op
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -62,19 +63,13 @@ class Outputs:
         )
 
 
-def _opened(name: str) -> Callable[..., Any]:
-    def method(self: Items, *args: Any) -> Any:
-        return getattr(self.open(), name)(*args)
-
-    method.__name__ = name
-    return method
+def _on_container(function: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda items, *args: function(items.open(), *args)
 
 
 # Python looks these up in the class, past __getattr__.
-for _name in (
-    "__len__", "__iter__", "__reversed__", "__contains__",
-    "__getitem__", "__setitem__", "__delitem__",
-    "__eq__", "__ne__", "__add__", "__radd__", "__sub__", "__mul__", "__rmul__", "__matmul__",
-    "__truediv__",
+for _function in (
+    len, iter, reversed, op.contains, op.getitem, op.setitem, op.delitem,
+    op.eq, op.ne, op.add, op.sub, op.mul, op.truediv, op.matmul,
 ):  # fmt: skip
-    setattr(Items, _name, _opened(_name))
+    setattr(Items, f"__{_function.__name__}__", _on_container(_function))
