@@ -48,10 +48,12 @@ def call_users(function: Callable[..., _T], *args: Any, **kwargs: Any) -> _T:
 
 
 def _call_from_loop(function: Callable[..., _T], *args: Any, **kwargs: Any) -> _T:
-    """Call a hook that a loop calls and the user's code seldom does."""
-    if _thread.in_hook is None:
-        _thread.in_hook = False
-    return call_users(function, *args, **kwargs)
+    """Call a hook that loops call, so that the thread is known to run one afterwards."""
+    before, _thread.in_hook = _thread.in_hook, True
+    try:
+        return function(*args, **kwargs)
+    finally:
+        _thread.in_hook = before is True
 
 
 class Hook:
@@ -67,6 +69,7 @@ class Hook:
     def __init__(self, name: str, own: Any) -> None:
         self.name = name
         self.own = own
+        self._act = getattr(self, f"_{name}", None)
 
     def __get__(self, api: LitAPI | None, cls: type | None = None) -> Any:
         cls = cls or type(api)
@@ -76,7 +79,7 @@ class Hook:
             return partial(_init_subclass, cls, original)
         if api is None or attribute_of(type(api), self.name) is not self:
             return original
-        act = getattr(self, f"_{self.name}")(api, original)
+        act = self._act(api, original) if self._act is not None else None
         return original if act is None else Acting(original, act)
 
     def __getattr__(self, name: str) -> Any:
