@@ -73,11 +73,11 @@ class Hook:
 
     def __get__(self, api: LitAPI | None, cls: type | None = None) -> Any:
         cls = cls or type(api)
-        original = self._before(cls)
-        original = original.__get__(api, cls) if hasattr(original, "__get__") else original
+        is_first, behind = self._stands_in(cls)
+        original = behind.__get__(api, cls) if hasattr(behind, "__get__") else behind
         if self.name == "__init_subclass__":
             return partial(_init_subclass, cls, original)
-        if api is None or attribute_of(type(api), self.name) is not self:
+        if api is None or not is_first:
             return original
         act = self._act(api, original) if self._act is not None else None
         return original if act is None else Acting(original, act)
@@ -93,20 +93,22 @@ class Hook:
         """The user's function; `None` if the class inherits the hook."""
         return getattr(self.own, "__func__", self.own)
 
-    def _before(self, cls: type) -> Any:
-        """Return what a class would find in the place of this hook.
+    def _stands_in(self, cls: type) -> tuple[bool, Any]:
+        """Return whether a class finds this hook first, and what it would find without it.
 
-        Found at each call: `@dataclass(slots=True)` puts a new class in the place of the owner.
+        Asked at each call: `@dataclass(slots=True)` puts a new class in the place of the owner.
         """
-        if self.own is not None:
-            return self.own
-        bases = iter(cls.__mro__)
-        for base in bases:
-            if base.__dict__.get(self.name) is self:
-                break
-        for base in bases:
-            if self.name in base.__dict__:
-                return base.__dict__[self.name]
+        is_first, is_met = True, False
+        for base in cls.__mro__:
+            attribute = base.__dict__.get(self.name)
+            if attribute is self and not is_met:
+                if self.own is not None:
+                    return is_first, self.own
+                is_met = True
+            elif attribute is not None and is_met:
+                return is_first, attribute
+            elif attribute is not None:
+                is_first = False
         raise AttributeError(f"{cls.__qualname__} has no {self.name}")
 
     def _setup(self, api: LitAPI, original: Callable[..., Any]) -> Callable[..., Any]:
@@ -131,7 +133,8 @@ class Hook:
         # A loop, which is between two hooks, gets the token; the user's code gets the user's batch.
         if _thread.in_hook is not False or not answers_batches(api):
             return None
-        if not is_disabled() and cache_of(api, "predict") in caches_computing():
+        computing = caches_computing()
+        if computing and not is_disabled() and cache_of(api, "predict") in computing:
             return None
 
         def batch(inputs: list[Any], *args: Any, **context: Any) -> Items:
