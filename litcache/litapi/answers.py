@@ -166,11 +166,11 @@ def answer_lists(cache: Cache, method: Method, decoded: Sequence[Any]) -> list[A
 
 
 def pass_lists(
-    method: Method, decoded: Sequence[Any], max_items: int | None, name: str, device: Any
+    method: Method, api: Any, name: str, decoded: Sequence[Any], max_items: int | None
 ) -> list[Any]:
     """Answer a batch of requests that are lists of items each, with the caches off."""
     pool = _Pool(decoded, max_items)
-    call, results = pool.call, None
+    call, device, results = pool.call, getattr(api, "device", None), None
     try:
         if call.items:
             for part in call.parts([uncached(call)]):

@@ -9,7 +9,7 @@ from fastapi import HTTPException
 
 from litcache.engine.modes import Unbatched
 from litcache.errors import BatchSizeError
-from litcache.litapi.state import has_default_unbatch, takes_context
+from litcache.litapi.classes import has_default, takes_context
 
 # What LitServe's own `unbatch` iterates with a warning: keys, characters, in no certain order.
 _NO_ROWS = (str, bytes, Mapping, Set)
@@ -50,10 +50,14 @@ def compute_batch(api: Any, method: Method, items: list[Any], contexts: Any) -> 
     batch = call_hook(api.batch, items, contexts)
     output = method.compute(batch, contexts, len(items))
     fault = None
-    if isinstance(output, _NO_ROWS) and has_default_unbatch(api):
+    if isinstance(output, _NO_ROWS) and _cuts_by_default(api):
         fault = _CUT_BY_DEFAULT.format(type(output).__name__)
     outputs: Sequence[Any] = call_hook(api.unbatch, output, contexts)
     if len(outputs) != len(items):  # LitServe asks so, too: a generator fails here as it does there
         name = f"{type(api).__qualname__}.predict"
         raise BatchSizeMismatch(name, len(items), len(outputs))
     return Unbatched(list(outputs), fault)  # LitServe iterates: a Series has no positions
+
+
+def _cuts_by_default(api: Any) -> bool:
+    return "unbatch" not in api.__dict__ and has_default(type(api), "unbatch")

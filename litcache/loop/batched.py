@@ -8,8 +8,9 @@ from typing import Any
 from litserve import LitAPI
 
 from litcache.errors import UnsupportedMethodError
+from litcache.litapi.classes import policy_of, wants_contexts
 from litcache.litapi.hooks import answers_batches
-from litcache.litapi.state import CachedMethod, attribute_of, cache_of
+from litcache.litapi.state import cache_of
 from litcache.loop import litserve
 from litcache.loop.dispatch import Dispatcher
 from litcache.loop.litserve import BatchedLoop, SingleLoop
@@ -121,9 +122,10 @@ class CachedBatchedLoop(BatchedLoop):  # type: ignore[misc]
     def _dispatcher(self, api: LitAPI, transport: Any, callbacks: Any) -> Dispatcher:
         strategy: Strategy = Plain(Model(api, None, callbacks))
         if answers_batches(api):
-            wants_context = api.predict._self_parent.facts_of(type(api)).wants_context
             model = Model(api, api.predict, callbacks)
-            strategy = Cached(api, cache_of(api, "predict"), model, wants_context=wants_context)
+            cache = cache_of(api, "predict")
+            wants_context = wants_contexts(type(api), "predict", cache.policy)
+            strategy = Cached(api, cache, model, wants_context=wants_context)
         return Dispatcher(
             self, api, strategy, transport, callbacks, isolate_errors=self.isolate_errors
         )
@@ -154,8 +156,7 @@ class CachedBatchedLoop(BatchedLoop):  # type: ignore[misc]
 def _has_cached_method(api: LitAPI) -> bool:
     if is_disabled():
         return False
-    decodes = isinstance(attribute_of(type(api), "decode_request"), CachedMethod)
-    return decodes or answers_batches(api)
+    return policy_of(type(api), "decode_request") is not None or answers_batches(api)
 
 
 class _Returned:
