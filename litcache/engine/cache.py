@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from litcache.engine.call import COALESCED, HIT, MISS, UNCACHEABLE, Call, Misses, Place, Question
+from litcache.engine.call import COALESCED, HIT, MISS, UNCACHEABLE, Call, Misses, Place
 from litcache.engine.entries import Entries
 from litcache.engine.flight import Claim, Flight
 from litcache.engine.guarded import GuardedStore
@@ -95,12 +95,8 @@ class Cache:
             its outputs, and is counted.
         """
         started = time.perf_counter() if self.counters.timed else 0.0
-        question = self.ask(call)
-        if question.is_plain:
-            entries = self.guarded.get_many(question.scope, question.keys)  # type: ignore[arg-type]
-        else:
-            entries = self.guarded.find(question)
-        misses = self.sort(question, entries)
+        self.ask(call, self.scope.renewed())
+        misses = self.sort(call, self.guarded.find(call))
         if started:
             self.counters.add_lookup(time.perf_counter() - started)
         return misses
@@ -109,36 +105,34 @@ class Cache:
         """Look several calls up by one question to the store, as `lookup` does each."""
         started = time.perf_counter() if self.counters.timed else 0.0
         scope = self.scope.renewed()
-        questions = [self.ask(call, scope) for call in calls]
-        found = self.guarded.find_each(questions)
-        misses = [self.sort(*pair) for pair in zip(questions, found, strict=True)]
+        for call in calls:
+            self.ask(call, scope)
+        found = self.guarded.find_each(calls)
+        misses = [self.sort(*pair) for pair in zip(calls, found, strict=True)]
         if started:
             self.counters.add_lookup(time.perf_counter() - started)
         return misses
 
-    def ask(self, call: Call, scope: Scope | None = None) -> Question:
-        """Return the keys of a call, made now: its items may be changed by others later."""
-        question = Question(
-            call, scope or self.scope.renewed(), self.keyring.turn, self.flight.released
-        )
+    def ask(self, call: Call, scope: Scope) -> None:
+        """Give a call its keys, made now: its items may be changed by others later."""
+        call.scope = scope
+        call.version, call.released = self.keyring.turn, self.flight.released
         if self._plain and call.contexts is None:
             try:
-                question.keys = self.keyring.keyer(call.mode).keys(call.items)
+                call.keys = self.keyring.keyer(call.mode).keys(call.items)
             except KeyEncodingError:
                 pass  # one of them: they are told apart below
             else:
-                return question
-        self.predicates.ask(question)
-        return question
+                return
+        self.predicates.ask(call)
 
-    def sort(self, question: Question, entries: list[Entry | None] | None) -> Misses | None:
+    def sort(self, call: Call, entries: list[Entry | None] | None) -> Misses | None:
         """Take the hits of a call; return what did not hit.
 
         Args:
-            question: What `ask` returned.
+            call: The call, with its keys.
             entries: What the store answered; `None` if it failed.
         """
-        call = question.call
         if entries is not None and call.contexts is None and all(entries):
             try:
                 call.accept(entries, getattr(self.api, "device", None))
@@ -148,7 +142,7 @@ class Cache:
                 self.counters.add_hits(len(entries))
                 self.reporter.tick(self.info, hit=True)
                 return None
-        misses = Misses(question, store_works=entries is not None)
+        misses = Misses(call, store_works=entries is not None)
         for position in range(len(call.items)):
             entry = entries[position] if entries is not None else None
             if entry is not None and self.take(misses, position, entry):
@@ -224,8 +218,8 @@ class Cache:
                 # A refresh has what is newer.
                 stored = {k: e for k, e in stored.items() if k not in claim.superseded}
             if stored and misses.store_works and self._is_current(misses):
-                misses.scope.version = self.keyring.version
-                writes.append((misses.scope, stored))
+                misses.call.scope.version = self.keyring.version
+                writes.append((misses.call.scope, stored))
             misses.published, misses.stored = {}, {}
         if writes:
             return partial(self._store, writes, claims)
@@ -235,7 +229,7 @@ class Cache:
 
     def _is_current(self, misses: Misses) -> bool:
         """Return whether the model is the one that was there when the call looked up."""
-        return misses.version == self.keyring.turn and not self.keyring.suspended
+        return misses.call.version == self.keyring.turn and not self.keyring.suspended
 
     def _store(
         self, writes: Sequence[tuple[Scope, Mapping[bytes, Entry]]], claims: Sequence[Claim]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from typing import Any, ClassVar, NamedTuple
 
 from litcache.engine.flight import Claim
@@ -26,11 +26,27 @@ class Call:
 
     Attributes:
         mode: How the method is called: `single`, `batch`, `row` or `list`.
+        scope: Whose entries; the store notes the epoch in it.
+        keys: A key for each item; `None` for one that is computed for itself, unstored.
+        is_plain: Whether every item has a key, and all keys are looked up.
+        refreshed: Keys that are computed whatever is stored.
+        bypassed: Positions of items that `bypass_if` lets past the cache.
+        uncacheable: Positions of items that have no key.
+        version: What `Keyring.turn` was when the keys were made.
+        released: What `Flight.released` was then.
     """
 
-    __slots__ = ("contexts", "items")
-
     mode: ClassVar[str]
+
+    scope: Scope
+    keys: Sequence[bytes | None]
+    version: int
+    released: int
+    # Most calls leave these as they are.
+    is_plain = True
+    refreshed: Set[bytes] = frozenset()
+    bypassed: Set[int] = frozenset()
+    uncacheable: Set[int] = frozenset()
 
     def __init__(self, items: Sequence[object], contexts: Sequence[Context] | None = None) -> None:
         self.items = items
@@ -94,47 +110,16 @@ class Call:
         raise NotImplementedError
 
 
-class Question:
-    """The keys of a call, ready to be looked up.
-
-    Attributes:
-        call: The call.
-        scope: Whose entries; the store notes the epoch in it.
-        is_plain: Whether every item has a key, and all keys are looked up.
-        keys: A key for each item; `None` for one that is computed for itself, unstored.
-        refreshed: Keys that are computed whatever is stored.
-        bypassed: Positions of items that `bypass_if` lets past the cache.
-        uncacheable: Positions of items that have no key.
-        version: What `Keyring.generation` was.
-        released: What `Flight.released` was.
-    """
-
-    # Most calls leave these as they are.
-    is_plain = True
-    refreshed: frozenset[bytes] | set[bytes] = frozenset()
-    bypassed: frozenset[int] | set[int] = frozenset()
-    uncacheable: frozenset[int] | set[int] = frozenset()
-
-    def __init__(self, call: Call, scope: Scope, version: int, released: int) -> None:
-        self.call = call
-        self.scope = scope
-        self.version = version
-        self.released = released
-        self.keys: Sequence[bytes | None] = ()
-
-
 class Misses:
     """The items of a call that did not hit: what it computes, and what it waits for.
 
     Args:
-        question: What the store was asked.
-        store_works: Whether it has answered.
+        call: The call, with its keys.
+        store_works: Whether the store has answered.
 
     Attributes:
         call: The call.
-        scope: Whose entries, and the epoch that the look-up saw.
         keys: A key for each item; `None` for one that is computed for itself, unstored.
-        refreshed: Keys that are computed whatever is stored.
         outcomes: What became of each item; `None` while it is open.
         unclaimed: Positions that missed and that nobody has claimed yet.
         to_compute: Positions that this call computes now, in order of arrival.
@@ -145,28 +130,23 @@ class Misses:
         stored: What the store gets.
         claim: This call's claim of the keys that it computes.
         released: How many claims had been released when the store was asked.
-        version: The version of the model that the look-up saw, as a number.
         store_works: Whether the store has answered.
     """
 
     __slots__ = (
-        "_deadline", "call", "claim", "equals", "keys", "outcomes", "published", "refreshed",
-        "released", "scope", "snapshots", "store_works", "stored", "to_compute", "unclaimed",
-        "version", "waits",
+        "_deadline", "call", "claim", "equals", "keys", "outcomes", "published", "released",
+        "snapshots", "store_works", "stored", "to_compute", "unclaimed", "waits",
     )  # fmt: skip
 
-    def __init__(self, question: Question, *, store_works: bool) -> None:
-        self.call = question.call
-        self.scope = question.scope
-        self.keys = list(question.keys)
-        self.refreshed = question.refreshed
-        self.released = question.released
-        self.version = question.version
+    def __init__(self, call: Call, *, store_works: bool) -> None:
+        self.call = call
+        self.keys = list(call.keys)
+        self.released = call.released
         self.store_works = store_works
         self.outcomes: list[str | None] = [None] * len(self.keys)
-        for position in question.uncacheable:
+        for position in call.uncacheable:
             self.outcomes[position] = UNCACHEABLE
-        for position in question.bypassed:
+        for position in call.bypassed:
             self.outcomes[position] = BYPASSED
         self.unclaimed: list[int] = []
         self.to_compute: list[int] = []
@@ -177,7 +157,7 @@ class Misses:
         self.stored: dict[bytes, Entry] = {}
         self.claim: Claim | None = None
         self._deadline: float | None = None
-        self.call.begin()
+        call.begin()
 
     @property
     def is_open(self) -> bool:
@@ -201,9 +181,9 @@ class Misses:
 
 def uncached(call: Call) -> Misses:
     """Return a call whose items are all computed, unstored."""
-    question = Question(call, Scope(""), 0, 0)
-    question.keys = [None] * len(call.items)
-    misses = Misses(question, store_works=False)
+    call.scope, call.version, call.released = Scope(""), 0, 0
+    call.keys = [None] * len(call.items)
+    misses = Misses(call, store_works=False)
     misses.to_compute = list(range(len(call.items)))
     return misses
 

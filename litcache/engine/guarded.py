@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from litcache.engine.call import Question
+from litcache.engine.call import Call
 from litcache.errors import StoreError
 from litcache.observe.counters import Counters, Sample
 from litcache.observe.log import Reporter
@@ -48,25 +48,25 @@ class GuardedStore:
         self._counters.add(stored=len(entries))
         return True
 
-    def find(self, question: Question) -> list[Entry | None] | None:
-        """Look up what a call asks; `None` if the store failed."""
-        if question.is_plain:
-            return self.get_many(question.scope, question.keys)  # type: ignore[arg-type]
-        return self.find_each([question])[0]
+    def find(self, call: Call) -> list[Entry | None] | None:
+        """Look up the keys of a call; `None` if the store failed."""
+        if call.is_plain:
+            return self.get_many(call.scope, call.keys)  # type: ignore[arg-type]
+        return self.find_each([call])[0]
 
-    def find_each(self, questions: Sequence[Question]) -> list[list[Entry | None] | None]:
-        """Look up what calls of one scope ask, in one go; `None` for each if the store failed."""
-        keys = dict.fromkeys(k for q in questions for k in q.keys if k not in q.refreshed)
+    def find_each(self, calls: Sequence[Call]) -> list[list[Entry | None] | None]:
+        """Look up the keys of calls of one scope in one go; `None` for each if the store failed."""
+        keys = dict.fromkeys(k for call in calls for k in call.keys if k not in call.refreshed)
         wanted = [key for key in keys if key is not None]
         known: dict[bytes | None, Entry] = {}
-        if wanted or any(question.refreshed for question in questions):  # a refresh needs the epoch
-            found = self.get_many(questions[0].scope, wanted)
+        if wanted or any(call.refreshed for call in calls):  # a refresh needs the epoch
+            found = self.get_many(calls[0].scope, wanted)
             if found is None:
-                return [None] * len(questions)
+                return [None] * len(calls)
             known = {k: e for k, e in zip(wanted, found, strict=True) if e is not None}
         return [
-            [None if key in question.refreshed else known.get(key) for key in question.keys]
-            for question in questions
+            [None if key in call.refreshed else known.get(key) for key in call.keys]
+            for call in calls
         ]
 
     def set_each(self, writes: Sequence[tuple[Scope, Mapping[bytes, Entry]]]) -> bool:

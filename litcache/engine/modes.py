@@ -21,8 +21,6 @@ from litcache.values.rows import count_rows, encode_rows, merge_rows, row_at, ro
 class _Values(Call):
     """A call whose outputs are values, one for each item."""
 
-    __slots__ = ("values",)
-
     values: list[Any]
 
     def begin(self) -> None:
@@ -51,8 +49,6 @@ class _Values(Call):
 
 class One(_Values):
     """One item: the method's argument itself."""
-
-    __slots__ = ()
 
     mode = "single"
 
@@ -86,8 +82,6 @@ class Unbatched(NamedTuple):
 
 class Batch(_Values):
     """A batch of LitServe's: `batch`, `predict` and `unbatch` make one output of each item."""
-
-    __slots__ = ()
 
     mode = "batch"
 

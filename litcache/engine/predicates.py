@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from litcache.engine.call import Call, Misses, Question
+from litcache.engine.call import Call, Misses
 from litcache.keys.contexts import changes
 from litcache.keys.keyer import Keyring
 from litcache.observe.log import Reporter
@@ -27,12 +27,11 @@ class Predicates:
         self._refresh_if = with_context(policy.refresh_if, 1)
         self._store_if = with_context(policy.store_if, 2)
 
-    def ask(self, question: Question) -> None:
-        """Give a question the keys of its items, and what the policy says of each."""
+    def ask(self, call: Call) -> None:
+        """Give a call the keys of its items, and what the policy says of each."""
         refreshed: set[bytes] = set()
         bypassed: set[int] = set()
         uncacheable: set[int] = set()
-        call = question.call
         keys: list[bytes | None] = []
         for position, item in enumerate(call.items):
             key = None
@@ -49,9 +48,9 @@ class Predicates:
                 uncacheable.add(position)
                 key = None
             keys.append(key)
-        question.is_plain = False
-        question.keys, question.refreshed = keys, refreshed
-        question.bypassed, question.uncacheable = bypassed, uncacheable
+        call.is_plain = False
+        call.keys, call.refreshed = keys, refreshed
+        call.bypassed, call.uncacheable = bypassed, uncacheable
 
     def unchanged(self, misses: Misses) -> bool:
         """Return whether the items of a call and their contexts are as they were looked up.
@@ -69,10 +68,9 @@ class Predicates:
         return self.same(misses, call)
 
     def same(self, misses: Misses, call: Call) -> bool:
-        """Return whether the items of a call have the keys that another one looked up."""
-        question = Question(call, misses.scope, misses.version, misses.released)
-        self.ask(question)
-        return question.keys == misses.keys
+        """Return whether the items of a call have the keys that were looked up."""
+        self.ask(call)
+        return call.keys == misses.keys
 
     def may_store(self, misses: Misses, position: int, output: Any, index: int) -> bool | None:
         """Return whether one output of a part is stored; `None` if that failed."""

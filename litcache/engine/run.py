@@ -112,8 +112,8 @@ def _claim(cache: Cache, misses: Misses, missing: Sequence[int], *, force: bool 
         else:
             leaders[key] = position
     if leaders:
-        claim = misses.claim = Claim(misses.scope.epoch)
-        taken = cache.flight.claim(claim, leaders, refreshed=misses.refreshed, force=force)
+        claim = misses.claim = Claim(misses.call.scope.epoch)
+        taken = cache.flight.claim(claim, leaders, refreshed=misses.call.refreshed, force=force)
         for key, other in taken.items():
             position = leaders.pop(key)
             for waiting in (position, *misses.equals.pop(position, ())):
@@ -130,12 +130,12 @@ def _claim(cache: Cache, misses: Misses, missing: Sequence[int], *, force: bool 
 def _look_again(cache: Cache, misses: Misses, leaders: dict[bytes, int]) -> Steps:
     """Look claimed keys up again if others finished between the look-up and the claim."""
     released = cache.flight.released
-    keys = [key for key in leaders if key not in misses.refreshed]
+    keys = [key for key in leaders if key not in misses.call.refreshed]
     if released == misses.released or not misses.store_works or not keys:
         return
     misses.released = released
     entries: list[Entry | None] | None = yield Ask(
-        partial(cache.guarded.get_many, misses.scope, keys)
+        partial(cache.guarded.get_many, misses.call.scope, keys)
     )
     for key, entry in zip(keys, entries or (), strict=False):
         position = leaders[key]
@@ -258,8 +258,8 @@ async def lookup_async(cache: Cache, call: Call) -> Misses | None:
     """
     if not cache.store.blocking:
         return cache.lookup(call)
-    question = cache.ask(call)
-    return cache.sort(question, await threads.run(cache.guarded.find, question))
+    cache.ask(call, cache.scope.renewed())
+    return cache.sort(call, await threads.run(cache.guarded.find, call))
 
 
 async def drive_async(cache: Cache, steps: Steps, compute: Callable[[Part], Any]) -> None:
