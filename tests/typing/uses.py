@@ -1,6 +1,6 @@
 """Right and wrong uses of `cached_predict`, read by mypy and pyright and never run.
 
-A wrong line is marked `# type: ignore[…]`, and both complain where there is nothing to ignore: so an
+A wrong line is marked `# type: ignore[…]`, and both complain where there is nothing to ignore: an
 error that is no longer found is one.
 """
 
@@ -117,6 +117,6 @@ def wrong() -> None:
     Override().predict(b"a")  # type: ignore[arg-type]
     WithPolicy().predict("a").append(1.0)  # type: ignore[attr-defined]
     Bare().predict.cache.infos()  # type: ignore[attr-defined]
-    Bare().predict.cache.info().hit  # type: ignore[attr-defined]
+    print(Bare().predict.cache.info().hit)  # type: ignore[attr-defined]
     Bare().predict.cache.info().hits = 3  # type: ignore[misc]
     Bare().predict.cache.key()  # type: ignore[call-arg]
