@@ -70,8 +70,9 @@ class StoreContract:
 
     def teardown_method(self) -> None:
         """Close the store; pytest calls this after each test."""
-        if "store" in self.__dict__:
-            self.store.close()
+        # pytest keeps every test's instance until the session ends: let go of what it holds.
+        if store := self.__dict__.pop("store", None):
+            store.close()
 
     # Look-ups
 
@@ -301,11 +302,15 @@ class StoreContract:
                 _mixed_use(self.store, random.Random(7), rounds=5)
 
         thread = threading.Thread(target=work, daemon=True)
+        interval = sys.getswitchinterval()
+        # Forks at more places of an operation, and no wait of 5 ms each time one needs the GIL.
+        sys.setswitchinterval(1e-4)
         thread.start()
         try:
             for _ in range(10):
                 assert _works_in_a_fork(self.store)
         finally:
+            sys.setswitchinterval(interval)
             stop.set()
             thread.join(SECONDS)
         assert _mixed_use(self.store, random.Random(7), rounds=5) == []

@@ -1,11 +1,11 @@
-"""Batches are cut into items, and items gathered into batches of their kind."""
+"""Batches are cut into items."""
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.values import arrays, builtins, facts, tensors
 
-from litcache.values.items import gather, split, split_items, take
+from litcache.values.items import split, split_items, take
 
 few = settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
 
@@ -84,29 +84,3 @@ def test_taken_rows_are_copies():
     container = np.zeros((3, 2))
     take(container, [0, 1, 2])[...] = 1
     assert container.sum() == 0
-
-
-@few
-@given(st.one_of(arrays(min_dims=1), tensors(min_dims=1)))
-def test_gathered_rows_of_an_array_or_tensor_are_that_array_or_tensor(container):
-    rows = split(container)
-    if rows:
-        gathered = gather(rows)
-        assert type(gathered) is type(container)
-        assert gathered.shape == container.shape
-        assert list(map(facts, split(gathered))) == list(map(facts, rows))
-        if container.ndim > 1:  # numpy's scalars have their own byte order and width
-            assert gathered.dtype == container.dtype
-
-
-def test_rows_that_do_not_fit_one_array_are_gathered_in_a_list():
-    np, torch = pytest.importorskip("numpy"), pytest.importorskip("torch")
-    for rows in (
-        [np.zeros(2), np.zeros(3)], [np.zeros(2), np.zeros(2, "f4")], [np.zeros(2), [0.0, 0.0]],
-        [torch.zeros(2), torch.zeros(3)], [torch.zeros(2), torch.zeros(2, device="meta")],
-        [torch.zeros(2), torch.zeros(2).half()], [np.float32(1), np.float64(1)],
-        [torch.zeros(2).to_sparse()] * 2, ["a", "b"], [[1], [2]], [1, 2], [],
-    ):  # fmt: skip
-        gathered = gather(rows)
-        assert type(gathered) is list
-        assert all(one is other for one, other in zip(gathered, rows, strict=True))
