@@ -1,0 +1,109 @@
+"""Ctrl-C and cancellation at any place leave no claim behind, which others would wait for."""
+
+import asyncio
+import sys
+
+import litserve as ls
+import pytest
+
+from litcache import cached_predict
+from litcache.litapi.state import cache_of
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*LitServe will asyncify")
+
+
+class Interrupt(BaseException):
+    """Raised where a test wants it, as Ctrl-C would be."""
+
+
+class One(ls.LitAPI):
+    @cached_predict
+    def predict(self, text):
+        return [text]
+
+    def ask(self):
+        return self.predict("a")
+
+
+class Many(ls.LitAPI):
+    @cached_predict(items="list", max_items=2)
+    def predict(self, texts):
+        return [[text] for text in texts]
+
+    def ask(self):
+        return self.predict(["a", "b", "c", "a"])
+
+
+class Predicates(ls.LitAPI):
+    @cached_predict(refresh_if=lambda item: True, store_if=lambda item, output: True)
+    def predict(self, text, context):
+        context["seen"] = True
+        return [text]
+
+    def ask(self):
+        return self.predict("a", context={})
+
+
+def interrupted(function, place):
+    """Call a function; raise before the n-th instruction in litcache. Return whether it was."""
+    met = 0
+
+    def trace(frame, event, _):
+        nonlocal met
+        if "/litcache/" not in frame.f_code.co_filename:
+            return None
+        frame.f_trace_opcodes = True
+        if event == "opcode":
+            met += 1
+            if met == place:
+                sys.settrace(None)
+                raise Interrupt
+        return trace
+
+    sys.settrace(trace)
+    try:
+        function()
+    except Interrupt:
+        return True
+    finally:
+        sys.settrace(None)
+    return met >= place
+
+
+@pytest.mark.parametrize("make", [One, Many, Predicates])
+def test_an_interrupt_at_any_place_leaves_no_claim(make):
+    reference = make().ask()
+    place, step = 0, 3
+    while True:
+        place += step
+        api = make()
+        met = interrupted(api.ask, place)
+        cache = cache_of(api, "predict")
+        assert cache.flight._claims == {}, f"a claim is left behind by an interrupt at {place}"
+        assert api.ask() == reference
+        if not met:
+            break
+    assert place > 1_000
+
+
+class Tasks(ls.LitAPI):
+    @cached_predict
+    async def predict(self, text):
+        await asyncio.sleep(0)
+        return [text]
+
+    def ask(self):
+        return asyncio.run(self.predict("a"))
+
+
+def test_an_interrupt_of_a_task_at_any_place_leaves_no_claim():
+    place = 0
+    while True:
+        place += 7
+        api = Tasks(enable_async=True)
+        met = interrupted(api.ask, place)
+        assert cache_of(api, "predict").flight._claims == {}, place
+        assert api.ask() == ["a"]
+        if not met:
+            break
+    assert place > 1_000
