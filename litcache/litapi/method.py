@@ -23,7 +23,7 @@ from litcache.litapi.calls import (
 )
 from litcache.litapi.classes import policy_of, takes_context
 from litcache.litapi.hooks import call_users, take_over
-from litcache.litapi.proxies import copy_by_name, reduce_by_name
+from litcache.litapi.proxies import ANNOTATIONS, copy_by_name, reduce_by_name
 from litcache.litapi.role import Role
 from litcache.litapi.state import cache_of, caches_computing, is_elsewhere, serving_mode, state_of
 from litcache.litapi.tokens import Items, Outputs
@@ -48,6 +48,8 @@ class BoundCachedMethod(
     Generic[_P, _R],
 ):
     """A cached method of one API."""
+
+    __annotations__ = ANNOTATIONS
 
     @property
     def cache(self) -> CacheHandle:
@@ -187,6 +189,7 @@ class CachedMethod(wrapt.FunctionWrapper, Generic[_P, _R]):  # type: ignore[type
         policy: How its outputs are cached.
     """
 
+    __annotations__ = ANNOTATIONS
     __bound_function_wrapper__ = BoundCachedMethod
 
     def __init__(self, function: Any, policy: CachePolicy) -> None:
