@@ -27,6 +27,7 @@ PYRIGHT = {
 # Strict, but for what LitServe and code without annotations lack.
 MYPY = [
     "--strict",
+    "--follow-imports=silent",  # make types looks at the package
     "--python-version=3.10",
     "--allow-subclassing-any",
     "--allow-untyped-defs",
