@@ -178,7 +178,7 @@ class BoundCachedMethod(
             kwargs.pop("context", None)
         if is_disabled():
             self._note_call(None)
-        return self.__wrapped__(*args, **kwargs)
+        return call_users(self.__wrapped__, *args, **kwargs)
 
 
 class CachedMethod(wrapt.FunctionWrapper, Generic[_P, _R]):  # type: ignore[type-arg]
