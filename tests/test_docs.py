@@ -273,14 +273,3 @@ def test_the_changelog_names_the_version_and_its_formats():
     for kind, number in (("Key", keys.FORMAT), ("Entry", codec.FORMAT)):
         newest_format, *_ = re.findall(rf"^{kind} format (\d+)$", text, re.MULTILINE)
         assert int(newest_format) == number
-
-
-def test_only_what_exists_is_spoken_of():
-    """Names that later versions bring stand on README's one line about them."""
-    later = ("SharedStore", "RedisStore", "TieredStore", "CachedBatchedLoop", "CacheMiddleware",
-             "fingerprint(")  # fmt: skip
-    for page in (*PAGES, ROOT / "CHANGELOG.md"):
-        for line in page.read_text().splitlines():
-            for name in later:
-                exists = hasattr(litcache, name.rstrip("("))
-                assert exists or name not in line or line.startswith("Coming: "), line
