@@ -2,6 +2,33 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterable
+
+
+def path_of(steps: Iterable[object], root: str = "$") -> str:
+    """Return the path to a part of a value, as the errors carry it.
+
+    Args:
+        steps: The steps from the whole to the part: attributes or keys, and indices.
+        root: What the whole is called.
+
+    Returns:
+        The path, as it would be written in Python; of a key that is neither text nor a number its
+        type.
+
+    Example:
+        >>> path_of(["images", 3, "a b", None])
+        '$.images[3]["a b"][NoneType]'
+    """
+    return root + "".join(map(_segment, steps))
+
+
+def _segment(step: object) -> str:
+    if type(step) is str:
+        return f".{step}" if step.isidentifier() else f"[{json.dumps(step[:40])}]"
+    return f"[{step}]" if type(step) is int else f"[{type(step).__name__}]"
+
 
 class LitCacheError(Exception):
     """The base of every error of litcache."""

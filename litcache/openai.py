@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from fastapi.responses import JSONResponse
 from litserve import LitAPI
 from litserve.specs import openai_embedding
 from litserve.specs.openai_embedding import EmbeddingResponse, OpenAIEmbeddingSpec
 
-from litcache.litapi.state import CachedMethod, attribute_of
+from litcache.litapi.classes import policy_of
 
 __all__ = ["EmbeddingRequest", "EmbeddingSpec"]
 
@@ -73,8 +71,8 @@ class EmbeddingSpec(OpenAIEmbeddingSpec):  # type: ignore[misc]  # it has no typ
     def pre_setup(self, lit_api: LitAPI) -> None:
         """Prepare the endpoint, and find out whether lists may be batched."""
         super().pre_setup(lit_api)
-        method: Any = attribute_of(type(lit_api), "predict")
-        if isinstance(method, CachedMethod) and method._self_policy.items == "list":
+        policy = policy_of(type(lit_api), "predict")
+        if policy is not None and policy.items == "list":
             # What LitServe's endpoint goes by when it refuses lists; it is read for nothing else.
             self._max_batch_size = 1
 

@@ -1,4 +1,4 @@
-"""The options of a cached method, and the switches that turn caching off or strict."""
+"""The options of a cached method."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 
 _UNITS = {"": 1, "B": 1}
 for _power, _letter in enumerate("KMGT", start=1):
@@ -59,7 +59,7 @@ def parse_bytes(size: int | str) -> int:
 
 
 def wants_context(function: Callable[..., object] | None, arguments: int) -> bool:
-    """Say whether a policy's function takes the context after its `arguments`.
+    """Return whether a policy's function takes the context after its `arguments`.
 
     Args:
         function: The function, or `None`.
@@ -102,6 +102,24 @@ def with_context(function: Callable[..., Any] | None, arguments: int) -> Callabl
     if named is not None and named.kind is not named.POSITIONAL_ONLY:
         return lambda *values: function(*values[:arguments], context=values[arguments])
     return function
+
+
+class CacheOptions(TypedDict, total=False):
+    """The options of `CachePolicy` as the keywords of `cached_predict`, for type checkers."""
+
+    ttl: float | timedelta | None
+    max_bytes: int | str
+    store: Any
+    version: str | Callable[[Any], str]
+    namespace: str | None
+    items: Literal["request", "list"]
+    max_items: int | None
+    context: bool | tuple[str, ...]
+    key: Callable[..., object] | None
+    bypass_if: Callable[..., bool] | None
+    refresh_if: Callable[..., bool] | None
+    store_if: Callable[..., bool] | None
+    digest: Literal["blake", "sha256"]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,12 +1,13 @@
 """What all tests share."""
 
+import functools
 import os
 import sys
 from pathlib import Path
 
 import pytest
 
-from litcache.observe import pages as ledger
+from litcache.observe import pages
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -48,7 +49,5 @@ def pytest_runtest_makereport(item, call):
 @pytest.fixture(autouse=True)
 def metrics_end_with_their_test(monkeypatch):
     """Counts that one test shares with other processes are none of the next one's."""
-    monkeypatch.setattr(ledger, "_folder", None)
-    monkeypatch.setattr(ledger, "_owned", type(ledger._owned)())
-    monkeypatch.setattr(ledger, "_sources", type(ledger._sources)())
-    monkeypatch.setattr(ledger, "_start_sampler", lambda: None)
+    make = functools.partial(pages.Pages, in_background=False)
+    monkeypatch.setattr(pages, "of_this_process", functools.cache(make))

@@ -109,7 +109,7 @@ def test_what_users_may_not_have_is_imported_when_it_is_needed():
 
 def test_no_module_reads_what_wrapt_keeps_for_another():
     """A wrapper's `_self_…` attributes are its own: others ask its methods."""
-    own = {"litcache.litapi.method", "litcache.litapi.hooks"}
+    own = {"litcache.litapi.method", "litcache.litapi.proxies"}
     for name, path, _ in modules():
         assert name in own or not re.search(r"\._self_\w", path.read_text()), name
 
@@ -117,6 +117,11 @@ def test_no_module_reads_what_wrapt_keeps_for_another():
 def test_modules_stay_short():
     long = {name: len(path.read_text().splitlines()) for name, path, _ in modules()}
     assert {name: lines for name, lines in long.items() if lines > LONGEST_MODULE} == {}
+
+
+def test_forks_are_heard_of_in_one_place():
+    users = {name for name, _, tree in modules() if "register_at_fork" in ast.dump(tree)}
+    assert users == {"litcache.forks"}
 
 
 QUIET = {

@@ -12,7 +12,7 @@ from litcache.observe.counters import CacheInfo
 from litcache.policy import CachePolicy
 from litcache.stores.base import Entry, NewEntry
 from litcache.values import codec
-from litcache.values import rows as batching
+from litcache.values.rows import encode_rows, row_value
 
 
 class CacheHandle:
@@ -77,7 +77,7 @@ class CacheHandle:
             raise KeyError(item)
         found = codec.context_changes(entry.layout, entry.payload)
         layout, payload = found[:2] if found is not None else (entry.layout, entry.payload)
-        read = batching.row_value if self._mode == "list" else codec.decode
+        read = row_value if self._mode == "list" else codec.decode
         return read(layout, payload, self._cache.device)
 
     def warm(
@@ -100,7 +100,7 @@ class CacheHandle:
         cache = self._cache
         keys = self._keys(items, contexts)
         if self._mode == "list":
-            encoded = batching.encode_rows(outputs, columns=True)
+            encoded = encode_rows(outputs, columns=True)
         else:
             encoded = codec.encode_many(outputs)
         if len(encoded) != len(keys):

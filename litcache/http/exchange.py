@@ -3,64 +3,38 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import Iterable
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any, NamedTuple
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from litcache.engine.flight import Claim
 from litcache.errors import ValueEncodingError
-from litcache.http.responses import (
-    LARGEST_BODY,
-    Stored,
-    content_length,
-    lifetime,
-    pack,
-    tokens,
-    unpack,
-)
-from litcache.http.route_check import SEEN, RouteCheck, Seen
-from litcache.stores.base import Entry, NewEntry
-from litcache.stores.base import Scope as TierScope
-
-if TYPE_CHECKING:
-    from litcache.http.middleware import CacheMiddleware
-
-Message = MutableMapping[str, Any]
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-
-_STATUS = b"cache-status"
-
-
-class Place(NamedTuple):
-    """Where an answer is stored.
-
-    Attributes:
-        scope: What the look-up saw.
-        key: Under which key.
-        claim: What followers wait for, if any may.
-    """
-
-    scope: TierScope
-    key: bytes
-    claim: Claim | None = None
+from litcache.http.recorder import Place, Recorder, with_status
+from litcache.http.responses import CACHE_STATUS, LARGEST_BODY, Stored, tokens, unpack
+from litcache.http.route_check import SEEN, RouteCheck
+from litcache.http.tier import Tier
+from litcache.stores.base import Scope as StoreScope
 
 
 class Exchange:
     """One POST on a cached path.
 
     Args:
-        tier: The middleware.
+        tier: What it shares with other requests.
+        app: What stands behind the middleware.
         scope: The request's scope.
         receive: Gives the request's messages.
         send: Takes the response's messages.
     """
 
-    __slots__ = ("body", "check", "receive", "replay", "scope", "send", "tier")
+    __slots__ = ("app", "body", "check", "receive", "replay", "scope", "send", "tier")
 
-    def __init__(self, tier: CacheMiddleware, scope: Scope, receive: Receive, send: Send) -> None:
+    def __init__(
+        self, tier: Tier, app: ASGIApp, scope: Scope, receive: Receive, send: Send
+    ) -> None:
         self.tier = tier
+        self.app = app
         self.scope = scope
         self.receive = receive
         self.send = send
@@ -78,30 +52,30 @@ class Exchange:
         self.body = body
         kinds, varied, refresh = asked
         key = tier.key(self.scope, kinds, varied, body)
-        tier_scope = tier.scope.renewed()
+        store_scope = tier.scope()
         if refresh:
             # For the epoch, so that what a clear overtakes is not stored after it.
-            await self._look_up(tier_scope, key)
-            claim = Claim(tier_scope.epoch)
+            await tier.look_up(store_scope, key)
+            claim = Claim(store_scope.epoch)
             tier.flight.claim(claim, (key,), force=True)
             try:
-                await self._send_on(Place(tier_scope, key, claim), b"litcache; fwd=request")
+                await self._send_on(Place(store_scope, key, claim), b"litcache; fwd=request")
             finally:
                 claim.give_up()
                 tier.flight.release(claim)
             return
         released = tier.flight.released
-        if await self._answered(tier_scope, key):
+        if await self._answered(store_scope, key):
             return
-        claim = Claim(tier_scope.epoch)
+        claim = Claim(store_scope.epoch)
         taken = tier.flight.claim(claim, (key,))
         if taken:
-            await self._follow(key, tier_scope, taken[key])
+            await self._follow(key, store_scope, taken[key])
             return
         try:
             # What was released while a thread looked up may be this very key.
-            if tier.flight.released == released or not await self._answered(tier_scope, key):
-                await self._send_on(Place(tier_scope, key, claim), b"litcache; fwd=miss")
+            if tier.flight.released == released or not await self._answered(store_scope, key):
+                await self._send_on(Place(store_scope, key, claim), b"litcache; fwd=miss")
         finally:
             claim.give_up()
             tier.flight.release(claim)
@@ -148,9 +122,9 @@ class Exchange:
 
     # ------------------------------------------------------------------ out of the cache
 
-    async def _answered(self, scope: TierScope, key: bytes) -> bool:
+    async def _answered(self, scope: StoreScope, key: bytes) -> bool:
         """Answer the request out of the store, and say whether that was possible."""
-        entry = await self._look_up(scope, key)
+        entry = await self.tier.look_up(scope, key)
         if entry is None:
             return False
         try:
@@ -160,14 +134,6 @@ class Exchange:
             return False  # and the new answer takes its place
         await self._hit(stored)
         return True
-
-    async def _look_up(self, scope: TierScope, key: bytes) -> Entry | None:
-        tier = self.tier
-        started = time.perf_counter() if tier.counters.timed else 0.0
-        entry = await tier.look_up(scope, key) if tier.blocking else tier.peek(scope, key)
-        if started:
-            tier.counters.add_lookup(time.perf_counter() - started)
-        return entry
 
     async def _hit(self, stored: Stored) -> None:
         """Answer with a stored response, unless LitServe would refuse the client."""
@@ -182,7 +148,7 @@ class Exchange:
         await self._answer(stored, b"litcache; hit; ttl=%d" % max(0.0, left))
         tier.count_hit()
 
-    async def _follow(self, key: bytes, scope: TierScope, leader: Claim) -> None:
+    async def _follow(self, key: bytes, scope: StoreScope, leader: Claim) -> None:
         """Answer with what an equal request in flight is answered, or send this one on."""
         # LitServe checks a request when it arrives, so this is when it would be refused.
         allowed = await self.check.allows(self.scope, self.receive, self.body)
@@ -201,7 +167,7 @@ class Exchange:
         scope = self.scope
         scope.update(self.check.child)  # for outer middlewares, as the router would note it
         scope["path_params"] = {}
-        stored.headers.append((_STATUS, status))
+        stored.headers.append((CACHE_STATUS, status))
         await self.send({"type": "http.response.start", "status": 200, "headers": stored.headers})
         await self.send({"type": "http.response.body", "body": stored.body, "more_body": False})
 
@@ -213,10 +179,10 @@ class Exchange:
 
         async def send(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message = _with_status(message, b"litcache; fwd=bypass")
+                message = with_status(message, b"litcache; fwd=bypass")
             await self.send(message)
 
-        await self.tier.app(self.scope, self._receive_again, send)
+        await self.app(self.scope, self._receive_again, send)
 
     async def _send_on(self, place: Place | None, status: bytes) -> None:
         """Send the request on; with a place, store its answer there if it may be stored."""
@@ -224,7 +190,7 @@ class Exchange:
         recorder = Recorder(self.tier, self.send, place, status, seen)
         started = time.perf_counter()
         try:
-            await self.tier.app(self.scope, self._receive_again, recorder.send)
+            await self.app(self.scope, self._receive_again, recorder.send)
         except Exception:
             await recorder.flush()
             raise
@@ -234,122 +200,8 @@ class Exchange:
             self.tier.count_sent_on(kept=recorder.kept, seconds=seconds)
 
 
-class Recorder:
-    """Passes a response on, and stores it when it was whole and may be stored.
-
-    Args:
-        tier: The middleware.
-        send: Takes the response's messages.
-        place: Where it is stored; `None`: it is not.
-        status: The start of its Cache-Status.
-        seen: What says that LitServe's check left the body as it was, where that must be seen.
-
-    Attributes:
-        kept: Whether it was whole and could be stored.
-    """
-
-    __slots__ = ("_held", "_parts", "_place", "_seconds", "_seen", "_send", "_start", "_status",
-                 "_storable", "_tier", "_wanted", "kept")  # fmt: skip
-
-    def __init__(
-        self,
-        tier: CacheMiddleware,
-        send: Send,
-        place: Place | None,
-        status: bytes,
-        seen: Seen | None,
-    ) -> None:
-        self._tier = tier
-        self._send = send
-        self._place = place
-        self._status = status
-        self._seen = seen
-        self._held: Message | None = None
-        self._parts: list[bytes] = []
-        self._wanted = 0
-        self._storable = False
-        self.kept = False
-
-    async def send(self, message: Message) -> None:
-        """Take one message of the response."""
-        kind = message["type"]
-        if kind == "http.response.start":
-            if self._may_store(message):
-                # Held until the body shows whether it is whole.
-                self._held = self._start = message
-                return
-            self._release()
-            message = _with_status(message, self._status)
-        elif self._storable and kind == "http.response.body":
-            await self._take(message)
-        elif self._storable:
-            self._give_up()
-        await self.flush()
-        await self._send(message)
-
-    async def flush(self) -> None:
-        """Send the start of the response if it is still held."""
-        if self._held is not None:
-            held, self._held = self._held, None
-            await self._send(_with_status(held, self._status))
-
-    def _may_store(self, start: Message) -> bool:
-        headers = start.get("headers", ())
-        length = content_length(headers)
-        if self._place is None or length is None or length > LARGEST_BODY or start.get("trailers"):
-            return False
-        if self._seen is not None and not self._seen.passed:
-            return False
-        seconds = lifetime(start["status"], headers, self._tier.seconds, self._tier.vary)
-        if seconds is None:
-            return False
-        self._seconds, self._wanted = seconds, length
-        self._storable = True
-        return True
-
-    async def _take(self, message: Message) -> None:
-        """Take a part of the body, and store the response with its last."""
-        part = message.get("body", b"")
-        more = message.get("more_body", False)
-        self._wanted -= len(part)
-        if self._wanted < 0 or (self._wanted and not more):
-            self._give_up()
-            return
-        self._parts.append(bytes(part))
-        if more:
-            # A client that reads slowly holds up its own answer, not those of the followers.
-            self._release()
-            return
-        headers, body = self._start.get("headers", ()), b"".join(self._parts)
-        entry = pack(headers, body, self._seconds, self._tier.clock())
-        self.kept = True
-        self._release(entry)
-        if (place := self._place) is None:
-            return
-        if place.claim is not None and place.key in place.claim.superseded:
-            return  # who asked for a new answer has what is newer
-        if await self._tier.store(*place[:2], entry):
-            self._status += b"; stored"
-
-    def _give_up(self) -> None:
-        self._storable = False
-        self._parts.clear()
-        self._release()
-
-    def _release(self, entry: NewEntry | None = None) -> None:
-        """Let the followers go on, with the entry if there is one."""
-        claim = self._place.claim if self._place is not None else None
-        if claim is not None and not claim.done:
-            claim.publish({} if entry is None else dict.fromkeys(claim.keys, entry))
-
-
-def _with_status(start: Message, status: bytes) -> Message:
-    """Return the start of a response with a Cache-Status at the end of a list of its own."""
-    return {**start, "headers": [*start.get("headers", ()), (_STATUS, status)]}
-
-
 def _read_headers(
-    headers: Iterable[tuple[bytes, bytes]], tier: CacheMiddleware
+    headers: Iterable[tuple[bytes, bytes]], tier: Tier
 ) -> tuple[list[bytes], list[tuple[bytes, bytes]], bool] | None:
     """Read what matters of a request's headers.
 

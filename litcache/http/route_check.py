@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from fastapi import Depends, Request, Response, params
@@ -13,6 +12,7 @@ from fastapi.security import APIKeyHeader
 from litserve import server
 from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.routing import Match, Mount, Route, WebSocketRoute
+from starlette.types import Message, Receive, Scope
 
 try:
     from fastapi.dependencies.utils import get_parameterless_sub_dependant
@@ -22,9 +22,6 @@ try:
     from fastapi.middleware.asyncexitstack import AsyncExitStackMiddleware
 except ImportError:  # older FastAPIs make the stack of a request in its route
     AsyncExitStackMiddleware = None  # type: ignore[assignment,misc]
-
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
 SEEN = "litcache.seen"
 _SECONDS = 30.0  # LitServe's own default
@@ -295,11 +292,11 @@ def _replayed(body: bytes, receive: Receive) -> Receive:
     """Return a `receive` that gives a whole body, and then what follows it."""
     messages = [{"type": "http.request", "body": body, "more_body": False}]
 
-    async def replay() -> MutableMapping[str, Any]:
+    async def replay() -> Message:
         return messages.pop() if messages else await receive()
 
     return replay
 
 
-async def _unheard(message: MutableMapping[str, Any]) -> None:
+async def _unheard(message: Message) -> None:
     """Send nothing: only whether the check passed matters."""

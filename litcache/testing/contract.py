@@ -1,5 +1,4 @@
 """The suite that every store passes: subclass it where the store's own tests are."""
-# ruff: noqa: D102 - a test's name is what it claims
 
 from __future__ import annotations
 

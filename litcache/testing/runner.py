@@ -20,7 +20,8 @@ from litserve.callbacks import CallbackRunner
 from litserve.transport.base import MessageTransport
 from litserve.utils import LitAPIStatus
 
-from litcache.litapi.state import CachedMethod, attribute_of, state_of, takes_context
+from litcache.litapi.classes import policy_of, takes_context
+from litcache.litapi.state import state_of
 from litcache.stores.base import Store
 from litcache.switches import disabled
 from litcache.testing.compare import difference
@@ -78,7 +79,7 @@ class APIRunner:
         state.store = self._store or state.store
         state.caches.clear()
         state.on_model_call = self._count
-        if not isinstance(attribute_of(type(api), "predict"), CachedMethod):
+        if policy_of(type(api), "predict") is None:
             api.predict = wrapt.FunctionWrapper(api.predict, self._counted)
         if not api.stream:
             api.encode_response = self._watched(api.encode_response)
@@ -192,17 +193,18 @@ class APIRunner:
             self._contexts[uid] = context
             return {"context": context} if wants else {}
 
-        def encode_in_order(output: Any, context: dict[str, Any]) -> Any:
+        # LitServe's loops pass the context; a loop of the user's own may pass none.
+        def encode_in_order(output: Any, context: dict[str, Any] | None = None) -> Any:
             # CachedBatchedLoop says whom it answers; LitServe's loops without async answer in
             # order, but for requests that failed before.
             in_order = self._uids[min(len(self._outputs), len(self._uids) - 1)]
             uid = getattr(self.api.loop, "answering", in_order) or in_order
-            return encode(output, **note(uid, output, context))
+            return encode(output, **note(uid, output, {} if context is None else context))
 
-        async def encode_in_task(output: Any, context: dict[str, Any]) -> Any:
+        async def encode_in_task(output: Any, context: dict[str, Any] | None = None) -> Any:
             task = asyncio.current_task()  # LitServe names it after the request
             uid = task.get_name().removeprefix("process_request_") if task else ""
-            arguments = note(uid, output, context)
+            arguments = note(uid, output, {} if context is None else context)
             if inspect.iscoroutinefunction(encode):
                 return await encode(output, **arguments)
             result = await asyncio.to_thread(encode, output, **arguments)

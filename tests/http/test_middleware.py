@@ -21,7 +21,7 @@ from support.followers import all_begun, following
 from support.stores import HeldStore, entered
 
 from litcache import CacheMiddleware, MemoryStore, SharedStore, disabled
-from litcache.observe import counters as stats
+from litcache.observe.counters import LOOKUP_SECONDS, LOOKUPS, NUMBERS
 from litcache.testing import FailingStore, FakeClock
 
 KEY = (b"x-api-key", b"k")
@@ -408,7 +408,7 @@ def test_of_a_large_body_only_the_start_is_read_before_the_app(monkeypatch):
                 pass
 
         await service.ask()
-        service.cache.app = app
+        service.cache._app = app
         await service.ask(b"", receive=receive)
         assert held == [2]
         assert len(taken) == 50
@@ -439,7 +439,7 @@ def test_a_body_that_drips_takes_no_more_memory_than_its_bytes():
 
 
 def test_a_large_answer_passes_through(monkeypatch):
-    monkeypatch.setattr("litcache.http.exchange.LARGEST_BODY", 100)
+    monkeypatch.setattr("litcache.http.recorder.LARGEST_BODY", 100)
 
     async def main():
         service = Service()
@@ -1030,12 +1030,12 @@ def test_look_ups_are_timed_once_the_metrics_read_that():
     async def main():
         service = Service()
         await service.ask()
-        numbers = memoryview(bytearray(8 * stats.NUMBERS)).cast("d")
-        service.cache.counters.share(numbers)
-        assert sum(numbers[stats.LOOKUPS]) == 0
+        numbers = memoryview(bytearray(8 * NUMBERS)).cast("d")
+        service.cache._tier.counters.share(numbers)
+        assert sum(numbers[LOOKUPS]) == 0
         assert (await service.ask()).is_hit
-        assert sum(numbers[stats.LOOKUPS]) == 1
-        assert numbers[stats.LOOKUP_SECONDS] > 0
+        assert sum(numbers[LOOKUPS]) == 1
+        assert numbers[LOOKUP_SECONDS] > 0
 
     run(main)
 
@@ -1058,12 +1058,12 @@ def test_every_request_counts_once():
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_a_forked_process_starts_empty_with_a_lock_of_its_own():
     cached = CacheMiddleware(print)
-    cached.counters._lock.acquire()
+    cached._tier.counters._lock.acquire()
     pid = os.fork()
     if pid == 0:
-        cached.counters.add(hits=1)
+        cached._tier.counters.add(hits=1)
         os._exit(0)
-    cached.counters._lock.release()
+    cached._tier.counters._lock.release()
     assert os.waitpid(pid, 0)[1] == 0
 
 
