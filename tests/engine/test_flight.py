@@ -6,6 +6,7 @@ import threading
 
 import litserve as ls
 import pytest
+from support import followers
 
 from litcache import cached_predict
 from litcache.engine.flight import Claim, Flight
@@ -62,22 +63,10 @@ def gated(fail_first=False, **options):
 
 
 @pytest.fixture
-def following(monkeypatch):
+def following():
     """A semaphore that every call releases when it begins to wait for another's claim."""
-    begun = threading.Semaphore(0)
-    wait, wait_async = Claim.wait, Claim.wait_async
-
-    def noted(self, timeout):
-        begun.release()
-        return wait(self, timeout)
-
-    async def noted_async(self, timeout):
-        begun.release()
-        return await wait_async(self, timeout)
-
-    monkeypatch.setattr(Claim, "wait", noted)
-    monkeypatch.setattr(Claim, "wait_async", noted_async)
-    return begun
+    with followers.following() as begun:
+        yield begun
 
 
 def acquire(semaphore, count):
@@ -243,14 +232,11 @@ class Tasks(ls.LitAPI):
         return [x]
 
 
-async def _lead_and_follow(api, followers, following):
+async def _lead_and_follow(api, count, following):
     leader = asyncio.create_task(api.predict("a"))
     await api.entered.wait()
-    tasks = [asyncio.create_task(api.predict("a")) for _ in range(followers)]
-    begun = 0
-    while begun < followers:
-        begun += following.acquire(blocking=False)
-        await asyncio.sleep(0)
+    tasks = [asyncio.create_task(api.predict("a")) for _ in range(count)]
+    await followers.all_begun(following, count)
     return leader, tasks
 
 

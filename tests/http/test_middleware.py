@@ -17,6 +17,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import HTTPConnection
 from support.asgi import JSON, Answer, Service
+from support.followers import all_begun, following
 from support.stores import HeldStore, entered
 
 from litcache import CacheMiddleware, MemoryStore, SharedStore, disabled
@@ -728,9 +729,9 @@ async def in_flight(service, followers, *headers):
     service.go.clear()
     leader = asyncio.create_task(service.ask(b'{"x": 1}', *headers))
     await service.entered.acquire()
-    tasks = [asyncio.create_task(service.ask(b'{"x": 1}', *headers)) for _ in range(followers)]
-    for _ in range(20):
-        await asyncio.sleep(0)
+    with following() as begun:
+        tasks = [asyncio.create_task(service.ask(b'{"x": 1}', *headers)) for _ in range(followers)]
+        await all_begun(begun, followers)
     return leader, tasks
 
 
