@@ -16,7 +16,9 @@ def undecorated(function: Any) -> Any:
     return function
 
 
-def build(plan: Plan, decorate: Decorator, decorate_decode: Decorator, *, size: int) -> Fuzzed:
+def build(
+    plan: Plan, decorate: Decorator, decorate_decode: Decorator, *, size: int, twin: bool
+) -> Fuzzed:
     """Return the API of a plan.
 
     Args:
@@ -24,13 +26,16 @@ def build(plan: Plan, decorate: Decorator, decorate_decode: Decorator, *, size: 
         decorate: The decorator of `predict`.
         decorate_decode: The decorator of `decode_request`, if the plan wants it cached.
         size: `max_batch_size`, which is another one for a twin that is asked one by one.
+        twin: Whether it is the twin, which has LitServe's own loop.
 
     Returns:
         The API, not set up.
     """
     hooks = _hooks(plan, decorate_decode)
     predict = _named(_predict(plan), "predict")
-    if plan.place == "own":
+    if "predict" not in plan.cached:
+        decorate = undecorated
+    if plan.place in ("own", "instance"):
         cls = type("API", (Fuzzed,), {**hooks, "predict": decorate(predict)})
     elif plan.place == "mixin":
         mixin = type("Mixin", (), {"predict": decorate(predict)})
@@ -41,7 +46,7 @@ def build(plan: Plan, decorate: Decorator, decorate_decode: Decorator, *, size: 
         cls = type("API", (base,), {**hooks, **more})
     cls.plan = plan
     arguments: dict[str, Any] = {"max_batch_size": size, "enable_async": plan.is_async}
-    if plan.driver == "loop" and decorate is not undecorated:
+    if plan.driver == "loop" and not twin:
         loop = CachedBatchedLoop(overlap=plan.overlap, isolate_errors=plan.isolate)
         arguments |= {"loop": loop, "batch_timeout": 0.002}
     return cls(**arguments)
@@ -63,7 +68,7 @@ def _hooks(plan: Plan, decorate_decode: Decorator) -> dict[str, Any]:
             hooks[name] = _as_async(hooks[name], plan, name)
     for name, function in hooks.items():
         _named(function, name)
-    if plan.cached_decode:
+    if "decode_request" in plan.cached:
         hooks["decode_request"] = decorate_decode(hooks["decode_request"])
     if plan.batch != "default":
         hooks["batch"] = _named(_batch(plan), "batch")

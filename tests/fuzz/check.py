@@ -6,14 +6,14 @@ import copy
 import logging
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from fuzz.apis import build, undecorated
 from fuzz.drivers import Answer, Caller, calling
 from fuzz.facts import describe, difference
 from fuzz.items import SHAPES
-from fuzz.model import Fuzzed, numbers_in
+from fuzz.model import Fuzzed, new_context, numbers_in
 from fuzz.plan import Plan
 from fuzz.policies import Stores, options
 from fuzz.rows import KINDS
@@ -65,8 +65,9 @@ def check(plan: Plan, stores: Stores) -> dict[str, int]:
     with quiet(), stores.of(plan) as store:
         cached = cached_predict(**options(plan, store, name="predict"))
         decode = cached_predict(**options(plan, store, name="decode_request"))
-        api = build(plan, cached, decode, size=plan.size)
-        twin = build(plan, undecorated, undecorated, size=1 if plan.lists else plan.size)
+        api = build(plan, cached, decode, size=plan.size, twin=False)
+        alone = 1 if plan.lists else plan.size
+        twin = build(plan, undecorated, undecorated, size=alone, twin=True)
         whole = plan.driver in ("runner", "hand") and not plan.lists
         asked_as = plan.driver if plan.driver != "loop" else "runner"
         with calling(plan, twin, driver=asked_as) as other, calling(plan, api) as caller:
@@ -90,6 +91,20 @@ class Twin:
         return [answer for r in requests for answer in self.caller.ask([copy.deepcopy(r)])]
 
 
+def must_store(plan: Plan) -> bool:
+    """Return whether nothing speaks against it that what was computed is hit at once."""
+    odd = (
+        plan.container in ("keys", "characters", "iterator")
+        or plan.unbatch in ("values", "generator")
+        or plan.lists == "other"
+        or plan.place == "instance"
+        or plan.cached == ("decode_request",)
+        or bool({"bypass_if", "refresh_if", "store_if"} & set(plan.options))
+        or (not plan.served and plan.size > 1 and not plan.lists)
+    )
+    return SHAPES[plan.item].keyable and plan.stored and plan.store == "memory" and not odd
+
+
 class Run:
     """A plan on its way.
 
@@ -101,21 +116,20 @@ class Run:
         stores: Who has the clock.
     """
 
-    def __init__(
-        self, plan: Plan, caller: Caller, twin: Twin, store: Any, stores: Stores
-    ) -> None:
+    def __init__(self, plan: Plan, caller: Caller, twin: Twin, store: Any, stores: Stores) -> None:
         self.plan, self.caller, self.twin = plan, caller, twin
         self.api: Fuzzed = caller.api
         self.store, self.stores = store, stores
         self.number = self.serial = self.asked = 0
         self.failed = False
+        self.cleared = {i for i, step in enumerate(plan.steps) if step[0] == "during"}
 
     # ------------------------------------------------------------------ the steps
 
     def ask(self, *asked: Any) -> None:
         """Ask both; answers must be equal, and no item computed more often than by the twin."""
         requests = [self._request(*each) for each in asked]
-        before, twin_before = len(self.api.computed), len(self.twin.caller.api.computed)
+        before, twin_before = self._computed(), sum(map(len, self.twin.caller.api.computed))
         expected = self.twin.ask(requests)
         got = self.caller.ask(requests)
         failed = {answer[0] for answer in expected} != {"ok"}
@@ -126,8 +140,8 @@ class Run:
         self.failed = self.failed or failed
         self.asked += len(list(numbers_in(asked)))
         if not failed and not isinstance(self.store, FailingStore):
-            mine = sum(map(len, self.api.computed[before:]))
-            its = sum(map(len, self.twin.caller.api.computed[twin_before:]))
+            mine = self._computed() - before
+            its = sum(map(len, self.twin.caller.api.computed)) - twin_before
             if mine > its:
                 self._wrong(f"computed {mine} items for {asked}, the twin {its}")
             self._must_hit(asked)
@@ -138,27 +152,42 @@ class Run:
             self.ask(*asked)
         self.asked -= len(list(numbers_in(asked)))
 
+    def during(self, *asked: Any) -> None:
+        """Ask, and clear before all is answered."""
+        self.caller.meanwhile = self.clear
+        self.ask(*asked)
+
+    def setup(self) -> None:
+        """Set both up again."""
+        for api in (self.api, self.twin.caller.api):
+            api.setup("cpu")
+
     def clear(self) -> None:
-        self.api.predict.cache.clear()
+        if self.plan.place != "instance":
+            self.handle.clear()
 
     def delete(self, n: int, language: str) -> None:
         item, contexts = self._item(n, language)
         if not getattr(self.store, "failing", False):
-            self.api.predict.cache.delete([item], contexts)
+            self.handle.delete([item], contexts)
+
+    def get(self, n: int, language: str) -> None:
+        """What is stored must be what the model answers."""
+        item, contexts = self._item(n, language)
+        if getattr(self.store, "failing", False):
+            return
+        with suppress(KeyError):
+            got = describe(self.handle.get(item, *(contexts or ())))
+            if found := difference(describe(self._row(n, language)), got):
+                self._wrong(f"the entry of {n}: {found}")
 
     def warm(self, n: int, language: str) -> None:
-        """Store what the twin's `predict` would return."""
+        """Store what the model would answer."""
         item, contexts = self._item(n, language)
-        made = 0 if self.plan.item == "none" else n
-        row = KINDS[self.plan.row].make(made, language if self.plan.reads_language else "en")
-        works = not getattr(self.store, "failing", False) and self.plan.container == "list"
-        if works and dict(self.plan.bad).get(n) is None:
-            self.api.predict.cache.warm([item], [row], contexts)
-            if self.plan.store == "tiny":
-                return
-            got = describe(self.api.predict.cache.get(self.api.shape.make(n), *(contexts or ())))
-            if found := difference(describe(row), got):
-                self._wrong(f"warmed {n}: {found}")
+        works = not getattr(self.store, "failing", False)
+        if works and n not in dict(self.plan.bad):
+            self.handle.warm([item], [self._row(n, language)], contexts)
+            self.get(n, language)
 
     def advance(self, seconds: float) -> None:
         self.stores.clock.advance(seconds)
@@ -171,15 +200,27 @@ class Run:
         """Return the counters; what was asked and answered stands in one of them each."""
         if isinstance(self.store, FailingStore):
             self.store.failing = False
-        info = self.api.predict.cache.info()
+        if self.plan.place == "instance":
+            return {}
+        info = self.handle.info()
         outcomes = ("hits", "misses", "coalesced", "bypassed", "uncacheable")
         counted = {name: getattr(info, name) for name in outcomes}
-        in_sight = not (self.failed or self.plan.lists or self.plan.driver == "hand")
+        in_sight = self.plan.served and not (self.failed or self.plan.lists)
+        in_sight = in_sight and "predict" in self.plan.cached
         if in_sight and sum(counted.values()) != self.asked:
             self._wrong(f"{self.asked} items were asked for, counted are {counted}")
         return counted
 
     # ------------------------------------------------------------------ what they need
+
+    @property
+    def handle(self) -> Any:
+        """The cache of the API's cached method."""
+        return getattr(self.api, self.plan.cached[0]).cache
+
+    def _row(self, n: int, language: str) -> Any:
+        made = 0 if self.plan.item == "none" else n
+        return KINDS[self.plan.row].make(made, language if self.plan.reads_language else "en")
 
     def _request(self, n: Any, language: str) -> dict[str, Any]:
         self.serial += 1
@@ -190,28 +231,26 @@ class Run:
         item = self.api.shape.make(n)
         if not self.plan.reads_language:
             return item, None
-        return item, [{"language": language, "trail": [], "scratch": [1]}]
+        return item, [new_context(self.plan, language)]
 
     def _fails_together(self) -> bool:
         """Whether an innocent request may be answered the error of another in its batch."""
         pooled = self.plan.driver == "runner" and self.plan.lists and self.plan.size > 1
-        return bool(pooled) or (self.plan.driver == "loop" and not self.plan.isolate)
+        stock = not self.plan.isolate or self.plan.place == "instance"
+        return bool(pooled) or (self.plan.driver == "loop" and stock)
 
     def _must_hit(self, asked: Sequence[Any]) -> None:
         """What was stored just now must be hit, where nothing speaks against it."""
-        plan = self.plan
-        cacheable = SHAPES[plan.item].keyable and KINDS[plan.row].stored and plan.store == "memory"
-        odd = plan.container in ("keys", "characters", "iterator") or plan.echo or plan.lists
-        odd = odd or plan.unbatch in ("values", "generator")
-        if not cacheable or odd or {"bypass_if", "refresh_if", "store_if"} & set(plan.options):
+        if is_disabled() or self.number in self.cleared or not must_store(self.plan):
             return
-        if is_disabled() or (not plan.served and plan.size > 1):
-            return
-        before = len(self.api.computed)
+        before = self._computed()
         self.caller.ask([self._request(*each) for each in asked])
         self.asked += len(list(numbers_in(asked)))
-        if len(self.api.computed) != before:
-            self._wrong(f"asked {asked} again, it computes {self.api.computed[before:]}")
+        if self._computed() != before:
+            self._wrong(f"asked {asked} again, it computes {self.api.computed[-3:]}")
+
+    def _computed(self) -> int:
+        return sum(map(len, self.api.computed))
 
     def _wrong(self, what: str) -> None:
         raise Wrong(f"step {self.number}, {self.plan.steps[self.number][0]}: {what}")

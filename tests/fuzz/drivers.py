@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from fastapi import HTTPException
+from support.loops import running
+
 from fuzz.facts import describe
-from fuzz.model import Fuzzed
+from fuzz.model import Fuzzed, inject, new_context
 from fuzz.plan import Plan
 from litcache.testing import APIRunner
-from support.loops import running
 
 Answer = tuple[Any, ...]
 """`("ok", ...)` and what was answered, or what was raised: type, text, status."""
@@ -30,14 +30,23 @@ def raised(error: BaseException) -> Answer:
 
 
 class Caller:
-    """Asks an API; `served` by a loop, or by hand.
+    """Asks an API.
 
     Args:
         api: The API.
+
+    Attributes:
+        meanwhile: What happens while the next requests are computed, if the caller can do so.
     """
 
     def __init__(self, api: Fuzzed) -> None:
         self.api = api
+        self.meanwhile: Any = None
+
+    def _do_meanwhile(self) -> None:
+        act, self.meanwhile = self.meanwhile, None
+        if act is not None:
+            act()
 
     def ask(self, requests: Sequence[Any]) -> list[Answer]:
         """Return the answers to requests that come together."""
@@ -67,7 +76,9 @@ class InLoop(Caller):
     driven: Any
 
     def ask(self, requests: Sequence[Any]) -> list[Answer]:
-        answers = self.driven.wait(*self.driven.ask(*requests))
+        uids = self.driven.ask(*requests)
+        self._do_meanwhile()
+        answers = self.driven.wait(*uids)
         return [raised(a) if isinstance(a, Exception) else ("ok", *a) for a in answers]
 
 
@@ -82,7 +93,7 @@ class ByHand(Caller):
         return [self._tried(lambda pair=pair: self._one(*pair)) for pair in pairs]
 
     def _decoded(self, requests: Sequence[Any]) -> tuple[list[Any], list[Any]]:
-        contexts = [{"language": r["language"], "trail": [], "scratch": [1]} for r in requests]
+        contexts = [new_context(self.api.plan, request["language"]) for request in requests]
         return [self.api.decode(request, None) for request in requests], contexts
 
     def _tried(self, call: Any) -> Answer:
@@ -91,20 +102,14 @@ class ByHand(Caller):
         except Exception as error:
             return raised(error)
 
-    def _call(self, name: str, value: Any, context: Any) -> Any:
-        hook = getattr(self.api, name)
-        if "context" in inspect.signature(hook).parameters:
-            return hook(value, context=context)
-        return hook(value)
-
     def _one(self, item: Any, context: Any) -> Answer:
-        return self.api.encode(self._call("predict", item, context), context)
+        return self.api.encode(inject(self.api.predict, item, context), context)
 
     def _batch(self, items: list[Any], contexts: list[Any]) -> Answer:
-        x = self._call("batch", items, contexts)
-        output = self._call("predict", x, contexts)
+        x = inject(self.api.batch, items, contexts)
+        output = inject(self.api.predict, x, contexts)
         told = describe(output)
-        rows = list(self._call("unbatch", output, contexts))
+        rows = list(inject(self.api.unbatch, output, contexts))
         pairs = zip(rows, contexts, strict=True)
         return told, [self.api.encode(*pair) for pair in pairs]
 
@@ -123,6 +128,7 @@ class InThreads(ByHand):
         threads = [threading.Thread(target=work, args=(i,)) for i in range(len(requests))]
         for thread in threads:
             thread.start()
+        self._do_meanwhile()
         for thread in threads:
             thread.join(SECONDS)
             assert not thread.is_alive(), "a call by hand hangs"
@@ -137,17 +143,20 @@ class InTasks(ByHand):
 
         async def one(item: Any, context: Any) -> Answer:
             try:
-                output = await self._call("predict", item, context)
+                output = await inject(self.api.predict, item, context)
                 return "ok", *self.api.encode(output, context)
             except Exception as error:
                 return raised(error)
 
         async def every() -> list[Answer]:
             pairs = zip(items, contexts, strict=True)
-            gathered = asyncio.gather(*(one(*pair) for pair in pairs))
-            return await asyncio.wait_for(gathered, SECONDS)
+            gathered = asyncio.gather(*(one(*pair) for pair in pairs), self._later())
+            return (await asyncio.wait_for(gathered, SECONDS))[:-1]
 
         return asyncio.run(every())
+
+    async def _later(self) -> None:
+        self._do_meanwhile()
 
 
 @contextmanager

@@ -168,12 +168,8 @@ SHAPES: dict[str, Shape] = {
     "tuple": Shape(lambda n: (n, {"a": [n]}), lambda item: item[0]),
     "set": Shape(lambda n: {n, "x"}, lambda item: next(i for i in item if type(i) is int)),
     "frozenset": Shape(lambda n: frozenset([n]), lambda item: next(iter(item))),
-    "array": Shape(
-        lambda n: np.full(3, n, np.float32), _first, fill=_refill_array, stacks="array"
-    ),
-    "array_int": Shape(
-        lambda n: np.full((2, 2), n), _first, fill=_refill_array, stacks="array"
-    ),
+    "array": Shape(lambda n: np.full(3, n, np.float32), _first, fill=_refill_array, stacks="array"),
+    "array_int": Shape(lambda n: np.full((2, 2), n), _first, fill=_refill_array, stacks="array"),
     "array_big": Shape(
         lambda n: np.full((40, 40), n, order="F"), _first, fill=_refill_array, stacks="array"
     ),

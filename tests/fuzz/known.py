@@ -38,17 +38,26 @@ KNOWN: dict[str, Callable[[Plan], bool]] = {
         and plan.store in ("shared", "tiered", "redis")
         and (plan.reuse_item or plan.reuse_output)
     ),
+    "12: a warm-up call in setup": lambda plan: plan.warm_up,
     "12: a custom unbatch by hand": lambda plan: (
         plan.driver in ("hand", "threads") and plan.container in ("namespace", "columns")
     ),
-    "new: predict changes the list that is made of one item": lambda plan: (
-        plan.lists == "one" and plan.spoil_item
+    "new: predict changes the list that it gets": lambda plan: (
+        plan.spoil_item
+        and (plan.lists == "one" or (plan.driver == "loop" and plan.cached == ("decode_request",)))
+    ),
+    "13: lists, and a predict that setup puts on the instance": lambda plan: (
+        bool(plan.lists) and plan.size > 1 and plan.place == "instance"
     ),
     "S3: an innocent request fails beside a bad one": lambda plan: (
         plan.driver == "loop"
         and bool(plan.bad)
-        and (not KINDS[plan.row].stored or "bypass_if" in plan.options)
+        and (not plan.stored or "bypass_if" in plan.options)
     ),
+    "S10: decode_request takes what it reads out of the request": lambda plan: (
+        plan.driver == "loop" and plan.consume and bool(plan.bad)
+    ),
+    "14: an object in the context whose attributes change": lambda plan: "holder" in plan.changes,
     "14: aliasing inside one output": lambda plan: plan.row == "aliased",
 }
 

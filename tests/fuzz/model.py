@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import functools
+import inspect
 import types
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -39,20 +41,38 @@ class Fuzzed(ls.LitAPI):
         self.kept_item = self.shape.make(0)
         self.kept_output: Any = None
         self.kept_rows: Any = None
+        if self.plan.place == "instance":
+            self.predict = functools.partial(self.predict)
+        if self.plan.warm_up:
+            self.warm_up()
         encoded = [n for n, where in self.plan.bad if where == "encode_response"]
         self.refused = [
-            describe(self.kind.make(n, language)) for n in encoded for language in ("en", "de", "fr")
+            describe(self.kind.make(n, language))
+            for n in encoded
+            for language in ("en", "de", "fr")
         ]
+
+    def warm_up(self) -> None:
+        """Call `predict` as users do before the first request."""
+        items = [self.shape.make(0), self.shape.make(1)]
+        contexts: Any = [new_context(self.plan, "en") for _ in items]
+        if self.plan.lists:
+            x: Any = items
+        elif self.max_batch_size > 1:
+            x = inject(self.batch, items, contexts)
+        else:
+            x, contexts = items[0], contexts[0]
+        inject(self.predict, x, contexts)
 
     # ------------------------------------------------------------------ decode_request
 
     def decode(self, request: Any, context: Any) -> Any:
         """Make the item, or the list of items, that a request asks for."""
         if context is not None:
-            context |= {"language": request["language"], "trail": [], "scratch": [1]}
+            context |= new_context(self.plan, request["language"])
             if "names" in self.plan.options:
                 context["trace"] = request["serial"]
-        numbers = request["n"]
+        numbers = request.pop("n") if self.plan.consume else request["n"]
         if not self.plan.lists:
             return self.decode_one(numbers)
         items = [self.decode_one(n) for n in numbers]
@@ -128,7 +148,9 @@ class Fuzzed(ls.LitAPI):
         if self.plan.reuse_output:
             return self.refill(numbers, languages, single=single)
         rows = [self.kind.make(n, each) for n, each in zip(answered, languages, strict=False)]
-        if self.plan.lists in ("list", "stacked") and self.plan.row == "text":  # as the client sees what came in
+        if (
+            self.plan.lists in ("list", "stacked") and self.plan.row == "text"
+        ):  # as the client sees what came in
             rows = [f"{row} {type(x).__name__}" for row in rows]
         return rows[0] if single else self.contain(rows, answered)
 
@@ -142,6 +164,8 @@ class Fuzzed(ls.LitAPI):
                 context.pop("scratch", None)
             elif change == "in_place":
                 context["trail"].append(n)
+            elif change == "holder":
+                context["holder"].n = n
 
     def refill(self, numbers: list[int], languages: list[str], *, single: bool) -> Any:
         """Write the outputs into the buffer that all calls share."""
@@ -167,7 +191,9 @@ class Fuzzed(ls.LitAPI):
         if kind == "columns_tuple":
             return rows, [n * 2 for n in numbers]
         if kind == "keys":
-            return {f"{n} {describe(row)!r:.500}": None for n, row in zip(numbers, rows, strict=True)}
+            return {
+                f"{n} {describe(row)!r:.500}": None for n, row in zip(numbers, rows, strict=True)
+            }
         if kind == "characters":
             return "".join(chr(97 + n) for n in numbers)
         if kind in ("namespace", "values", "generator"):
@@ -211,6 +237,19 @@ class Fuzzed(ls.LitAPI):
         if context is None:
             return None
         return {key: describe(value) for key, value in context.items() if key != "trace"}
+
+
+def new_context(plan: Plan, language: str) -> dict[str, Any]:
+    """Return a context as `predict` finds it."""
+    context = {"language": language, "trail": [], "scratch": [1]}
+    return context | ({"holder": types.SimpleNamespace()} if "holder" in plan.changes else {})
+
+
+def inject(hook: Any, value: Any, context: Any) -> Any:
+    """Call a hook as LitServe does."""
+    if "context" in inspect.signature(hook).parameters:
+        return hook(value, context=context)
+    return hook(value)
 
 
 async def in_turn(api: Fuzzed, x: Any, context: Any) -> Any:
