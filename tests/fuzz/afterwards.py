@@ -65,7 +65,7 @@ IMAGE_ACTS: list[Callable[[Any], Any]] = [
 TENSOR_ACTS: list[Callable[[Any], Any]] = [
     lambda t: t.resize_(2, 2), lambda t: t.resize_(50, 40).zero_(), lambda t: t.add_(1),
     lambda t: t.set_(torch.ones(2)),
-    lambda t: t.t_(), lambda t: t.untyped_storage().resize_(99999) and None,
+    lambda t: t.t_(),
     lambda t: t.untyped_storage().resizable(), lambda t: t.share_memory_(),
     lambda t: t.requires_grad_(), lambda t: t.requires_grad, lambda t: t.detach_(),
     lambda t: t.stride(), lambda t: t.is_contiguous(), lambda t: t.untyped_storage().nbytes(),
