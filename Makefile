@@ -5,7 +5,7 @@ WHEEL := .venv-wheel
 export HF_HUB_OFFLINE = 1
 export ORT_DISABLE_TELEMETRY = 1
 
-.PHONY: test demo lint types unit e2e wheel bench clean
+.PHONY: test demo lint types unit e2e wheel fuzz bench clean
 
 test: lint types unit e2e wheel
 
@@ -32,6 +32,9 @@ wheel: $(VENV)/.ready
 	$(PYTHON) -m venv $(WHEEL)
 	$(WHEEL)/bin/pip install -q dist/litcache-*.whl -c requirements/constraints.txt pytest
 	cd tests && ../$(WHEEL)/bin/pytest -q wheel
+
+fuzz: $(VENV)/.ready
+	cd tests && ../$(VENV)/bin/python -m fuzz $(if $(SEED),--seed $(SEED)) $(if $(PLAN),--plan "$(PLAN)")
 
 bench: $(VENV)/.ready
 	$(VENV)/bin/pip install -q -r requirements/bench.txt -c requirements/constraints.txt

@@ -1,10 +1,11 @@
-"""`python -m fuzz`: fuzzes for some seconds, or replays a seed or a plan."""
+"""`python -m fuzz`, in the folder of tests: fuzzes for some seconds, or replays a seed or a plan."""
 
 from __future__ import annotations
 
 import argparse
 import collections
 import os
+import random
 import sys
 import tempfile
 import time
@@ -12,12 +13,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-if __name__ == "__main__":
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from fuzz import keys
+from fuzz import afterwards, keys
+from fuzz.afterwards import ITEMS
 from fuzz.draw import draw
-from fuzz.known import known
+from fuzz.known import KNOWN_AFTERWARDS, known
 from fuzz.plan import Plan
 from fuzz.policies import Stores
 from fuzz.shrink import failure, shrink
@@ -78,6 +77,8 @@ def fuzz(asked: argparse.Namespace, stores: Stores) -> int:
     while time.monotonic() < until and failures < asked.failures:
         plan = draw(seed)
         counts["keys"] += keys.check(seed)
+        name = random.Random(seed).choice([i for i in ITEMS if i not in KNOWN_AFTERWARDS])
+        counts["acts"] += afterwards.check(seed, name)
         if known(plan) and not asked.known:
             counts["known"] += 1
         else:

@@ -63,10 +63,10 @@ IMAGE_ACTS: list[Callable[[Any], Any]] = [
     lambda i: i.format, lambda i: i.im is None, lambda i: i.getpixel((2, 2)),
 ]  # fmt: skip
 TENSOR_ACTS: list[Callable[[Any], Any]] = [
-    lambda t: t.resize_(2, 2), lambda t: t.resize_(50, 40).zero_(), lambda t: t.add_(1),
+    lambda t: t.resize_(2, 2), lambda t: _grow(t), lambda t: t.add_(1),
     lambda t: t.set_(torch.ones(2)),
     lambda t: t.t_(),
-    lambda t: t.untyped_storage().resizable(), lambda t: t.share_memory_(),
+    lambda t: t.untyped_storage().resizable(),
     lambda t: t.requires_grad_(), lambda t: t.requires_grad, lambda t: t.detach_(),
     lambda t: t.stride(), lambda t: t.is_contiguous(), lambda t: t.untyped_storage().nbytes(),
     lambda t: t.squeeze_(), lambda t: t.unsqueeze_(0), lambda t: t.numpy(), lambda t: t._version,
@@ -90,13 +90,17 @@ OTHER_ACTS: dict[type, list[Callable[[Any], Any]]] = {
     list: [lambda v: v.sort(key=str), lambda v: v.pop(), lambda v: v.append(v[:]), lambda v: v * 2],
     dict: [
         lambda v: v.pop("b", None), lambda v: v.popitem(), lambda v: v.update(c=1),
-        lambda v: isinstance(v["a"], list) and v["a"] and _resize(v["a"][0]), lambda v: list(v),
+        lambda v: isinstance(v["a"], list) and v["a"] and _grow(v["a"][0]), lambda v: list(v),
     ],
 }  # fmt: skip
 
 
-def _resize(part: Any) -> Any:
-    return part.resize_(9) if isinstance(part, torch.Tensor) else part
+def _grow(part: Any) -> Any:
+    """Make a tensor larger, without a look at the memory that it then has."""
+    if not isinstance(part, torch.Tensor):
+        return part
+    with torch.no_grad():
+        return part.resize_(50, 40).zero_()
 
 
 def acts_of(item: Any) -> list[Callable[[Any], Any]]:

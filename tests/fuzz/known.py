@@ -61,6 +61,15 @@ KNOWN: dict[str, Callable[[Plan], bool]] = {
     "14: aliasing inside one output": lambda plan: plan.row == "aliased",
 }
 
+KNOWN_AFTERWARDS = {
+    "png", "jpeg", "gif", "tiff", "bmp", "mpo", "webp", "cut jpeg", "cut png", "tensor",
+    "tensor of many", "turned tensor", "graph", "tensors",
+}  # fmt: skip
+"""Items that keying changes: line 1."""
+
+LEAVES_ARE_KNOWN = True
+"""Whether `leaves.NEW_IN_0_4` share keys: lines 2 to 5."""
+
 
 def known(plan: Plan) -> str:
     """Return which known fault a plan would meet; an empty text if none."""
