@@ -1,4 +1,4 @@
-"""`python -m fuzz`, in the folder of tests: fuzzes for some seconds, or replays a seed or a plan."""
+"""Fuzzes for some seconds, or replays a seed or a plan: `python -m fuzz` in the folder of tests."""
 
 from __future__ import annotations
 

@@ -22,6 +22,11 @@ def _runs_again(plan: Plan) -> bool:
     return uncut or ((bool(plan.lists) or by_hand) and not KINDS[plan.row].stored)
 
 
+def _only_decodes(plan: Plan) -> bool:
+    """Whether the loop knows no cached `predict` of this API."""
+    return plan.cached == ("decode_request",) or plan.place == "instance"
+
+
 KNOWN: dict[str, Callable[[Plan], bool]] = {
     "5: a str subclass with attributes": lambda plan: plan.item == "attributed",
     "6: what predict gets of a list": _gathers,
@@ -43,8 +48,7 @@ KNOWN: dict[str, Callable[[Plan], bool]] = {
         plan.driver in ("hand", "threads") and plan.container in ("namespace", "columns")
     ),
     "new: predict changes the list that it gets": lambda plan: (
-        plan.spoil_item
-        and (plan.lists == "one" or (plan.driver == "loop" and plan.cached == ("decode_request",)))
+        plan.spoil_item and (plan.lists == "one" or (plan.driver == "loop" and _only_decodes(plan)))
     ),
     "13: lists, and a predict that setup puts on the instance": lambda plan: (
         bool(plan.lists) and plan.size > 1 and plan.place == "instance"

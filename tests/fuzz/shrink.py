@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -40,9 +41,9 @@ def shrink(plan: Plan, stores: Stores, seconds: float = 60.0) -> Plan:
         seconds: How long to look.
 
     Returns:
-        A plan that fails with the same type of error.
+        A plan that fails in the same way.
     """
-    kind = type(failure(plan, stores))
+    kind = _kind(failure(plan, stores))
     until = time.monotonic() + seconds
     smaller = True
     while smaller and time.monotonic() < until:
@@ -50,10 +51,16 @@ def shrink(plan: Plan, stores: Stores, seconds: float = 60.0) -> Plan:
         for candidate in _simpler(plan):
             if time.monotonic() > until:
                 break
-            if candidate != plan and type(failure(candidate, stores)) is kind:
+            if candidate != plan and _kind(failure(candidate, stores)) == kind:
                 plan, smaller = candidate, True
                 break
     return plan
+
+
+def _kind(error: Exception | None) -> str:
+    """Return what failures alike have in common: the type, and what is said before a number."""
+    said = str(error).partition(": ")[2]
+    return f"{type(error).__name__} {re.split('[0-9]', said)[0]}"
 
 
 def _simpler(plan: Plan) -> Iterator[Plan]:
