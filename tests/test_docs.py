@@ -75,16 +75,33 @@ def need_packages(page):
 def test_the_code_of_a_page_runs(page, monkeypatch):
     need_packages(page)
     monkeypatch.syspath_prepend(str(ROOT))
-    module = types.ModuleType(f"page_{page.stem}")
-    monkeypatch.setitem(sys.modules, module.__name__, module)
+    run_page(page, monkeypatch)
+
+
+def run_page(page, monkeypatch):
+    """Run the blocks of a page one after the other, and return the module that they make."""
     code = blocks(page, "python")
     assert code, "a page without code"
+    for name in re.findall(r"Save this as `(\w+)\.py`", prose(page)):  # the first block
+        run_blocks(page, code[:1], make_module(name, monkeypatch))
+        del code[0]
+    return run_blocks(page, code, make_module(f"page_{page.stem}", monkeypatch))
+
+
+def make_module(name, monkeypatch):
+    module = types.ModuleType(name)
+    monkeypatch.setitem(sys.modules, name, module)
+    return module
+
+
+def run_blocks(page, code, module):
     for block in code:
         if block.is_doctest:
             run_doctest(page, block, vars(module))
         else:
             source = "\n" * block.line + block.code  # so that a traceback names the page's line
             exec(compile(source, str(page), "exec"), vars(module))
+    return module
 
 
 def run_doctest(page, block, names):
@@ -181,7 +198,7 @@ def ask(server, page):
 @by_name
 def test_every_command_exists(page):
     for line in commands(page):
-        words = shlex.split(line)
+        words = shlex.split(line, comments=True)
         while "=" in words[0]:
             name = words.pop(0).split("=")[0]
             assert any(name in p.read_text() for p in (ROOT / "litcache").rglob("*.py")), line
