@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import dataclasses
 import doctest
+import importlib
 import importlib.metadata
 import json
 import os
@@ -28,6 +29,7 @@ ROOT = Path(__file__).parents[1]
 DOCS = sorted((ROOT / "docs").glob("*.md"))
 PAGES = [ROOT / "README.md", *DOCS]
 POLICIES, TESTING = ROOT / "docs" / "policies.md", ROOT / "docs" / "testing.md"
+ARCHITECTURE = ROOT / "docs" / "architecture.md"
 FENCE = re.compile(r"^( *)```(\w+)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
 
 by_name = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
@@ -132,6 +134,40 @@ def test_every_block_is_proven_by_an_assertion(page):
         made = {n.name for n in nodes if isinstance(n, ast.ClassDef | ast.FunctionDef | ast.alias)}
         assert asserts or made & wanted, f"{page.name}:{block.line} proves nothing"
         wanted.update(node.id for node in nodes if isinstance(node, ast.Name))
+
+
+def test_an_items_way_is_as_the_page_of_the_architecture_has_it(monkeypatch):
+    steps = iter(run_page(ARCHITECTURE, monkeypatch).of_both)
+    rows = re.findall(r"^\| \d+ \| `(.*?)` `(.*?)` \|", ARCHITECTURE.read_text(), re.MULTILINE)
+    assert len(rows) == 20
+    for file, function in rows:
+        assert f"{file} {function}" in steps, function  # `in` reads on from where it found the last
+
+
+def test_the_page_of_the_architecture_names_files_that_exist():
+    text = ARCHITECTURE.read_text()
+    rows = re.findall(r"^\| [^|]+ \| ([^|]*`litcache/[^|]*) \| ([^|]*) \|$", text, re.MULTILINE)
+    assert len(rows) >= 12
+    for places, tests in rows:
+        assert "`tests/" in tests or "test of what raises it" in tests, tests
+        for path in re.findall(r"`([\w./]+(?:/|\.\w+))`", places + tests):
+            assert (ROOT / path).exists(), path
+    for path in re.findall(r"`(\w+/\w+\.py)`", text):
+        assert (ROOT / path).exists() or (ROOT / "litcache" / path).exists(), path
+    for path, names in re.findall(r"^\| `(litcache[\w.]*)` \| (.*) \|$", text, re.MULTILINE):
+        module = importlib.import_module(path)
+        for name in re.findall(r"`(\w+)`", names):
+            assert hasattr(module, name), f"{path}.{name}"
+
+
+def test_pages_and_examples_import_public_paths_alone():
+    text = ARCHITECTURE.read_text()
+    public = set(re.findall(r"^\| `(litcache[\w.]*)` \|", text, re.MULTILINE))
+    assert len(public) == 6
+    for path in [*PAGES, *(ROOT / "examples").glob("*.py")]:
+        for line in path.read_text().splitlines():
+            if imported := re.match(r"\s*(?:from|import) (litcache[\w.]*)", line):
+                assert imported[1] in public, f"{path.name}: {line}"
 
 
 @pytest.mark.e2e
