@@ -108,9 +108,17 @@ class Tier:
             reporter.hit()
             self._report()
 
-    def count_sent_on(self, *, kept: bool, seconds: float) -> None:
-        """Count a request that was sent on, whose answer could be kept or not."""
-        self.counters.add(misses=kept, uncacheable=not kept, seconds=seconds)
+    def count_sent_on(self, *, kept: bool, passed: bool, seconds: float) -> None:
+        """Count a request that LitServe answered.
+
+        Args:
+            kept: Whether the answer could be kept.
+            passed: Whether the request passed through unread.
+            seconds: How long it took.
+        """
+        self.counters.add(
+            misses=kept, bypassed=passed, uncacheable=not (kept or passed), seconds=seconds
+        )
         if kept:
             self.reporter.missed(1, ())
         self._report()

@@ -376,7 +376,7 @@ def test_a_websocket_is_left_alone():
 
 @pytest.mark.parametrize("declared", [True, False])
 def test_a_large_body_passes_through(monkeypatch, declared):
-    monkeypatch.setattr("litcache.http.exchange.LARGEST_BODY", 100)
+    monkeypatch.setattr("litcache.http.body.LARGEST_BODY", 100)
 
     async def main():
         service = Service()
@@ -392,7 +392,7 @@ def test_a_large_body_passes_through(monkeypatch, declared):
 
 
 def test_of_a_large_body_only_the_start_is_read_before_the_app(monkeypatch):
-    monkeypatch.setattr("litcache.http.exchange.LARGEST_BODY", 100)
+    monkeypatch.setattr("litcache.http.body.LARGEST_BODY", 100)
 
     async def main():
         service, taken, held = Service(), [], []
@@ -659,6 +659,22 @@ def test_a_key_revoked_between_two_requests_is_refused():
         assert (await service.ask(b"1", KEY)).is_hit
 
     run(main)
+
+
+def test_while_a_check_is_overridden_nothing_is_cached_and_that_is_said(caplog):
+    async def main():
+        service = Service(by_header)
+        await pair(service, (b"1", KEY), (b"1", KEY))
+        service.app.dependency_overrides[by_header] = by_cookie
+        assert (await service.ask(b"1", KEY)).status == 403
+        for _ in range(2):
+            let_in = await service.ask(b"1", (b"cookie", b"session=s"))
+            assert let_in.cache_status == "litcache; fwd=bypass"
+        service.app.dependency_overrides.clear()
+        assert (await service.ask(b"1", KEY)).is_hit
+
+    run(main)
+    assert [r.message.count("dependency_overrides") for r in caplog.records] == [1]
 
 
 async def names_the_user(request: Request):
