@@ -194,9 +194,12 @@ class Exchange:
             raise
         finally:
             if not self._answered:
+                # An answer that says no more than that a client or the API failed is no matter of
+                # the cache: the share of what cannot be stored tells whether the tier suits a path.
+                failed = recorder.status == 0 or recorder.status >= 400
                 self._tier.count_sent_on(
                     kept=recorder.kept,
-                    passed=self._forward.status is _BYPASS,
+                    bypassed=failed or self._forward.status is _BYPASS,
                     seconds=time.perf_counter() - self._started,
                 )
 

@@ -115,8 +115,9 @@ class CacheMiddleware:
     def info(self) -> CacheInfo:
         """Return the counters of this instance, together with what its store says of itself.
 
-        `misses` are requests whose answer was stored, `uncacheable` those whose answer was not
-        (errors and refusals among them), `bypassed` those that passed through unread.
+        `misses` are requests whose answer was stored, `uncacheable` those that were answered with
+        what may not be stored, such as a stream or a cookie. `bypassed` are those that passed
+        through unread, those that LitServe refused and those that failed.
 
         Example:
             >>> CacheMiddleware(print).info().hit_rate

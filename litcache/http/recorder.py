@@ -50,12 +50,13 @@ class Recorder:
         forward: How its request went on, as it is known when the response starts.
 
     Attributes:
+        status: Its status; 0 before it starts.
         kept: Whether it was whole and could be stored.
     """
 
     __slots__ = (
         "_forward", "_held", "_parts", "_seconds", "_send", "_start", "_storable", "_tier",
-        "_wanted", "kept",
+        "_wanted", "kept", "status",
     )  # fmt: skip
 
     def __init__(self, tier: Tier, send: Send, forward: Forward) -> None:
@@ -66,12 +67,14 @@ class Recorder:
         self._parts: list[bytes] = []
         self._wanted = 0
         self._storable = False
+        self.status = 0
         self.kept = False
 
     async def send(self, message: Message) -> None:
         """Take one message of the response."""
         kind = message["type"]
         if kind == "http.response.start":
+            self.status = message["status"]
             if self._may_store(message):
                 # Held until the body shows whether it is whole.
                 self._held = self._start = message

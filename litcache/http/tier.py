@@ -108,17 +108,16 @@ class Tier:
             reporter.hit()
             self._report()
 
-    def count_sent_on(self, *, kept: bool, passed: bool, seconds: float) -> None:
+    def count_sent_on(self, *, kept: bool, bypassed: bool, seconds: float) -> None:
         """Count a request that LitServe answered.
 
         Args:
             kept: Whether the answer could be kept.
-            passed: Whether the request passed through unread.
+            bypassed: Whether the request passed through, was refused or failed.
             seconds: How long it took.
         """
-        self.counters.add(
-            misses=kept, bypassed=passed, uncacheable=not (kept or passed), seconds=seconds
-        )
+        uncacheable = not (kept or bypassed)
+        self.counters.add(misses=kept, bypassed=bypassed, uncacheable=uncacheable, seconds=seconds)
         if kept:
             self.reporter.missed(1, ())
         self._report()

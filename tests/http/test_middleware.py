@@ -170,10 +170,14 @@ async def _numbers():
     yield b"2"
 
 
+FAILED = {
+    "not found": lambda _: JSONResponse({}, 404),
+    "unprocessable": lambda _: JSONResponse({}, 422),
+    "error": lambda _: JSONResponse({}, 500),
+    "timeout": lambda _: JSONResponse({}, 504),
+}
 UNSTORED = {
     "created": lambda _: JSONResponse({}, 201),
-    "not found": lambda _: JSONResponse({}, 404),
-    "error": lambda _: JSONResponse({}, 500),
     "partial": lambda _: JSONResponse({}, 206),
     "stream": lambda _: StreamingResponse(_numbers()),
     "too short": lambda _: Response(b"12", headers={"content-length": "3"}),
@@ -191,7 +195,7 @@ UNSTORED = {
 }
 
 
-@pytest.mark.parametrize("respond", UNSTORED.values(), ids=UNSTORED)
+@pytest.mark.parametrize("respond", (FAILED | UNSTORED).values(), ids=FAILED | UNSTORED)
 def test_what_may_not_be_answered_to_others_is_not_stored(respond):
     async def main():
         service = Service(vary=("x-tenant",))
@@ -200,7 +204,24 @@ def test_what_may_not_be_answered_to_others_is_not_stored(respond):
         assert service.calls == 2
         assert again.cache_status == "litcache; fwd=miss"
         assert service.cache.info().entries == 0
-        assert service.cache.info().uncacheable == 2
+        failed = respond in FAILED.values()
+        assert service.cache.info().uncacheable == (0 if failed else 2)
+        assert service.cache.info().bypassed == (2 if failed else 0)
+
+    run(main)
+
+
+def test_what_clients_do_wrong_says_nothing_of_the_cache():
+    async def main():
+        service = Service(by_header)
+        await pair(service, (b"1", KEY), (b"1", KEY))
+        await service.ask(b"1")  # 403
+        await service.ask(b"{", KEY)  # 422
+        service.respond = lambda _: 1 / 0
+        with pytest.raises(ZeroDivisionError):
+            await service.ask(b"2", KEY)
+        info = service.cache.info()
+        assert (info.hits, info.misses, info.bypassed, info.uncacheable) == (1, 1, 3, 0)
 
     run(main)
 
@@ -768,7 +789,7 @@ def test_equal_requests_in_flight_are_sent_on_once():
 
 
 @pytest.mark.parametrize(
-    "respond", [UNSTORED["error"], UNSTORED["cookie"], UNSTORED["stream"], lambda _: 1 / 0]
+    "respond", [FAILED["error"], UNSTORED["cookie"], UNSTORED["stream"], lambda _: 1 / 0]
 )
 def test_followers_of_an_answer_that_is_not_for_them_go_on_themselves(respond):
     async def main():
@@ -1063,7 +1084,7 @@ def test_every_request_counts_once():
         await service.ask(b"{")
         await service.ask(b"--", (b"content-type", b"multipart/form-data"))
         info = service.cache.info()
-        assert (info.hits, info.misses, info.uncacheable, info.bypassed) == (1, 1, 1, 1)
+        assert (info.hits, info.misses, info.uncacheable, info.bypassed) == (1, 1, 0, 2)
         assert (info.stored, info.entries) == (1, 1)
         assert info.bytes > 0
 
