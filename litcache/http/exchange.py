@@ -33,7 +33,7 @@ class Exchange:
         send: Takes the response's messages.
     """
 
-    __slots__ = ("_answered", "_app", "_body", "_check", "_forward", "_scope", "_send",
+    __slots__ = ("_answered", "_app", "_asked", "_body", "_check", "_forward", "_scope", "_send",
                  "_started", "_tier")  # fmt: skip
 
     def __init__(
@@ -45,7 +45,7 @@ class Exchange:
         self._body = Body(receive)
         self._send = send
         self._forward = Forward()
-        self._answered = False
+        self._answered = self._asked = False
 
     async def run(self, check: RouteCheck | None) -> None:
         """Answer the request: out of the cache, or by sending it on.
@@ -65,7 +65,10 @@ class Exchange:
         try:
             if check.in_route:
                 self._scope[ASKED] = self
-                await self._send_on()
+                status = await self._send_on()
+                if status == 200 and not self._asked:
+                    why = "its endpoint does not ask for them: this FastAPI is not known"
+                    self._tier.reporter.warn_once("unasked", f"LitServe gives no hits, as {why}")
             elif await check.lets_in(self._scope) and (stored := await self.find()) is not None:
                 await self._answer(stored)
             else:
@@ -83,6 +86,7 @@ class Exchange:
         Returns:
             The response; `None` if the request is to go on.
         """
+        self._asked = True
         tier = self._tier
         asked = _read_headers(self._scope["headers"], tier)
         body = await self._body.read() if asked is not None else None
@@ -183,8 +187,12 @@ class Exchange:
         self._forward.status = _BYPASS
         self._body.forget()
 
-    async def _send_on(self) -> None:
-        """Send the request on; store its answer if there is a place for it."""
+    async def _send_on(self) -> int:
+        """Send the request on, and store its answer if there is a place for it.
+
+        Returns:
+            The status of the answer.
+        """
         recorder = Recorder(self._tier, self._send, self._forward)
         self._started = time.perf_counter()
         try:
@@ -202,6 +210,7 @@ class Exchange:
                     bypassed=failed or self._forward.status is _BYPASS,
                     seconds=time.perf_counter() - self._started,
                 )
+        return recorder.status
 
 
 def _read_headers(

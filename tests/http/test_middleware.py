@@ -698,6 +698,24 @@ def test_while_a_check_is_overridden_nothing_is_cached_and_that_is_said(caplog):
     assert [r.message.count("dependency_overrides") for r in caplog.records] == [1]
 
 
+def test_an_endpoint_that_does_not_ask_the_cache_is_told_of_once(caplog):
+    async def main():
+        service = Service(by_header)
+        await service.ask(b"1", KEY)
+        (route,) = [r for r in service.app.routes if getattr(r, "path", "") == "/predict"]
+
+        async def endpoint(payload: Any, **_: Any) -> Response:
+            return await service.endpoint(payload)
+
+        route.dependant.call = endpoint  # as a FastAPI of another make would call it
+        for _ in range(2):
+            assert (await service.ask(b"2")).status == 403
+            assert not (await service.ask(b"2", KEY)).is_hit
+
+    run(main)
+    assert [r.message.count("gives no hits") for r in caplog.records] == [1]
+
+
 async def names_the_user(request: Request):
     user = request.headers.get("x-user")
     if user is not None:
