@@ -123,28 +123,37 @@ class UnsupportedMethodError(LitCacheError):
 
 
 class UnsupportedLitServeError(LitCacheError):
-    """`CachedBatchedLoop` does not know the internals of the installed LitServe.
+    """A part of litcache does not know the internals of the installed LitServe.
 
     Args:
         installed: The installed version.
         known: The versions that it was tested with.
         missing: What it needs of LitServe and did not find.
+        feature: Which part that is.
 
     Attributes:
         installed: The installed version.
         known: The versions that it was tested with.
         missing: What it needs of LitServe and did not find.
+        feature: Which part that is.
     """
 
-    def __init__(self, installed: str, known: str, missing: tuple[str, ...]) -> None:
-        super().__init__(installed, known, missing)
+    def __init__(
+        self,
+        installed: str,
+        known: str,
+        missing: tuple[str, ...],
+        feature: str = "CachedBatchedLoop",
+    ) -> None:
+        super().__init__(installed, known, missing, feature)
         self.installed = installed
         self.known = known
         self.missing = missing
+        self.feature = feature
 
     def __str__(self) -> str:
         return (
-            f"CachedBatchedLoop knows LitServe {self.known}; in {self.installed} it misses "
-            f"{', '.join(self.missing)}. Install one of those versions, or leave loop= out: "
-            "@cached_predict works in LitServe's own loops"
+            f"{self.feature} knows LitServe {self.known}; in {self.installed} it misses "
+            f"{', '.join(self.missing)}. Install one of those versions, or leave {self.feature} "
+            "out: @cached_predict works without it"
         )

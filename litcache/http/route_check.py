@@ -124,10 +124,8 @@ def _refuse_personal(route: Any) -> None:
     try:
         dependant = route.dependant
         read = [name for name in _OF_ENDPOINTS if getattr(dependant, name)]
-        # LitServe's endpoint gives the worker the body alone, parsed by its content type.
-        module = str(getattr(route.endpoint, "__module__", ""))
         takes_request = dependant.request_param_name not in (None, PARAMETER)
-        if takes_request and not module.startswith("litserve."):
+        if takes_request and not _is_litserves(route.endpoint):
             read.append("the request")
         if len(dependant.dependencies) > len(route.dependencies):
             read.append("dependencies")
@@ -138,6 +136,12 @@ def _refuse_personal(route: Any) -> None:
         raise UncheckableError("its check writes headers of the answer, which may be personal")
     if read:
         raise UncheckableError(f"its endpoint takes {', '.join(read)} beside the body")
+
+
+def _is_litserves(endpoint: Any) -> bool:
+    """Return whether an endpoint that takes a request is the one that `litserve.check` knows."""
+    takes = len(inspect.signature(endpoint).parameters)
+    return getattr(endpoint, "__module__", "") == "litserve.server" and takes == 1
 
 
 def _writes_the_answer(dependant: Any) -> bool:
