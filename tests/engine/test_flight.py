@@ -355,11 +355,12 @@ def test_a_call_by_hand_waits_for_a_leader_that_hangs_no_longer_than_a_bound(mon
 class Pair(ls.LitAPI):
     """An API whose model calls another API, once the other one's model runs too."""
 
+    depth = threading.local()
+
     def __init__(self):
         super().__init__()
         self.other = None
         self.barrier = None
-        self.depth = threading.local()
 
     @cached_predict
     def predict(self, text):
