@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Sequence
 from typing import Any
 
-from litcache.engine.call import COALESCED, HIT, MISS, UNCACHEABLE, Call, Misses, Place
+from litcache.engine.call import HIT, Call, Misses, Place
 from litcache.engine.entries import Entries
-from litcache.engine.flight import Claim, Flight
-from litcache.engine.guarded import GuardedStore
 from litcache.engine.predicates import Predicates
+from litcache.engine.tier import Tier
 from litcache.errors import KeyEncodingError, ValueEncodingError
 from litcache.keys.contexts import Context, snapshot
 from litcache.keys.keyer import Keyring
-from litcache.observe.counters import CacheInfo, Counters, Labels, Sample
-from litcache.observe.log import Reporter
+from litcache.observe.counters import Labels, Sample
 from litcache.policy import CachePolicy
 from litcache.stores.base import Entry, NewEntry, Scope, Store
 from litcache.values import codec
@@ -25,7 +22,7 @@ BY_HAND_SECONDS = 30.0
 """How long a call waits for another's computation where no server sets a `request_timeout`."""
 
 
-class Cache:
+class Cache(Tier):
     """The entries of one method of one API, and the way to and from them.
 
     Args:
@@ -50,21 +47,15 @@ class Cache:
         reads_context: bool,
         labels: Labels,
     ) -> None:
+        super().__init__(method, Scope(namespace), store, labels, lists=policy.items == "list")
         self.method = method
-        self.labels = labels
         self.policy = policy
-        self.store = store
         self.api = api
         self.reads_context = reads_context
-        self.scope = Scope(namespace)
         self.keyring = Keyring(
             method, namespace, policy, api,
             persistent=store.persistent, reads_context=reads_context,
         )  # fmt: skip
-        self.counters = Counters(lists=policy.items == "list")
-        self.reporter = Reporter(method)
-        self.flight = Flight()
-        self.guarded = GuardedStore(store, self.counters, self.reporter)
         self.predicates = Predicates(policy, self.keyring, self.reporter)
         self._entries = Entries(method, policy.seconds, self.predicates, self.reporter)
         self._plain = not (policy.bypass_if or policy.refresh_if or policy.key)
@@ -73,10 +64,6 @@ class Cache:
     def device(self) -> Any:
         """The device that the API serves on, or `None`."""
         return getattr(self.api, "device", None)
-
-    def info(self) -> CacheInfo:
-        """Return the counters; entries and bytes are 0 when the store is silent."""
-        return self.counters.info(self.guarded.info())
 
     def sample(self) -> Sample:
         """Return what the metrics tell beside the counters; never raises."""
@@ -199,64 +186,12 @@ class Cache:
         self.counters.add(seconds=seconds)
         self._entries.keep(places, output, self.device, self.store.clock)
 
-    def publish(self, group: Sequence[Misses]) -> Callable[[], bool] | None:
-        """Give followers what was computed; return what stores it and takes the claims back.
-
-        Returns:
-            `None` if there is nothing to store.
-        """
-        claims: list[Claim] = []
-        writes: list[tuple[Scope, Mapping[bytes, Entry]]] = []
-        for misses in group:
-            positions, misses.to_compute = misses.to_compute, []
-            for position in positions:
-                self._share(misses, position)
-            claim, stored = misses.claim, misses.stored
-            if claim is not None:
-                claims.append(claim)
-                claim.publish(misses.published)
-                # A refresh has what is newer.
-                stored = {k: e for k, e in stored.items() if k not in claim.superseded}
-            if stored and misses.store_works and self._is_current(misses):
-                misses.call.scope.version = self.keyring.version
-                writes.append((misses.call.scope, stored))
-            misses.published, misses.stored = {}, {}
-        if writes:
-            return partial(self._store, writes, claims)
-        for claim in claims:
-            self.flight.release(claim)
-        return None
-
-    def _is_current(self, misses: Misses) -> bool:
+    def may_store(self, misses: Misses) -> bool:
         """Return whether the model is the one that was there when the call looked up."""
-        return misses.call.version == self.keyring.turn and not self.keyring.suspended
-
-    def _store(
-        self, writes: Sequence[tuple[Scope, Mapping[bytes, Entry]]], claims: Sequence[Claim]
-    ) -> bool:
-        """Store entries, and only then take the claims back; return whether all were taken."""
-        try:
-            return self.guarded.set_each(writes)
-        finally:
-            for claim in claims:
-                self.flight.release(claim)
-
-    def _share(self, misses: Misses, position: int) -> None:
-        """Give the entry of a computed item to its equals in the same call."""
-        entry = misses.published.get(misses.keys[position] or b"")
-        for equal in misses.equals.pop(position, ()):
-            if entry is not None and self.take(misses, equal, entry):
-                misses.outcomes[equal] = COALESCED
-            else:  # there is nothing to share: it is computed for itself
-                self.compute_alone(misses, equal)
-
-    def compute_alone(self, misses: Misses, position: int) -> None:
-        """Have an item computed for itself, unstored."""
-        misses.keys[position] = None
-        misses.outcomes[position] = UNCACHEABLE
-        misses.to_compute.append(position)
-
-    # ------------------------------------------------------------------ the end of a call
+        if misses.call.version != self.keyring.turn or self.keyring.suspended:
+            return False
+        misses.call.scope.version = self.keyring.version
+        return misses.store_works
 
     def remaining(self, misses: Misses) -> float | None:
         """Return how many seconds a call may still wait for others; `None` without a limit."""
@@ -266,19 +201,6 @@ class Cache:
         # As LitServe's loops read it.
         return None if timeout in (False, -1) else misses.remaining(float(timeout))
 
-    def abandon(self, misses: Misses) -> None:
-        """Give a call up whose method raised or was cancelled: followers compute for themselves."""
-        claim, misses.claim = misses.claim, None
-        if claim is not None:
-            claim.give_up()
-            self.flight.release(claim)
-        misses.to_compute, misses.unclaimed, misses.waits = [], [], {}
-
-    def finish(self, misses: Misses) -> None:
-        """Count a call that was not all hits."""
-        counts = misses.counted()
-        self.counters.add(**counts)
-        if not counts[HIT]:
-            contexts: Sequence[Context] | None = misses.call.contexts if self.reads_context else ()
-            self.reporter.missed(counts[MISS], contexts or ())
-        self.reporter.tick(self.info, hit=bool(counts[HIT]))
+    def contexts(self, misses: Misses) -> Sequence[Context]:
+        """Return the contexts that the method reads."""
+        return (misses.call.contexts if self.reads_context else None) or ()

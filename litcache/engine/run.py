@@ -12,13 +12,16 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from litcache.engine import threads
 from litcache.engine.cache import Cache
 from litcache.engine.call import COALESCED, Call, Misses, Part
 from litcache.engine.flight import Claim
+from litcache.engine.tier import Tier
 from litcache.stores.base import Entry
+
+_T = TypeVar("_T", bound=Tier)
 
 
 class Compute(NamedTuple):
@@ -71,9 +74,9 @@ def computation(cache: Cache, group: Sequence[Misses]) -> Steps:
 
 
 def settle(
-    cache: Cache,
+    cache: _T,
     misses: Misses,
-    compute: Callable[[Cache, Sequence[Misses]], Steps] = computation,
+    compute: Callable[[_T, Sequence[Misses]], Steps],
 ) -> Steps:
     """Take the steps that give every item of a call an output.
 
@@ -83,7 +86,8 @@ def settle(
     Args:
         cache: The call's cache.
         misses: What did not hit.
-        compute: What computes its misses; a loop puts those of several calls into one batch.
+        compute: What computes its misses: `computation`, or what has them computed elsewhere, as
+            where a loop puts those of several calls into one batch.
     """
     try:
         unclaimed, misses.unclaimed = misses.unclaimed, []
@@ -100,7 +104,7 @@ def settle(
         cache.finish(misses)
 
 
-def _claim(cache: Cache, misses: Misses, missing: Sequence[int], *, force: bool = False) -> Steps:
+def _claim(cache: Tier, misses: Misses, missing: Sequence[int], *, force: bool = False) -> Steps:
     """Sort what misses into what to compute here, now, and what to wait for."""
     leaders: dict[bytes, int] = {}
     for position in missing:
@@ -127,7 +131,7 @@ def _claim(cache: Cache, misses: Misses, missing: Sequence[int], *, force: bool 
     misses.to_compute = sorted([*misses.to_compute, *leaders.values()])
 
 
-def _look_again(cache: Cache, misses: Misses, leaders: dict[bytes, int]) -> Steps:
+def _look_again(cache: Tier, misses: Misses, leaders: dict[bytes, int]) -> Steps:
     """Look claimed keys up again if others finished between the look-up and the claim."""
     released = cache.flight.released
     keys = [key for key in leaders if key not in misses.call.refreshed]
@@ -142,18 +146,10 @@ def _look_again(cache: Cache, misses: Misses, leaders: dict[bytes, int]) -> Step
         if entry is not None and cache.take(misses, position, entry):
             del leaders[key]
             misses.outcomes[position] = COALESCED
-            _share(cache, misses, misses.equals.pop(position, ()), entry)
+            cache.share(misses, misses.equals.pop(position, ()), entry)
 
 
-def _share(cache: Cache, misses: Misses, positions: Sequence[int], entry: Entry) -> None:
-    for position in positions:
-        if cache.take(misses, position, entry):
-            misses.outcomes[position] = COALESCED
-        else:
-            cache.compute_alone(misses, position)
-
-
-def _wait(cache: Cache, misses: Misses) -> Steps:
+def _wait(cache: Tier, misses: Misses) -> Steps:
     """Wait for one of the calls that compute for this one, and take what they published."""
     other = next(iter(misses.waits.values()))
     held = _held.get()
@@ -174,7 +170,7 @@ def _wait(cache: Cache, misses: Misses) -> Steps:
         yield from _claim(cache, misses, waiting, force=True)
 
 
-def _resumed(cache: Cache, misses: Misses) -> list[int]:
+def _resumed(cache: Tier, misses: Misses) -> list[int]:
     """Take what the calls waited for have published; return what they did not compute."""
     missing: list[int] = []
     for position, claim in list(misses.waits.items()):
@@ -182,13 +178,10 @@ def _resumed(cache: Cache, misses: Misses) -> list[int]:
         if not claim.done or key is None:
             continue
         del misses.waits[position]
-        entry = claim.entries.get(key)
-        if key not in claim.entries:
-            missing.append(position)
-        elif entry is None:
-            cache.compute_alone(misses, position)
+        if key in claim.entries:
+            cache.share(misses, (position,), claim.entries[key])
         else:
-            _share(cache, misses, (position,), entry)
+            missing.append(position)
     return missing
 
 

@@ -28,7 +28,7 @@ def answer_one(cache: Cache, method: Method, item: Any, context: Context | None)
     call = One((item,), None if context is None else (context,))
     misses = cache.lookup(call)
     if misses is not None:
-        run.drive(cache, run.settle(cache, misses), _compute(method))
+        run.drive(cache, run.settle(cache, misses, run.computation), _compute(method))
     return call.values[0]
 
 
@@ -37,7 +37,7 @@ async def answer_one_async(cache: Cache, method: Method, item: Any, context: Con
     call = One((item,), None if context is None else (context,))
     misses = await run.lookup_async(cache, call)
     if misses is not None:
-        await run.drive_async(cache, run.settle(cache, misses), _compute(method))
+        await run.drive_async(cache, run.settle(cache, misses, run.computation), _compute(method))
     return call.values[0]
 
 
@@ -52,7 +52,7 @@ def answer_batch(
 
     misses = cache.lookup(call)
     if misses is not None:
-        run.drive(cache, run.settle(cache, misses), compute)
+        run.drive(cache, run.settle(cache, misses, run.computation), compute)
     return call.values
 
 
@@ -67,7 +67,7 @@ def answer_rows(
     try:
         misses = cache.lookup(call)
         if misses is not None:
-            run.drive(cache, run.settle(cache, misses), _compute(method))
+            run.drive(cache, run.settle(cache, misses, run.computation), _compute(method))
         return call.result(cache.device)
     except (NotRowsError, ValueEncodingError) as error:
         whole = _whole(cache, call, error)
@@ -83,7 +83,7 @@ async def answer_rows_async(cache: Cache, method: Method, call: Lists, argument:
     try:
         misses = await run.lookup_async(cache, call)
         if misses is not None:
-            await run.drive_async(cache, run.settle(cache, misses), compute)
+            await run.drive_async(cache, run.settle(cache, misses, run.computation), compute)
         return call.result(cache.device)
     except (NotRowsError, ValueEncodingError) as error:
         whole = _whole(cache, call, error)
@@ -154,7 +154,7 @@ def answer_lists(cache: Cache, method: Method, decoded: Sequence[Any]) -> list[A
         if pool.call.items:
             misses = cache.lookup(pool.call)
             if misses is not None:
-                run.drive(cache, run.settle(cache, misses), _compute(method))
+                run.drive(cache, run.settle(cache, misses, run.computation), _compute(method))
             results = iter(pool.call.results(cache.device))
     except (NotRowsError, ValueEncodingError) as error:
         cache.reporter.swallow("rows", error, NOT_CUT)

@@ -26,7 +26,7 @@ from litcache import (
 )
 from litcache.engine.modes import Batch as BatchCall
 from litcache.engine.modes import Unbatched
-from litcache.engine.run import Compute, settle
+from litcache.engine.run import Compute, computation, settle
 from litcache.errors import LitCacheError, UnsupportedLitServeError
 from litcache.loop import litserve as internals
 from litcache.testing import APIRunner, strict
@@ -591,7 +591,7 @@ def test_an_item_that_another_thread_computes_is_waited_for_without_holding_othe
     with running(api) as driven:
         cache = api.predict.cache._cache
         other = cache.lookup(BatchCall(["shared"]))  # as a thread of the user's would
-        steps = settle(cache, other)
+        steps = settle(cache, other, computation)
         assert isinstance(next(steps), Compute)
         assert other.to_compute == [0]
         [waits] = driven.ask("shared")
@@ -609,7 +609,7 @@ def test_an_item_that_another_thread_never_finishes_is_computed_after_the_reques
     api = WordAPI(overlap=overlap)
     with running(api, timeout=0.2) as driven:
         cache = api.predict.cache._cache
-        steps = settle(cache, cache.lookup(BatchCall(["shared"])))
+        steps = settle(cache, cache.lookup(BatchCall(["shared"])), computation)
         assert isinstance(next(steps), Compute)
         assert driven.get("shared") == ["SHARED"]
 
