@@ -19,7 +19,7 @@ from starlette.requests import HTTPConnection
 from support.asgi import JSON, Answer, Service
 from support.stores import HeldStore, entered
 
-from litcache import CacheMiddleware, MemoryStore, SharedStore, disabled
+from litcache import CacheMiddleware, MemoryStore, SharedStore, TieredStore, disabled
 from litcache.observe import counters as stats
 from litcache.testing import FailingStore, FakeClock
 
@@ -152,6 +152,39 @@ def test_a_clear_forgets_what_is_stored_and_what_is_under_way(wish):
         assert (await service.ask()).is_hit
         store.clear("http")
         assert not (await service.ask()).is_hit
+
+    run(main)
+
+
+def test_an_answer_above_the_budget_is_not_called_stored():
+    async def main():
+        service = Service(max_bytes=2_000)
+        service.respond = lambda payload: Response(b"x" * payload)
+        assert (await service.ask(b"100")).cache_status == "litcache; fwd=miss; stored"
+        for _ in range(2):
+            assert (await service.ask(b"2000")).cache_status == "litcache; fwd=miss"
+        assert service.cache.info().rejected == 2
+        assert (await service.ask(b"100")).is_hit
+
+    run(main)
+
+
+@pytest.mark.parametrize("wish", [b"", b"no-cache"])
+@pytest.mark.parametrize("kind", ["memory", "shared", "tiered"])
+def test_an_answer_that_a_clear_overtook_is_not_called_stored(tmp_path, kind, wish):
+    async def main():
+        shared = SharedStore(tmp_path)
+        store = {"memory": MemoryStore(), "shared": shared,
+                 "tiered": TieredStore(MemoryStore(), shared)}[kind]  # fmt: skip
+        service = Service(store=store, namespace="http", version="1", client_control=True)
+        service.go.clear()
+        under_way = asyncio.create_task(service.ask(b'{"x": 1}', (b"cache-control", wish)))
+        await service.entered.acquire()
+        store.clear("http")
+        service.go.set()
+        assert "stored" not in (await under_way).cache_status
+        assert (await service.ask()).cache_status == "litcache; fwd=miss; stored"
+        assert (await service.ask()).is_hit
 
     run(main)
 
