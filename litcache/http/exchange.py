@@ -20,6 +20,9 @@ from litcache.http.tier import Tier
 from litcache.stores.base import Scope as StoreScope
 
 _BYPASS = b"litcache; fwd=bypass"
+# When a leader fails, the next of its followers leads. When that one fails, too, it is the request
+# that fails: the others go on at once, as without the cache.
+_LEADERS = 2
 
 
 class Exchange:
@@ -109,24 +112,27 @@ class Exchange:
     # ------------------------------------------------------------------ out of the cache
 
     async def _look_up(self, scope: StoreScope, key: bytes) -> Stored | None:
-        """Return what the store or an equal request in flight has; else claim the key."""
+        """Return what the store or an equal request in flight has; else the request goes on."""
         flight = self._tier.flight
         released = flight.released
         stored = await self._stored(scope, key)
         if stored is not None:
             return stored
-        leader = self._lead(scope, key)
-        if leader is None:
-            # What was released while a thread looked up may be this very key.
-            if flight.released != released:
-                return await self._stored(scope, key)
-            return None
-        if await leader.wait_async(self._check.seconds) and (entry := leader.entries.get(key)):
-            self._tier.counters.add(coalesced=1)
-            self._hit(b"litcache; fwd=miss; collapsed")
-            return unpack(entry)
-        # A request whose worker was killed is never answered: no more of them wait for it.
-        leader.give_up()
+        until = time.monotonic() + self._check.seconds
+        for _ in range(_LEADERS):
+            leader = self._lead(scope, key)
+            if leader is None:
+                # What was released while a thread looked up may be this very key.
+                return await self._stored(scope, key) if flight.released != released else None
+            if not await leader.wait_async(max(0.0, until - time.monotonic())):
+                # A request whose worker was killed is never answered: nobody waits for it any more.
+                leader.give_up()
+            if entry := leader.entries.get(key):
+                self._tier.counters.add(coalesced=1)
+                self._hit(b"litcache; fwd=miss; collapsed")
+                return unpack(entry)
+            if key in leader.entries:  # an answer that is for nobody else, and so is the next
+                break
         self._go_on(Place(scope, key))
         return None
 

@@ -139,11 +139,16 @@ class Recorder:
         self._release()
 
     def _release(self, entry: NewEntry | None = None) -> None:
-        """Let the followers go on, with the entry if there is one."""
+        """Let the followers go on: with the entry, each by itself, or the next one for the others.
+
+        An answer that may not be stored says that an equal one may not be stored either; one that
+        failed says nothing.
+        """
         place = self._forward.place
         if place is not None and place.claim is not None and not place.claim.done:
             claim = place.claim
-            claim.publish({} if entry is None else dict.fromkeys(claim.keys, entry))
+            failed = self.status >= 400
+            claim.publish({} if failed else dict.fromkeys(claim.keys, entry))
 
 
 def with_status(start: Message, status: bytes) -> Message:

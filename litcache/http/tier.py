@@ -11,7 +11,7 @@ from litcache.http.request_key import RequestKeyer
 from litcache.observe import pages
 from litcache.observe.counters import CacheInfo, Counters, Labels, Sample
 from litcache.observe.log import Reporter
-from litcache.stores.base import Entry, NewEntry, Store
+from litcache.stores.base import UNKNOWN_EPOCH, Entry, NewEntry, Store
 from litcache.stores.base import Scope as StoreScope
 
 
@@ -87,10 +87,25 @@ class Tier:
         return entries[0] if entries else None
 
     async def put(self, scope: StoreScope, key: bytes, entry: NewEntry) -> bool:
-        """Store an entry, and return whether the store took it."""
+        """Store an entry, and return whether the store has it now, as far as it tells."""
         if self._store.blocking:
-            return await threads.run(self._guarded.set_many, scope, {key: entry})
-        return self._guarded.set_many(scope, {key: entry})
+            return await threads.run(self._put_and_ask, scope, key, entry)
+        # An entry above the budget, or overtaken by a clear, is refused without a word.
+        before = self._refusals()
+        return self._guarded.set_many(scope, {key: entry}) and self._refusals() == before
+
+    def _refusals(self) -> int:
+        info = self._guarded.info()
+        return info.rejected + info.dropped
+
+    def _put_and_ask(self, scope: StoreScope, key: bytes, entry: NewEntry) -> bool:
+        if not self._guarded.set_many(scope, {key: entry}) or scope.epoch == UNKNOWN_EPOCH:
+            return False
+        # Other processes clear, too. The epoch is asked for alone: to ask for the entry would
+        # count as a hit, and its counts may take many round trips.
+        now = self.scope()
+        self._guarded.get_many(now, ())
+        return now.epoch == scope.epoch
 
     def started(self) -> None:
         """Log what is cached, and where."""

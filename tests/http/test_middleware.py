@@ -20,7 +20,7 @@ from support.asgi import JSON, Answer, Service
 from support.followers import all_begun, following
 from support.stores import HeldStore, entered
 
-from litcache import CacheMiddleware, MemoryStore, SharedStore, disabled
+from litcache import CacheMiddleware, MemoryStore, SharedStore, TieredStore, disabled
 from litcache.observe.counters import LOOKUP_SECONDS, LOOKUPS, NUMBERS
 from litcache.testing import FailingStore, FakeClock
 
@@ -153,6 +153,39 @@ def test_a_clear_forgets_what_is_stored_and_what_is_under_way(wish):
         assert (await service.ask()).is_hit
         store.clear("http")
         assert not (await service.ask()).is_hit
+
+    run(main)
+
+
+def test_an_answer_above_the_budget_is_not_called_stored():
+    async def main():
+        service = Service(max_bytes=2_000)
+        service.respond = lambda payload: Response(b"x" * payload)
+        assert (await service.ask(b"100")).cache_status == "litcache; fwd=miss; stored"
+        for _ in range(2):
+            assert (await service.ask(b"2000")).cache_status == "litcache; fwd=miss"
+        assert service.cache.info().rejected == 2
+        assert (await service.ask(b"100")).is_hit
+
+    run(main)
+
+
+@pytest.mark.parametrize("wish", [b"", b"no-cache"])
+@pytest.mark.parametrize("kind", ["memory", "shared", "tiered"])
+def test_an_answer_that_a_clear_overtook_is_not_called_stored(tmp_path, kind, wish):
+    async def main():
+        shared = SharedStore(tmp_path)
+        store = {"memory": MemoryStore(), "shared": shared,
+                 "tiered": TieredStore(MemoryStore(), shared)}[kind]  # fmt: skip
+        service = Service(store=store, namespace="http", version="1", client_control=True)
+        service.go.clear()
+        under_way = asyncio.create_task(service.ask(b'{"x": 1}', (b"cache-control", wish)))
+        await service.entered.acquire()
+        store.clear("http")
+        service.go.set()
+        assert "stored" not in (await under_way).cache_status
+        assert (await service.ask()).cache_status == "litcache; fwd=miss; stored"
+        assert (await service.ask()).is_hit
 
     run(main)
 
@@ -822,16 +855,59 @@ def test_followers_of_an_answer_that_is_not_for_them_go_on_themselves(respond):
     run(main)
 
 
-def test_followers_of_a_cancelled_leader_go_on_themselves():
+@pytest.mark.parametrize("fail", [FAILED["error"], FAILED["unprocessable"], lambda _: 1 / 0])
+def test_the_next_one_leads_the_followers_of_a_leader_that_failed(fail):
     async def main():
         service = Service()
-        leader, followers = await in_flight(service, 3)
+        well, service.respond = service.respond, lambda payload: answers.pop(0)(payload)
+        answers = [fail, well]
+        leader, followers = await in_flight(service, 5)
+        service.go.set()
+        first, *others = await asyncio.gather(leader, *followers, return_exceptions=True)
+        assert not isinstance(first, Answer) or first.status >= 400
+        assert {answer.body for answer in others} == {b'{"echo":{"x":1},"call":2}'}
+        led = [a for a in others if a.cache_status == "litcache; fwd=miss; stored"]
+        assert len(led) == 1
+        assert service.calls == 2
+
+    run(main)
+
+
+def test_the_next_one_leads_the_followers_of_a_cancelled_leader():
+    async def main():
+        service = Service()
+        leader, followers = await in_flight(service, 4)
         leader.cancel()
         service.go.set()
         answers = await asyncio.gather(*followers)
         assert {a.status for a in answers} == {200}
-        assert service.calls == 4
+        assert service.calls == 2
         assert (await service.ask()).is_hit
+
+    run(main)
+
+
+def test_followers_of_what_fails_twice_go_on_at_once():
+    async def main():
+        service, gates = Service(), []
+
+        class Gate:
+            async def wait(self):
+                gates.append(asyncio.Event())
+                await gates[-1].wait()
+
+        service.respond, service.go = FAILED["error"], Gate()
+        tasks = [asyncio.create_task(service.ask()) for _ in range(6)]
+        rounds = []
+        while not all(task.done() for task in tasks):
+            for _ in range(200):
+                await asyncio.sleep(0)
+            rounds.append(len(gates))
+            for gate in gates:
+                gate.set()
+            gates.clear()
+        assert [n for n in rounds if n] == [1, 1, 4]
+        assert [task.result().status for task in tasks] == [500] * 6
 
     run(main)
 
