@@ -38,9 +38,18 @@ def times(request):
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item, call):
-    """In CI nothing may skip: a missing package is an error there."""
     outcome = yield
-    report = outcome.get_result()
+    fail_if_skipped_in_ci(outcome.get_result())
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_make_collect_report(collector):
+    outcome = yield
+    fail_if_skipped_in_ci(outcome.get_result())
+
+
+def fail_if_skipped_in_ci(report):
+    """In CI nothing may skip, no test and no module: a missing package is an error there."""
     if report.skipped and os.environ.get("CI") == "true" and not hasattr(report, "wasxfail"):
         report.outcome = "failed"
         report.longrepr = f"skipped in CI: {report.longrepr}"
