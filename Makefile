@@ -5,7 +5,7 @@ WHEEL := .venv-wheel
 export HF_HUB_OFFLINE = 1
 export ORT_DISABLE_TELEMETRY = 1
 
-.PHONY: test demo lint types unit e2e wheel fuzz bench clean
+.PHONY: test demo lint types unit e2e wheel fuzz conformance bench clean
 
 test: lint types unit e2e wheel
 
@@ -36,6 +36,9 @@ wheel: $(VENV)/.ready
 fuzz: $(VENV)/.ready
 	cd tests && ../$(VENV)/bin/python -m fuzz $(if $(SEED),--seed $(SEED)) $(if $(PLAN),--plan "$(PLAN)")
 
+conformance: $(VENV)/.ready
+	cd tests && ../$(VENV)/bin/python -m conformance
+
 bench: $(VENV)/.ready
 	$(VENV)/bin/pip install -q -r requirements/bench.txt -c requirements/constraints.txt
 	$(VENV)/bin/python -m benchmarks
@@ -53,4 +56,4 @@ $(DEMO)/.ready: pyproject.toml requirements/demo.txt requirements/demo-model.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(DEMO) $(WHEEL) dist
+	rm -rf $(VENV) $(DEMO) $(WHEEL) dist .conformance

@@ -28,7 +28,6 @@ def _only_decodes(plan: Plan) -> bool:
 
 
 KNOWN: dict[str, Callable[[Plan], bool]] = {
-    "5: a str subclass with attributes": lambda plan: plan.item == "attributed",
     "6: what predict gets of a list": _gathers,
     "7: key= reads an upload": lambda plan: plan.item == "stream" and "key" in plan.options,
     "8: unbatch returns dict.values() or a generator": lambda plan: (
