@@ -5,9 +5,15 @@ WHEEL := .venv-wheel
 export HF_HUB_OFFLINE = 1
 export ORT_DISABLE_TELEMETRY = 1
 
-.PHONY: test demo lint types unit e2e wheel fuzz conformance bench clean
+# How many processes share the tests.
+WORKERS ?= 2
+PYTEST := $(VENV)/bin/pytest -q -n $(WORKERS) --dist loadfile
 
-test: lint types unit e2e wheel
+.PHONY: check test demo lint types unit e2e wheel soak fuzz conformance bench clean
+
+check: lint types unit
+
+test: check e2e wheel
 
 demo: $(DEMO)/.ready
 	$(DEMO)/bin/python -m examples.demo
@@ -18,12 +24,20 @@ lint: $(VENV)/.ready
 
 types: $(VENV)/.ready
 	$(VENV)/bin/mypy
+	$(VENV)/bin/pyright --pythonpath $(VENV)/bin/python
+
+# A model's threads would wait for those of the test beside it.
+unit e2e soak: export OMP_NUM_THREADS = 1
 
 unit: $(VENV)/.ready
-	$(VENV)/bin/pytest -m "not e2e" -q
+	$(PYTEST) -m "not e2e"
 
 e2e: $(VENV)/.ready
-	$(VENV)/bin/pytest -m e2e -q --durations=5
+	$(PYTEST) -m e2e --durations=5
+
+# The tests that repeat a fault, each many times as often as `make test` does.
+soak: $(VENV)/.ready
+	$(PYTEST) --soak
 
 wheel: $(VENV)/.ready
 	rm -rf dist $(WHEEL)

@@ -21,7 +21,6 @@ from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
-from functools import partial
 from itertools import accumulate
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -127,10 +126,7 @@ def served(api: Any) -> Callable[[Sequence[object]], Any]:
     Returns:
         A function of decoded items that returns their outputs.
     """
-    # The hooks know LitServe's loops by the name of the module that asks for them.
-    scope: dict[str, Any] = {"__name__": "litserve.loops"}
-    exec("def run(api, batch): return api.unbatch(api.predict(api.batch(batch)))", scope)
-    return partial(scope["run"], api)
+    return lambda batch: api.unbatch(api.predict(api.batch(batch)))
 
 
 def report(name: str, tables: Mapping[str, Sequence[Row]]) -> bool:

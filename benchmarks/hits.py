@@ -21,8 +21,8 @@ import numpy as np
 from benchmarks import peers
 from benchmarks.common import Row, note, report, served, texts, timed
 from litcache import cached_predict
-from litcache.keys.encoder import FORMAT
 from litcache.litapi.state import cache_of
+from litcache.stores.base import FORMAT
 from litcache.testing import APIRunner
 
 BATCH, WIDTH = 64, 384

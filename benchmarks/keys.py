@@ -20,7 +20,7 @@ import numpy as np
 from blake3 import blake3
 
 from benchmarks.common import Row, note, report, texts, timed
-from litcache.keys.encoder import Keyer
+from litcache.keys.keyer import Keyer
 
 Call = Callable[[], object]
 

@@ -1,113 +1,174 @@
-"""Dtypes as what msgpack can hold, so that they are read exactly as they were."""
+"""Arrays of numpy and tensors of torch: which values are any, and their elements as bytes.
+
+No other module asks whether a value is an array or a tensor. The questions import nothing: as long
+as numpy or torch is not imported, no value can be one. Only exact types count, since an object of a
+subclass may hold more than its elements.
+"""
 
 from __future__ import annotations
 
-import re
-from functools import lru_cache
+import sys
+from collections.abc import Iterator
+from ctypes import string_at
 from importlib import import_module
 from typing import Any
 
-import msgpack
-
-# What malformed bytes make msgpack, numpy, torch and the constructors of values raise. RuntimeError
-# covers torch, RecursionError and the paths of another system; torch without CUDA asserts.
-MALFORMED = (
-    ValueError,
-    TypeError,
-    LookupError,
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    RuntimeError,
-    ImportError,
-    msgpack.UnpackException,
-)
-
-_LEVELS = 32
-_ELEMENTARY = re.compile(
-    r"([<>|])(?:[?biufcSUV]\d{1,10}|[mM]8(?:\[\d{0,9}(?:[YMWDhms]|[munpfa]s)\])?)(:[ilqpILQPgGc]\d*)?"
-)
+# Up to so many bytes a copy takes less time than a view.
+_SMALL_BYTES = 4096
 
 
-def dtype_form(dtype: Any) -> object:
-    """Return what msgpack can hold of a dtype.
+def numpy() -> Any:
+    """Return numpy, and import it if nobody has yet."""
+    return sys.modules.get("numpy") or import_module("numpy")
+
+
+def torch() -> Any:
+    """Return torch, and import it if nobody has yet."""
+    return sys.modules.get("torch") or import_module("torch")
+
+
+def is_array(value: object) -> bool:
+    """Return whether a value is exactly a `numpy.ndarray`.
+
+    Example:
+        >>> import numpy as np
+        >>> is_array(np.zeros(2)), is_array(np.float32(1)), is_array([0.0])
+        (True, False, False)
+    """
+    return type(value) is getattr(sys.modules.get("numpy"), "ndarray", None)
+
+
+def is_tensor(value: object) -> bool:
+    """Return whether a value is exactly a `torch.Tensor`."""
+    return type(value) is getattr(sys.modules.get("torch"), "Tensor", None)
+
+
+def is_scalar(value: Any) -> bool:
+    """Return whether a value is a scalar of numpy, exactly of the type of its dtype.
+
+    Example:
+        >>> import numpy as np
+        >>> is_scalar(np.float32(1)), is_scalar(1.0)
+        (True, False)
+    """
+    kind = type(value)
+    generic = getattr(sys.modules.get("numpy"), "generic", ())
+    return issubclass(kind, generic) and value.dtype.type is kind
+
+
+def has_rows(value: Any) -> bool:
+    """Return whether a value is an array or a dense tensor with a first axis.
+
+    Example:
+        >>> import numpy as np
+        >>> has_rows(np.zeros((2, 3))), has_rows(np.array(1))
+        (True, False)
+    """
+    if is_tensor(value):
+        return tensor_fault(value) is None and value.ndim > 0
+    return is_array(value) and value.ndim > 0
+
+
+def tensor_fault(tensor: Any) -> str | None:
+    """Return why a tensor is not dense, so that its elements cannot be read; `None` if it is."""
+    if tensor.is_nested or tensor.layout is not sys.modules["torch"].strided:
+        return "it is no dense tensor, but a sparse or nested one"
+    if tensor.is_quantized:
+        return "it is no dense tensor, but a quantized one"
+    return "it is no dense tensor, but one without elements (meta)" if tensor.is_meta else None
+
+
+def tensor_elements(tensor: Any) -> Any:
+    """Return the elements of a dense tensor in C order; on the CPU, contiguous ones in place.
 
     Args:
-        dtype: A `numpy.dtype`.
+        tensor: A tensor of any device for which `tensor_fault` gives no reason.
 
     Returns:
-        What `read_dtype` makes that very dtype of.
-
-    Raises:
-        TypeError: If there is no such form: objects, records, dtypes made by an extension.
+        Bytes, or a one-dimensional buffer of bytes.
     """
-    fault = TypeError(f"arrays of dtype {dtype} are not stored")
-    if dtype.hasobject:
-        raise fault
-    form: object
-    if dtype.subdtype is not None:
-        form = [dtype_form(dtype.subdtype[0]), list(dtype.shape)]
-    elif dtype.names is not None:
-        fields = [(*dtype.fields[name], None)[:3] for name in dtype.names]
-        parts = [dtype_form(field[0]) for field in fields]
-        offsets, titles = [field[1] for field in fields], [field[2] for field in fields]
-        form = [dtype.itemsize, dtype.isalignedstruct, list(dtype.names), parts, offsets, titles]
-    else:
-        form = dtype.str + _variant(dtype)
+    whole = tensor.detach().resolve_conj().resolve_neg().cpu().contiguous()
+    if not whole.numel():
+        return b""
+    # A single element counts as contiguous whatever its stride; as bytes it must have stride 1.
+    flat = whole.as_strided((whole.numel(),), (1,)).view(sys.modules["torch"].uint8)
     try:
-        read = read_dtype(form)
-    except MALFORMED:
-        raise fault from None
-    if read != dtype or read.type is not dtype.type:
-        raise fault
-    return form
+        return flat.numpy()
+    except RuntimeError:  # no numpy, or another than torch was built for
+        return string_at(flat.data_ptr(), flat.numel())
 
 
-def _variant(dtype: Any) -> str:
-    """Return what the string of a dtype leaves out: `long long`, how long a `long double` is."""
-    numpy = import_module("numpy")
-    if dtype.char in "gG":
-        return f":{dtype.char}{numpy.finfo(dtype).nmant}"
-    return "" if numpy.dtype(dtype.str).char == dtype.char else f":{dtype.char}"
+def array_elements(array: Any) -> Iterator[Any]:
+    r"""Yield the elements of an array in C order, field by field; large contiguous ones in place.
+
+    Padding is left out: what stands in memory between the fields of a structure, and beside the ten
+    bytes of an extended float.
+
+    Args:
+        array: An array that holds no Python objects.
+
+    Yields:
+        Bytes, or a one-dimensional buffer of bytes.
+
+    Example:
+        >>> import numpy as np
+        >>> pair = np.zeros(2, np.dtype([("a", "u1"), ("b", "<u2")], align=True))
+        >>> list(array_elements(pair))
+        [b'\x00\x00', b'\x00\x00\x00\x00']
+    """
+    dtype = array.dtype
+    if dtype.names is not None:
+        for name in dtype.names:
+            yield from array_elements(array[name])
+    elif _is_extended(dtype):
+        floats = _in_bytes(array).reshape(-1, numpy().dtype("g").itemsize)
+        yield _buffer(floats[:, :10] if dtype.isnative else floats[:, -10:])
+    else:
+        yield _buffer(array)
 
 
-def read_dtype(form: Any, levels: int = _LEVELS) -> Any:
-    """Return the dtype that `dtype_form` was given; malformed, one of `MALFORMED` is raised."""
-    numpy = import_module("numpy")
-    if not levels:
-        raise ValueError("dtypes nested too deeply")
-    if isinstance(form, str):
-        return _read_elementary(form)
-    if len(form) == 2:
-        return numpy.dtype((read_dtype(form[0], levels - 1), tuple(form[1])))
-    itemsize, aligned, names, parts, offsets, titles = form
-    fields = {
-        "names": names,
-        "formats": [read_dtype(part, levels - 1) for part in parts],
-        "offsets": offsets,
-        "itemsize": itemsize,
-    }
-    if any(titles):
-        fields["titles"] = titles
-    return numpy.dtype(fields, align=bool(aligned))
+def array_bytes(array: Any) -> bytes:
+    """Return the elements of an array in C order, with zeros for the padding in between.
+
+    Args:
+        array: An array, or a scalar of numpy, that holds no Python objects.
+
+    Returns:
+        As many bytes as the array has, in memory of their own.
+    """
+    if array.dtype.names is not None or _is_extended(array.dtype):
+        clean = numpy().zeros(array.shape, array.dtype)
+        clean[...] = array  # field by field
+        _clear(clean)
+        array = clean
+    data: bytes = array.tobytes()
+    return data
 
 
-def _read_elementary(text: str) -> Any:
-    numpy = import_module("numpy")
-    match = _ELEMENTARY.fullmatch(text)
-    if match is None:
-        raise ValueError(f"no dtype: {text!r}")
-    order, variant = match.groups()
-    dtype = numpy.dtype(variant[1]).newbyteorder(order) if variant else numpy.dtype(text)
-    if dtype.hasobject or dtype.str + _variant(dtype) != text:
-        raise ValueError(f"no dtype of this machine: {text!r}")
-    return dtype
+def _buffer(array: Any) -> Any:
+    """Return the bytes of an array in C order; of a large contiguous one the very bytes."""
+    return array.tobytes() if array.nbytes <= _SMALL_BYTES else _in_bytes(array)
 
 
-@lru_cache(1)
-def torch_dtypes() -> dict[str, Any]:
-    """Return the dtypes of tensors that are stored, by name."""
-    torch = import_module("torch")
-    dtypes = [dtype for dtype in vars(torch).values() if isinstance(dtype, torch.dtype)]
-    names = {str(dtype).removeprefix("torch."): dtype for dtype in dtypes}
-    return {name: dtype for name, dtype in names.items() if not name.startswith("q")}
+def _in_bytes(array: Any) -> Any:
+    return numpy().ascontiguousarray(array).reshape(-1).view("u1")
+
+
+def _is_extended(dtype: Any) -> bool:
+    """Return whether elements are x87's floats, whose ten bytes stand in 12 or 16 bytes each."""
+    return dtype.char in "gG" and numpy().finfo("g").nmant == 63
+
+
+def _clear(array: Any) -> None:
+    """Set to zero, in place, what stands in memory beside the ten bytes of extended floats."""
+    dtype = array.dtype
+    for name in dtype.names or ():
+        _clear(array[name])
+    if _is_extended(dtype):
+        size = numpy().dtype("g").itemsize
+        offsets = [*range(10 if dtype.isnative else 0, dtype.itemsize, size)]
+        names, formats = [*map(str, offsets)], [f"V{size - 10}"] * len(offsets)
+        form = {"names": names, "formats": formats, "offsets": offsets, "itemsize": dtype.itemsize}
+        padding = array.view(numpy().dtype(form))
+        for name in names:
+            padding[name] = b""

@@ -1,36 +1,47 @@
-"""What begins anew in a forked child: one registration with the operating system for all of it."""
-
-from __future__ import annotations
+"""What begins anew in a forked child: one registration with Python serves all of litcache."""
 
 import os
+import threading
 import weakref
-from collections.abc import Callable, Iterable
-from typing import Protocol
+from contextlib import ExitStack
 
 
-class Forkable(Protocol):
-    """What holds threads, locks, files or counts that belong to one process."""
+class Forkable:
+    """An object that holds threads, locks, files or counts, which belong to one process."""
+
+    def before_fork(self) -> None:
+        """Leave nothing half done: the child's memory is a copy of what is here now."""
+
+    def after_fork_in_parent(self) -> None:
+        """Go on as before the fork."""
 
     def after_fork_in_child(self) -> None:
-        """Begin anew, since the threads of the parent are not there and its locks may be held."""
+        """Begin anew: the parent's other threads are gone, and their locks stay locked."""
 
 
-_children: weakref.WeakSet[Forkable] = weakref.WeakSet()
+_resources: weakref.WeakSet[Forkable] = weakref.WeakSet()
+_lock = threading.RLock()  # held over a fork; a resource that begins anew may make another one
 
 
 def begin_anew(resource: Forkable) -> None:
-    """Have a resource begin anew in every forked child, for as long as it lives.
-
-    Args:
-        resource: Anything with `after_fork_in_child` that can be weakly referenced.
-    """
-    _children.add(resource)
+    """Call the methods of a resource at each fork; hold no lock that `before_fork` takes."""
+    with _lock:
+        _resources.add(resource)
 
 
-def _after_in_child() -> None:
-    for resource in list(_children):
-        resource.after_fork_in_child()
+def _at_fork(method: str) -> None:
+    with ExitStack() as steps:  # in reverse, each of them even if another one raises
+        if method == "before_fork":
+            _lock.acquire()
+        else:
+            steps.callback(_lock.release)
+        for resource in list(_resources):
+            steps.callback(getattr(resource, method))
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_in_child)
+    os.register_at_fork(
+        before=lambda: _at_fork("before_fork"),
+        after_in_parent=lambda: _at_fork("after_fork_in_parent"),
+        after_in_child=lambda: _at_fork("after_fork_in_child"),
+    )

@@ -1,14 +1,39 @@
 """What all tests share."""
 
+import functools
 import os
 import sys
 from pathlib import Path
 
 import pytest
 
-from litcache.observe import pages as ledger
+from litcache.observe import pages
 
 sys.path.insert(0, str(Path(__file__).parent))
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--soak", action="store_true",
+        help="run only the tests that repeat a fault, each many times as often",
+    )  # fmt: skip
+
+
+def pytest_collection_modifyitems(config, items):
+    if config.getoption("soak"):
+        repeating = [item for item in items if "times" in item.fixturenames]
+        config.hook.pytest_deselected(items=[item for item in items if item not in repeating])
+        items[:] = repeating
+
+
+@pytest.fixture(scope="session")
+def times(request):
+    """How often a fault is repeated: as often as proves the point, and in `make soak` more often.
+
+    Example:
+        >>> for turn in range(times(10, soak=200)): ...
+    """
+    return lambda proof, *, soak: soak if request.config.getoption("soak") else proof
 
 
 @pytest.hookimpl(hookwrapper=True)
@@ -24,7 +49,5 @@ def pytest_runtest_makereport(item, call):
 @pytest.fixture(autouse=True)
 def metrics_end_with_their_test(monkeypatch):
     """Counts that one test shares with other processes are none of the next one's."""
-    monkeypatch.setattr(ledger, "_folder", None)
-    monkeypatch.setattr(ledger, "_owned", type(ledger._owned)())
-    monkeypatch.setattr(ledger, "_sources", type(ledger._sources)())
-    monkeypatch.setattr(ledger, "_start_sampler", lambda: None)
+    make = functools.partial(pages.Pages, in_background=False)
+    monkeypatch.setattr(pages, "of_this_process", functools.cache(make))

@@ -70,6 +70,18 @@ def test_every_room_has_its_floor():
     assert {room_of(name) for name in NAMES} == set(FLOOR)
 
 
+def test_the_page_of_the_architecture_shows_these_floors():
+    page = (ROOT.parent / "docs" / "architecture.md").read_text()
+    rows = re.findall(r"^\| (\d) \| `([\w./]+)` \| .* \| (.*) \| (yes|no) \|$", page, re.MULTILINE)
+    floors = [[] for _ in FLOORS]
+    for height, file, below, knows in rows:
+        room = file.removesuffix("/").removesuffix(".py").replace("__init__", "litcache")
+        floors[int(height) - 1].append(room)
+        assert below == ("floor 1" if height == "1" else f"floors 1 to {height}"), room
+        assert (knows == "yes") == (room in KNOW_LITSERVE), room
+    assert floors == FLOORS
+
+
 def test_imports_point_one_way():
     rooms = {room: set() for room in FLOOR}
     for name, _, tree in modules():
@@ -109,7 +121,7 @@ def test_what_users_may_not_have_is_imported_when_it_is_needed():
 
 def test_no_module_reads_what_wrapt_keeps_for_another():
     """A wrapper's `_self_…` attributes are its own: others ask its methods."""
-    own = {"litcache.litapi.method", "litcache.litapi.hooks"}
+    own = {"litcache.litapi.method", "litcache.litapi.proxies"}
     for name, path, _ in modules():
         assert name in own or not re.search(r"\._self_\w", path.read_text()), name
 
@@ -117,6 +129,11 @@ def test_no_module_reads_what_wrapt_keeps_for_another():
 def test_modules_stay_short():
     long = {name: len(path.read_text().splitlines()) for name, path, _ in modules()}
     assert {name: lines for name, lines in long.items() if lines > LONGEST_MODULE} == {}
+
+
+def test_forks_are_heard_of_in_one_place():
+    users = {name for name, _, tree in modules() if "register_at_fork" in ast.dump(tree)}
+    assert users == {"litcache.forks"}
 
 
 QUIET = {

@@ -51,7 +51,7 @@ def store(request, tmp_path, stack):
         store = SharedStore(tmp_path / "store", "16 MiB", timeout=10)
         arguments = [tmp_path / "store"]
     else:
-        redis_servers = pytest.importorskip("stores.redis_servers")
+        redis_servers = pytest.importorskip("support.redis_servers")
         server = stack.enter_context(redis_servers.Server("valkey", tmp_path))
         store = RedisStore(server.url, "mine", timeout=10)
         arguments = [server.url, "--prefix", "mine"]

@@ -1,4 +1,4 @@
-"""The metrics: from counts to families, and from a real server to a real scrape."""
+"""The metrics: from caches to counts, and from a real server to a real scrape."""
 
 import asyncio
 import os
@@ -17,147 +17,19 @@ import pytest
 from support.servers import serve, wait_until
 
 from litcache import MemoryStore, RedisStore, TieredStore, cached_predict
-from litcache.observe import counters as stats
-from litcache.observe import pages as ledger
-from litcache.observe.pages import Labels, Page
+from litcache.observe.counters import Labels
 from litcache.testing import APIRunner
 
 prometheus_client = pytest.importorskip("prometheus_client")
 
 from prometheus_client.parser import text_string_to_metric_families  # noqa: E402
 
-from litcache.metrics import PrometheusLogger, collector, families  # noqa: E402
+from litcache.metrics import PrometheusLogger, collector  # noqa: E402
 
 HERE = Path(__file__).parent
 TEXT = Labels("/predict", "predict", "decorator")
 LISTS = Labels("/lists", "predict", "decorator")
 HTTP = Labels("/predict", "POST", "http")
-
-
-@pytest.fixture(autouse=True)
-def folder(monkeypatch, tmp_path):
-    """The ledger as it is in a process that has just begun to share."""
-    monkeypatch.setattr(ledger, "_folder", tmp_path)
-
-
-# ------------------------------------------------------------------- counts into families
-
-
-def page(labels=TEXT, numbers=(), *, alive=True, **words):
-    counts = [0.0] * (ledger.SAMPLED + 1)
-    counts[ledger.SAMPLED] = 1.0
-    for place, number in dict(numbers).items():
-        counts[place] = number
-    return Page(labels, counts, alive, words)
-
-
-def value(pages, name, labels=TEXT, **more):
-    """Return the value of a sample of pages; `None` if there is none."""
-    wanted = {**labels._asdict(), **more}
-    found = [
-        sample.value
-        for family in families(pages)
-        for sample in family.samples
-        if sample.name == name and sample.labels == wanted
-    ]
-    assert len(found) < 2
-    return found[0] if found else None
-
-
-COUNTED = {
-    ("litcache_items_total", "outcome", "hit"): stats.HITS,
-    ("litcache_items_total", "outcome", "miss"): stats.MISSES,
-    ("litcache_items_total", "outcome", "coalesced"): stats.COALESCED,
-    ("litcache_items_total", "outcome", "bypassed"): stats.BYPASSED,
-    ("litcache_items_total", "outcome", "uncacheable"): stats.UNCACHEABLE,
-    ("litcache_computing_seconds_total",): stats.SECONDS,
-    ("litcache_stored_entries_total",): stats.STORED,
-    ("litcache_evicted_entries_total",): ledger.EVICTED,
-    ("litcache_expired_entries_total",): ledger.EXPIRED,
-    ("litcache_rejected_entries_total",): ledger.REJECTED,
-    ("litcache_dropped_entries_total",): ledger.DROPPED,
-    ("litcache_corrupt_entries_total",): ledger.CORRUPT,
-    ("litcache_store_errors_total",): stats.STORE_ERRORS,
-}
-
-
-@pytest.mark.parametrize(("sample", "place"), COUNTED.items(), ids=lambda x: str(x))
-def test_counters_are_sums_over_processes_ended_ones_too(sample, place):
-    name, *more = sample
-    pages = [page(numbers={place: 3}), page(numbers={place: 4}, alive=False)]
-    others = [page(LISTS, {place: 100}), page(HTTP, {place: 100})]
-    assert value(pages + others, name, **dict([more] if more else [])) == 7
-    assert value(others, name, **dict([more] if more else [])) is None
-
-
-def test_gauges_are_sums_over_running_processes():
-    store = {ledger.ENTRIES: 3, ledger.BYTES: 30, ledger.BREAKER_OPEN: 1}
-    pages = [page(numbers=store), page(numbers=store), page(numbers=store, alive=False)]
-    for name, expected in (("entries", 6), ("bytes", 60), ("breakers_open", 2)):
-        assert value(pages, f"litcache_store_{name}") == expected
-
-
-def test_a_store_that_processes_share_counts_once_as_it_was_seen_last():
-    pages = [
-        page(numbers={ledger.ENTRIES: n, ledger.SAMPLED: at, ledger.BREAKER_OPEN: 1}, shared=True)
-        for n, at in ((9, 1), (4, 3), (7, 2))
-    ]
-    pages.append(page(numbers={ledger.ENTRIES: 5, ledger.SAMPLED: 4}, alive=False, shared=True))
-    assert value(pages, "litcache_store_entries") == 4
-    assert value(pages, "litcache_store_breakers_open") == 3
-
-
-def test_requests_of_one_item_are_told_by_their_items():
-    outcomes = (stats.HITS, stats.MISSES, stats.COALESCED, stats.BYPASSED, stats.UNCACHEABLE)
-    pages = [page(numbers=dict(zip(outcomes, (1, 2, 4, 8, 16), strict=True)))]
-    answered = [
-        value(pages, "litcache_requests_total", answered=how) for how in ("full", "partial", "none")
-    ]
-    assert answered == [5, 0, 26]
-
-
-def test_requests_of_several_items_are_told_by_themselves():
-    numbers = {stats.HITS: 99, stats.LISTS: 1, stats.FULL: 1, stats.PARTIAL: 2, stats.EMPTY: 4}
-    pages = [page(numbers=numbers), page(numbers=numbers)]
-    answered = [
-        value(pages, "litcache_requests_total", answered=how) for how in ("full", "partial", "none")
-    ]
-    assert answered == [2, 4, 8]
-
-
-def test_saved_seconds_are_those_of_the_mean_item_of_all_processes():
-    computing = page(numbers={stats.SECONDS: 8.0, stats.MISSES: 3, stats.UNCACHEABLE: 1})
-    answering = page(numbers={stats.HITS: 5, stats.COALESCED: 1})
-    assert value([computing, answering], "litcache_saved_seconds") == 12.0
-    assert value([answering], "litcache_saved_seconds") == 0.0
-
-
-@pytest.mark.parametrize(
-    ("items", "bounds"), [(0, 1), (1, 1), (2, 2), (3, 4), (32, 32), (33, 64), (513, "+Inf")]
-)
-def test_a_model_batch_falls_into_the_bucket_of_its_size(items, bounds):
-    counters = stats.Counters()
-    counters.share(memoryview(bytearray(8 * (ledger.SAMPLED + 1))).cast("d"))
-    counters.add_batch(items)
-    numbers = dict(enumerate(counters._numbers))
-    name = "litcache_model_batch_items"
-    for bound in (*map(float, stats.BATCH_SIZES), "+Inf"):
-        expected = 1 if bounds == "+Inf" and bound == "+Inf" else float(bound) >= float(bounds)
-        assert value([page(numbers=numbers)], f"{name}_bucket", le=str(bound)) == expected
-    assert value([page(numbers=numbers)], f"{name}_sum") == items
-    assert value([page(numbers=numbers)], f"{name}_count") == 1
-
-
-def test_versions_that_processes_serve_are_shown_and_those_served_before_are_not():
-    pages = [page(version="1", store="S"), page(version="2", store="S"), page(version="2")]
-    pages.append(page(version="0", alive=False))
-    info = [s for f in families(pages) for s in f.samples if s.name == "litcache_cache_info"]
-    shown = sorted((s.labels["version"], s.labels["store"]) for s in info)
-    assert shown == [("1", "S"), ("2", ""), ("2", "S")]
-
-
-def test_no_processes_no_families():
-    assert list(families([])) == []
 
 
 # ------------------------------------------------------------------- caches into counts
@@ -350,6 +222,31 @@ def test_only_reading_is_answered(method, status):
             return await client.request(method, "/metrics")
 
     assert asyncio.run(answer()).status_code == status
+
+
+def test_asking_a_logger_whether_it_mounts_changes_nothing():
+    logger = PrometheusLogger("/counts")
+    server = ls.LitServer(TextAPI(), accelerator="cpu")
+
+    class Connector:
+        """Has in its frame what LitServe's own connector has in its."""
+
+        _lit_server = server
+
+        def add_logger(self, logger):
+            return "mount" in logger._config
+
+    routes = list(server.app.routes)
+    assert Connector().add_logger(logger)
+    assert server.app.routes == routes
+
+
+def test_other_loggers_are_mounted_as_ever():
+    apps = [ls.LitServer(TextAPI(), accelerator="cpu", loggers=OtherLogger("/other")).app]
+    PrometheusLogger()
+    apps += [ls.LitServer(TextAPI(), accelerator="cpu", loggers=OtherLogger("/other")).app]
+    before, after = ([(type(route), route.path) for route in app.routes] for app in apps)
+    assert before == after
 
 
 def test_openmetrics_is_spoken_to_who_asks_for_it():

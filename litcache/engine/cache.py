@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
-from litcache.engine.call import ROWS, Call
-from litcache.engine.entries import OutputEncoder
+from litcache.engine.call import COALESCED, HIT, MISS, UNCACHEABLE, Call, Misses, Place
+from litcache.engine.entries import Entries
 from litcache.engine.flight import Claim, Flight
 from litcache.engine.guarded import GuardedStore
-from litcache.engine.predicates import Rules
+from litcache.engine.predicates import Predicates
 from litcache.errors import KeyEncodingError, ValueEncodingError
 from litcache.keys.contexts import Context, snapshot
 from litcache.keys.keyer import Keyring
-from litcache.observe import pages as ledger
-from litcache.observe.counters import CacheInfo, Counters
+from litcache.observe.counters import CacheInfo, Counters, Labels, Sample
 from litcache.observe.log import Reporter
 from litcache.policy import CachePolicy
-from litcache.stores.base import Entry, Scope, Store
-from litcache.stores.memory import MemoryStore
+from litcache.stores.base import Entry, NewEntry, Scope, Store
 from litcache.values import codec
+
+BY_HAND_SECONDS = 30.0
+"""How long a call waits for another's computation where no server sets a `request_timeout`."""
 
 
 class Cache:
@@ -46,7 +48,7 @@ class Cache:
         api: Any,
         *,
         reads_context: bool,
-        labels: ledger.Labels,
+        labels: Labels,
     ) -> None:
         self.method = method
         self.labels = labels
@@ -62,14 +64,10 @@ class Cache:
         self.counters = Counters(lists=policy.items == "list")
         self.reporter = Reporter(method)
         self.flight = Flight()
-        self._guarded = GuardedStore(store, self.counters, self.reporter)
-        self._encoder = OutputEncoder(method, policy.seconds, self.reporter)
-        self.rules = Rules(policy, self.keyring, self.reporter)
+        self.guarded = GuardedStore(store, self.counters, self.reporter)
+        self.predicates = Predicates(policy, self.keyring, self.reporter)
+        self._entries = Entries(method, policy.seconds, self.predicates, self.reporter)
         self._plain = not (policy.bypass_if or policy.refresh_if or policy.key)
-        # A miss by the short way asks twice, which only this store does not notice.
-        self._short = self._plain and type(store) is MemoryStore
-        self._peek = self.scope.renewed()  # its epoch is used by nobody
-        ledger.enter(self)
 
     @property
     def device(self) -> Any:
@@ -78,326 +76,209 @@ class Cache:
 
     def info(self) -> CacheInfo:
         """Return the counters; entries and bytes are 0 when the store is silent."""
-        return self.counters.info(self._guarded.info())
+        return self.counters.info(self.guarded.info())
 
-    def sample(self) -> ledger.Sample:
+    def sample(self) -> Sample:
         """Return what the metrics tell beside the counters; never raises."""
-        return self._guarded.sample(self.scope.namespace, self.keyring.known_version)
+        return self.guarded.sample(self.scope.namespace, self.keyring.known_version)
 
     # ------------------------------------------------------------------ the first half
 
-    def hit(self, item: object) -> tuple[Any] | None:
-        """Return the output of one item alone if it is stored: a third less than `lookup` takes.
+    def lookup(self, call: Call) -> Misses | None:
+        """Look the items of a call up.
 
         Args:
-            item: The item as decoded; it has no context.
+            call: The call.
 
         Returns:
-            The output in a tuple, counted as a hit; `None` if the call must go through `lookup`.
+            What did not hit, to be given to `run.settle`; `None` if every item hit: the call has
+            its outputs, and is counted.
         """
-        if not self._short:
-            return None
         started = time.perf_counter() if self.counters.timed else 0.0
-        try:
-            keys = self.keyring.keyer("single").keys((item,))
-            entry = self.store.get_many(self._peek, keys)[0]
-            if entry is None:
-                return None
-            value = codec.decode(entry.layout, entry.payload, getattr(self.api, "device", None))
-        except Exception:  # lookup meets it again, and swallows or raises it as it must
-            return None
-        self.counters.add_hits(1)
+        self.ask(call, self.scope.renewed())
+        misses = self.sort(call, self.guarded.find(call))
         if started:
             self.counters.add_lookup(time.perf_counter() - started)
-        if self.reporter.unexplained or time.monotonic() >= self.reporter.next_line:
-            self._report_hits()
-        return (value,)
+        return misses
 
-    def lookup(
-        self, mode: str, items: Sequence[object], contexts: Sequence[Context] | None = None
-    ) -> Call:
-        """Look items up and sort them into hits, misses, and what other calls compute.
+    def lookup_each(self, calls: Sequence[Call]) -> list[Misses | None]:
+        """Look several calls up by one question to the store, as `lookup` does each."""
+        started = time.perf_counter() if self.counters.timed else 0.0
+        scope = self.scope.renewed()
+        for call in calls:
+            self.ask(call, scope)
+        found = self.guarded.find_each(calls)
+        misses = [self.sort(*pair) for pair in zip(calls, found, strict=True)]
+        if started:
+            self.counters.add_lookup(time.perf_counter() - started)
+        return misses
 
-        Args:
-            mode: How the method is called: `single`, `batch`, `row` or `list`.
-            items: The items as decoded, in order of arrival.
-            contexts: A context for each item, if the method or its policy takes one.
-
-        Returns:
-            The call. While it has `misses`, compute those and give them to `complete`, or
-            `abandon` the call; then, while it has `waits`, wait for one and `resume`; then
-            `finish` it. A call without either is all hits, and finished.
-        """
-        if not self.counters.timed:
-            return self._lookup(mode, items, contexts)
-        started = time.perf_counter()
-        call = self._lookup(mode, items, contexts)
-        self.counters.add_lookup(time.perf_counter() - started)
-        return call
-
-    def _lookup(self, mode: str, items: Sequence[object], contexts: Any) -> Call:
-        call = Call(mode, items, contexts, self.scope.renewed())
-        released = self.flight.released
-        if self._plain and contexts is None:
+    def ask(self, call: Call, scope: Scope) -> None:
+        """Give a call its keys, made now: its items may be changed by others later."""
+        call.scope = scope
+        call.version, call.released = self.keyring.turn, self.flight.released
+        if self._plain and call.contexts is None:
             try:
-                keys = self.keyring.keyer(mode).keys(items)
+                call.keys = self.keyring.keyer(call.mode).keys(call.items)
             except KeyEncodingError:
                 pass  # one of them: they are told apart below
             else:
-                entries = self._guarded.get_many(call.scope, keys)
-                if entries is not None and all(entries) and self._accept(call, entries):
-                    return call
-                call.spread(released)
-                call.keys = list(keys)
-                return self._sort(call, entries)
-        call.spread(released)
-        call.keys = self.rules.keys(call)
-        return self._sort(call, self._guarded.find([call])[0])
+                return
+        self.predicates.ask(call)
 
-    def lookup_each(
-        self, mode: str, asked: Sequence[tuple[Sequence[object], Sequence[Context] | None]]
-    ) -> list[Call]:
-        """Look several calls up by one question to the store.
+    def sort(self, call: Call, entries: list[Entry | None] | None) -> Misses | None:
+        """Take the hits of a call; return what did not hit.
 
         Args:
-            mode: As for `lookup`.
-            asked: Of each call its items, and a context for each of them or `None`.
-
-        Returns:
-            The calls, each with claims of its own, as `lookup` would return them.
+            call: The call, with its keys.
+            entries: What the store answered; `None` if it failed.
         """
-        started = time.perf_counter()
-        scope, released = self.scope.renewed(), self.flight.released
-        calls = [Call(mode, items, contexts, scope) for items, contexts in asked]
-        for call in calls:
-            call.spread(released)
-            call.keys = self.rules.keys(call)
-        found = self._guarded.find(calls)
-        try:
-            for call, each in zip(calls, found, strict=True):
-                self._sort(call, each)
-        except BaseException:  # in strict mode
-            for call in calls:
-                self._release([(call, {}, {})])
-            raise
-        if self.counters.timed:
-            self.counters.add_lookup(time.perf_counter() - started)
-        return calls
-
-    def _accept(self, call: Call, entries: list[Entry | None]) -> bool:
-        """Take a call whose items all hit; false if an entry cannot be read."""
-        if call.mode in ROWS:
-            call.entries = entries
-        else:
+        if entries is not None and call.contexts is None and all(entries):
             try:
-                call.values = codec.decode_many(entries, self.device)  # type: ignore[arg-type]
+                call.accept(entries, getattr(self.api, "device", None))
             except ValueEncodingError:
-                return False
-        self.counters.add_hits(len(entries))
-        self._report_hits()
-        return True
-
-    def _report_hits(self) -> None:
-        if self.reporter.unexplained:
-            self.reporter.hit()
-        if time.monotonic() >= self.reporter.next_line:
-            self.reporter.counted(self.info())
-
-    def _sort(self, call: Call, entries: Sequence[Entry | None] | None) -> Call:
-        """Take the hits of a call and claim its misses; `None`: the store failed."""
-        call.store_works = entries is not None
-        missing = []
-        for position, entry in enumerate(entries or call.entries):
-            if entry is None or not self._take(call, position, entry):
-                missing.append(position)
+                pass  # one of them: they are told apart below
             else:
-                call.hits += 1
-        self._claim(call, missing)
-        if not call.misses and not call.waits:
-            self.finish(call)
-        return call
+                self.counters.add_hits(len(entries))
+                self.reporter.tick(self.info, hit=True)
+                return None
+        misses = Misses(call, store_works=entries is not None)
+        for position in range(len(call.items)):
+            entry = entries[position] if entries is not None else None
+            if entry is not None and self.take(misses, position, entry):
+                misses.outcomes[position] = HIT
+            else:
+                misses.unclaimed.append(position)
+        if misses.unclaimed:
+            return misses
+        self.finish(misses)
+        return None
 
-    def _take(self, call: Call, position: int, entry: Entry) -> bool:
+    def take(self, misses: Misses, position: int, entry: Entry) -> bool:
         """Take an entry as the output of an item; false if it cannot be read."""
+        call = misses.call
         try:
+            changes = codec.context_changes(entry.layout, entry.payload)
+            if changes is not None:
+                entry = NewEntry(changes[0], changes[1], entry.expires)
             call.take(position, entry, self.device)
         except ValueEncodingError as error:
-            self.reporter.swallow("decode", error, "an entry cannot be read and is deleted")
-            self._guarded.delete(call.scope, call.keys[position] or b"")
+            self.reporter.swallow("decode", error, "an entry cannot be read and is computed anew")
             return False
+        context = call.context(position)
+        if changes is not None and context is not None:
+            context.update(changes[2])
+            for name in changes[3]:
+                context.pop(name, None)
         return True
-
-    def _claim(self, call: Call, missing: Sequence[int], *, force: bool = False) -> None:
-        """Sort what misses into what to compute here, now, and what to wait for."""
-        leaders: dict[bytes, int] = {}
-        for position in missing:
-            key = call.keys[position]
-            if key is None:
-                call.misses.append(position)
-            elif key in leaders:
-                call.equals.setdefault(leaders[key], []).append(position)
-            else:
-                leaders[key] = position
-        if leaders:
-            if call.claim is None:
-                call.claim = Claim(call.scope.epoch)
-            forced = leaders.keys() if force else leaders.keys() & call.refreshed
-            self.flight.claim(call.claim, forced, force=True)
-            taken = self.flight.claim(call.claim, leaders.keys() - forced)
-            for key, claim in taken.items():
-                position = leaders.pop(key)
-                for waiting in (position, *call.equals.pop(position, ())):
-                    call.waits[waiting] = claim
-            try:
-                if not force:
-                    self._look_again(call, leaders)
-            except BaseException:  # in strict mode, a store that fails
-                self._release([(call, {}, {})])
-                raise
-            if not leaders:
-                self._release([(call, {}, {})])
-        call.misses = sorted([*call.misses, *leaders.values()])
-
-    def _look_again(self, call: Call, leaders: dict[bytes, int]) -> None:
-        """Look claimed keys up again if others finished between the look-up and the claim."""
-        released = self.flight.released
-        if released == call.released or not call.store_works:
-            return
-        call.released = released
-        keys = [key for key in leaders if key not in call.refreshed]
-        for key, entry in zip(keys, self._guarded.get_many(call.scope, keys) or (), strict=False):
-            position = leaders[key]
-            if entry is not None and self._take(call, position, entry):
-                del leaders[key]
-                equals = call.equals.pop(position, ())
-                call.coalesced += 1 + sum(self._take(call, equal, entry) for equal in equals)
 
     # ------------------------------------------------------------------ the second half
 
-    def before_compute(self, *calls: Call) -> float:
-        """Note the contexts of the misses as the method finds them; return the time."""
-        for call in calls:
-            if call.contexts is not None and self.reads_context:
-                for position in call.misses:
-                    call.snapshots[position] = snapshot(call.contexts[position])
-        return time.perf_counter()
+    def before_compute(self, group: Sequence[Misses]) -> None:
+        """Note the contexts of the misses as the method finds them."""
+        for misses in group:
+            if misses.claim is not None:
+                misses.claim.started = True
+            contexts = misses.call.contexts
+            if contexts is not None and self.reads_context:
+                for position in misses.to_compute:
+                    misses.snapshots[position] = snapshot(contexts[position])
 
-    def complete(self, calls: Sequence[Call], outputs: Sequence[Any], started: float) -> None:
-        """Store the outputs of the misses of calls and give them to whoever waits.
+    def keep(self, places: Sequence[Place], output: Any, seconds: float) -> None:
+        """Take what the method returned for some items, before it runs again.
 
         Args:
-            calls: Calls of one mode, whose misses were computed together.
-            outputs: An output for each of their misses, call by call; in the modes of `ROWS`, the
-                containers that the method returned, whose rows are one for each.
-            started: What `before_compute` returned.
+            places: The items that it was called with.
+            output: What it returned.
+            seconds: How long it took.
 
         Raises:
-            BatchSizeError: If the number of outputs is another one; nothing was stored.
-            NotRows: If a container is none.
+            BatchSizeError: If it returned another number of outputs.
+            NotRowsError: If it returned no rows where rows are expected.
         """
-        self.counters.add(seconds=time.perf_counter() - started)
-        numbered = enumerate(self._encoder.entries(calls, outputs, self.store.clock))
-        settled = []
-        for call in calls:
-            positions, call.misses = call.misses, []
-            published: dict[bytes, Entry | None] = {}
-            stored: dict[bytes, Entry] = {}
+        self.counters.add(seconds=seconds)
+        self._entries.keep(places, output, self.device, self.store.clock)
+
+    def publish(self, group: Sequence[Misses]) -> Callable[[], bool] | None:
+        """Give followers what was computed; return what stores it and takes the claims back.
+
+        Returns:
+            `None` if there is nothing to store.
+        """
+        claims: list[Claim] = []
+        writes: list[tuple[Scope, Mapping[bytes, Entry]]] = []
+        for misses in group:
+            positions, misses.to_compute = misses.to_compute, []
             for position in positions:
-                index, entry = next(numbered)
-                output = None if call.mode in ROWS else outputs[index]
-                call.keep(position, entry, output, self.device)
-                key = call.keys[position]
-                if key is None:
-                    continue
-                published[key] = entry
-                if entry is not None and self.rules.may_store(call, position, outputs, index):
-                    stored[key] = entry
-                self._share(call, position, entry)
-            settled.append((call, published, stored))
-        self._release(settled)
-
-    def _share(self, call: Call, position: int, entry: Entry | None) -> None:
-        """Give the entry of a computed item to its equals in the same call."""
-        for equal in call.equals.pop(position, ()):
-            if entry is not None and self._take(call, equal, entry):
-                call.coalesced += 1
-            else:  # there is nothing to share: it is computed for itself
-                self._compute_alone(call, equal)
-
-    def _compute_alone(self, call: Call, position: int) -> None:
-        call.keys[position] = None
-        call.uncacheable.add(position)
-        call.misses.append(position)
-
-    def _release(
-        self, settled: Sequence[tuple[Call, Mapping[bytes, Entry | None], Mapping[bytes, Entry]]]
-    ) -> None:
-        """Let followers go on, store, and only then take the claims back."""
-        claims, writes = [], []
-        for call, published, stored in settled:
-            claim, call.claim = call.claim, None
+                self._share(misses, position)
+            claim, stored = misses.claim, misses.stored
             if claim is not None:
                 claims.append(claim)
-                claim.publish(published)
-                if claim.superseded:  # a refresh has what is newer
-                    stored = {k: e for k, e in stored.items() if k not in claim.superseded}
-            if stored and call.store_works:
-                call.scope.version = self.keyring.version
-                writes.append((call.scope, stored))
+                claim.publish(misses.published)
+                # A refresh has what is newer.
+                stored = {k: e for k, e in stored.items() if k not in claim.superseded}
+            if stored and misses.store_works and self._is_current(misses):
+                misses.call.scope.version = self.keyring.version
+                writes.append((misses.call.scope, stored))
+            misses.published, misses.stored = {}, {}
+        if writes:
+            return partial(self._store, writes, claims)
+        for claim in claims:
+            self.flight.release(claim)
+        return None
+
+    def _is_current(self, misses: Misses) -> bool:
+        """Return whether the model is the one that was there when the call looked up."""
+        return misses.call.version == self.keyring.turn and not self.keyring.suspended
+
+    def _store(
+        self, writes: Sequence[tuple[Scope, Mapping[bytes, Entry]]], claims: Sequence[Claim]
+    ) -> bool:
+        """Store entries, and only then take the claims back; return whether all were taken."""
         try:
-            self._guarded.set_each(writes)
+            return self.guarded.set_each(writes)
         finally:
             for claim in claims:
                 self.flight.release(claim)
 
-    # ------------------------------------------------------------------ waiting for other calls
+    def _share(self, misses: Misses, position: int) -> None:
+        """Give the entry of a computed item to its equals in the same call."""
+        entry = misses.published.get(misses.keys[position] or b"")
+        for equal in misses.equals.pop(position, ()):
+            if entry is not None and self.take(misses, equal, entry):
+                misses.outcomes[equal] = COALESCED
+            else:  # there is nothing to share: it is computed for itself
+                self.compute_alone(misses, equal)
 
-    def resume(self, call: Call) -> None:
-        """Take what the calls waited for have published; claim what they did not compute."""
-        missing: list[int] = []
-        for position, claim in list(call.waits.items()):
-            key = call.keys[position]
-            if not claim.done or key is None:
-                continue
-            del call.waits[position]
-            if key not in claim.entries:
-                missing.append(position)
-                continue
-            entry = claim.entries[key]
-            if entry is not None and self._take(call, position, entry):
-                call.coalesced += 1
-            else:
-                self._compute_alone(call, position)
-        self._claim(call, missing)
-
-    def overtake(self, call: Call) -> None:
-        """Compute here what other calls have not published in time."""
-        waiting = sorted(call.waits)
-        call.waits.clear()
-        self._claim(call, waiting, force=True)
-
-    def remaining(self, call: Call) -> float | None:
-        """Return how many seconds a call may still wait; `None` without a limit."""
-        timeout = getattr(self.api, "request_timeout", None)
-        # As LitServe's loops read it.
-        return None if timeout in (None, False, -1) else call.remaining(float(timeout))
+    def compute_alone(self, misses: Misses, position: int) -> None:
+        """Have an item computed for itself, unstored."""
+        misses.keys[position] = None
+        misses.outcomes[position] = UNCACHEABLE
+        misses.to_compute.append(position)
 
     # ------------------------------------------------------------------ the end of a call
 
-    def abandon(self, call: Call) -> None:
-        """Give a call up whose method raised or was cancelled: followers compute for themselves."""
-        self._release([(call, {}, {})])
-        self.finish(call)
-        call.misses, call.waits = [], {}
+    def remaining(self, misses: Misses) -> float | None:
+        """Return how many seconds a call may still wait for others; `None` without a limit."""
+        timeout = getattr(self.api, "request_timeout", None)
+        if timeout is None:
+            return misses.remaining(BY_HAND_SECONDS)
+        # As LitServe's loops read it.
+        return None if timeout in (False, -1) else misses.remaining(float(timeout))
 
-    def finish(self, call: Call) -> None:
+    def abandon(self, misses: Misses) -> None:
+        """Give a call up whose method raised or was cancelled: followers compute for themselves."""
+        claim, misses.claim = misses.claim, None
+        if claim is not None:
+            claim.give_up()
+            self.flight.release(claim)
+        misses.to_compute, misses.unclaimed, misses.waits = [], [], {}
+
+    def finish(self, misses: Misses) -> None:
         """Count a call that was not all hits."""
-        outcomes = call.outcomes()
-        self.counters.add(**outcomes)
-        if call.hits:
-            self.reporter.hit()
-        else:
-            contexts = call.contexts if self.reads_context else None
-            self.reporter.missed(outcomes["misses"], contexts or ())
-        if time.monotonic() >= self.reporter.next_line:
-            self.reporter.counted(self.info())
+        counts = misses.counted()
+        self.counters.add(**counts)
+        if not counts[HIT]:
+            contexts: Sequence[Context] | None = misses.call.contexts if self.reads_context else ()
+            self.reporter.missed(counts[MISS], contexts or ())
+        self.reporter.tick(self.info, hit=bool(counts[HIT]))

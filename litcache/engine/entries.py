@@ -5,89 +5,91 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from litcache.engine.call import ROWS, Call
-from litcache.errors import BatchSizeError, ValueEncodingError
+from litcache.engine.call import BYPASSED, UNCACHEABLE, Misses, Place
+from litcache.engine.predicates import Predicates
+from litcache.errors import ValueEncodingError
 from litcache.keys.contexts import changes
 from litcache.observe.log import Reporter
 from litcache.stores.base import Entry, NewEntry
 from litcache.values import codec
-from litcache.values import rows as batching
+from litcache.values.codec import Encoded
 
 
-class NotRows(Exception):
-    """A method returned no container of rows."""
-
-
-class OutputEncoder:
-    """Makes entries of the outputs of a call's misses.
+class Entries:
+    """Makes entries of the outputs of a method.
 
     Args:
         method: The method's qualified name, for messages.
         seconds: How long an entry stays valid, or `None`.
+        predicates: What says which outputs are stored.
         reporter: What warns of outputs that cannot be stored.
     """
 
-    def __init__(self, method: str, seconds: float | None, reporter: Reporter) -> None:
+    def __init__(
+        self, method: str, seconds: float | None, predicates: Predicates, reporter: Reporter
+    ) -> None:
         self._method = method
         self._seconds = seconds
+        self._predicates = predicates
         self._reporter = reporter
 
-    def entries(
-        self, calls: Sequence[Call], outputs: Sequence[Any], clock: Callable[[], float]
-    ) -> list[Entry | None]:
-        """Make an entry for each of the misses of calls; `None` where that is impossible.
+    def keep(
+        self, places: Sequence[Place], output: Any, device: Any, clock: Callable[[], float]
+    ) -> None:
+        """Give the calls of some items the outputs that a method returned for them.
+
+        Args:
+            places: The items that it was called with.
+            output: What it returned.
+            device: Where tensors go that must be read from their entries.
+            clock: The store's clock, in seconds.
 
         Raises:
-            BatchSizeError: If there is another number of outputs than of misses.
-            NotRows: If rows are expected and a container is none.
+            BatchSizeError: If it returned another number of outputs.
+            NotRowsError: If it returned no rows where rows are expected.
         """
-        mode = calls[0].mode
-        misses = [(call, position) for call in calls for position in call.misses]
-        self._check_size(mode, len(misses), outputs)
-        if mode in ROWS:
-            columns = mode == "list"
-            encoded = [e for rows in outputs for e in batching.encode_rows(rows, columns=columns)]
-        else:
-            encoded = codec.encode_many(outputs)
+        call = places[0][0].call
+        encoded = call.encode(self._method, output, places)
         expires = None if self._seconds is None else clock() + self._seconds
-        return [
-            self._entry(call, position, pair, expires)
-            for (call, position), pair in zip(misses, encoded, strict=True)
-        ]
+        for index, (place, pair) in enumerate(zip(places, encoded, strict=True)):
+            misses, position = place
+            plain, full = self._entries(misses, position, pair, expires)
+            misses.call.keep(position, plain, output, index, device)
+            key = misses.keys[position]
+            if key is None:
+                continue
+            misses.published[key] = full
+            if full is None:
+                continue
+            wanted = self._predicates.may_store(misses, position, output, index)
+            if wanted:
+                misses.stored[key] = full
+            elif wanted is None:
+                misses.outcomes[position] = UNCACHEABLE
 
-    def _check_size(self, mode: str, expected: int, outputs: Sequence[Any]) -> None:
-        actual = 0
-        if mode not in ROWS:
-            actual = len(outputs)
-        else:
-            for container in outputs:
-                count = batching.count_rows(container, columns=mode == "list")
-                if count is None:
-                    raise NotRows("the output is no list, array, tensor or columns of these")
-                actual += count
-        if actual != expected:
-            raise BatchSizeError(self._method, expected, actual)
-
-    def _entry(
+    def _entries(
         self,
-        call: Call,
+        misses: Misses,
         position: int,
-        encoded: tuple[bytes, bytes] | ValueEncodingError,
+        encoded: Encoded | ValueEncodingError,
         expires: float | None,
-    ) -> Entry | None:
-        """Make an entry of an output and of what was written into its context."""
+    ) -> tuple[Entry | None, Entry | None]:
+        """Return the entry of an output, and one with what was written into its context."""
+        plain = full = None
         try:
             if isinstance(encoded, ValueEncodingError):
                 raise encoded
-            context = call.context(position)
-            if position in call.snapshots and context is not None:
-                changed, removed = changes(call.snapshots[position], context)
+            plain = full = NewEntry(*encoded, expires)
+            before, context = misses.snapshots.get(position), misses.call.context(position)
+            if before is not None and context is not None:
+                changed, removed = changes(before, context)
                 if changed or removed:
-                    encoded = codec.with_context(*encoded, changed, removed)
+                    full = NewEntry(*codec.with_context(*encoded, changed, removed), expires)
         except ValueEncodingError as error:
-            if position in call.bypassed:
-                return None
-            self._reporter.swallow("encode", error, "an output cannot be stored and goes uncached")
-            call.uncacheable.add(position)
-            return None
-        return NewEntry(*encoded, expires)
+            if misses.outcomes[position] != BYPASSED:
+                self._reporter.swallow(
+                    "encode", error, "an output cannot be stored and goes uncached"
+                )
+                misses.outcomes[position] = UNCACHEABLE
+            return plain, None
+        return plain, full

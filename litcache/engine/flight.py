@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-import threading
-import weakref
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from concurrent.futures import Future, InvalidStateError
 from concurrent.futures import TimeoutError as FutureTimeoutError
 
+from litcache.forks import Forkable, begin_anew
 from litcache.stores.base import Entry
+
+# A chain of calls that wait for each other is as long as the calls are nested.
+_LONGEST_CHAIN = 100
 
 
 class Claim:
@@ -22,15 +23,19 @@ class Claim:
         superseded: Keys that a later call has claimed over it: it does not store them any more.
         entries: What was published: an entry for each key, `None` for an output that cannot be
             stored. A key that is missing was not computed: its followers compute it themselves.
+        started: Whether the method runs already.
+        waits_for: The claim that the call waits for inside its own computation, if it does.
     """
 
-    __slots__ = ("_done", "entries", "epoch", "keys", "superseded")
+    __slots__ = ("_done", "entries", "epoch", "keys", "started", "superseded", "waits_for")
 
     def __init__(self, epoch: bytes | None) -> None:
         self.epoch = epoch
         self.keys: list[bytes] = []
         self.superseded: set[bytes] = set()
         self.entries: Mapping[bytes, Entry | None] = {}
+        self.started = False
+        self.waits_for: Claim | None = None
         self._done: Future[None] = Future()
         # A running future cannot be cancelled, so one cancelled follower disturbs nobody.
         self._done.set_running_or_notify_cancel()
@@ -51,7 +56,7 @@ class Claim:
             self._done.set_result(None)
 
     def serves(self, key: bytes, epoch: bytes | None) -> bool:
-        """Say whether waiting for this claim can give an entry of that epoch for the key."""
+        """Return whether waiting for this claim can give an entry of that epoch for the key."""
         return self.epoch == epoch and (not self.done or key in self.entries)
 
     def wait(self, timeout: float | None) -> bool:
@@ -62,6 +67,17 @@ class Claim:
             return False
         return True
 
+    def depends_on(self, held: Iterable[Claim]) -> bool:
+        """Return whether this claim's call waits, maybe through others, for one of `held`."""
+        mine, claim = set(held), self
+        for _ in range(_LONGEST_CHAIN):
+            if claim in mine:
+                return True
+            if claim.waits_for is None:
+                break
+            claim = claim.waits_for
+        return False
+
     async def wait_async(self, timeout: float | None) -> bool:
         """Await until published; return false if that took longer than `timeout` seconds."""
         # asyncio.wait leaves the future alone when the waiting task is cancelled.
@@ -69,7 +85,7 @@ class Claim:
         return bool(done)
 
 
-class Flight:
+class Flight(Forkable):
     """The claims of the computations under way for one cache in this process.
 
     Example:
@@ -83,57 +99,59 @@ class Flight:
     """
 
     def __init__(self) -> None:
-        self.begin()
-        _flights.add(self)
+        self._begin()
+        begin_anew(self)
 
-    def begin(self) -> None:
-        """Begin without claims: a forked child has neither the threads nor the locks of others."""
-        self._lock = threading.Lock()
+    def after_fork_in_child(self) -> None:
+        """Begin without claims: the threads that would have kept them are gone."""
+        self._begin()
+
+    def _begin(self) -> None:
+        # Without a lock: Ctrl-C in a thread that holds one would stop all others for ever. Each
+        # step on the dict is atomic.
         self._claims: dict[bytes, Claim] = {}
-        self.released = 0
+        self.released: object = object()
 
     def claim(
-        self, claim: Claim, keys: Iterable[bytes], *, force: bool = False
+        self,
+        claim: Claim,
+        keys: Iterable[bytes],
+        *,
+        refreshed: Collection[bytes] = (),
+        force: bool = False,
     ) -> dict[bytes, Claim]:
-        """Claim keys for a call, all at once.
+        """Claim keys for a call.
 
         Args:
             claim: The call's claim.
             keys: What it would compute.
-            force: Claim also what another call has claimed (a refresh, or a leader that hangs).
+            refreshed: Those of the keys that are to be computed from now on: a computation that
+                has started is too old for them.
+            force: Claim also what another call has claimed, since that one hangs.
 
         Returns:
             The keys that another call is computing, with its claim.
         """
         taken: dict[bytes, Claim] = {}
-        with self._lock:
-            for key in keys:
-                other = self._claims.get(key)
-                if force and other is not None and other is not claim:
-                    other.superseded.add(key)
-                    other = None
-                if other is not None and other.serves(key, claim.epoch) and other is not claim:
-                    taken[key] = other
-                else:
-                    self._claims[key] = claim
-                    claim.keys.append(key)
+        for key in keys:
+            # Noted first: a claim that is interrupted here is released with all its keys.
+            claim.keys.append(key)
+            other = self._claims.setdefault(key, claim)
+            if other is claim:
+                continue
+            is_refresh = key in refreshed
+            if force or (is_refresh and other.started):
+                other.superseded.add(key)
+            elif other.serves(key, claim.epoch) and not (is_refresh and other.done):
+                taken[key] = other
+                claim.keys.pop()
+                continue
+            self._claims[key] = claim
         return taken
 
     def release(self, claim: Claim) -> None:
         """Take back a call's claims, once its entries are in the store."""
-        with self._lock:
-            for key in claim.keys:
-                if self._claims.get(key) is claim:
-                    del self._claims[key]
-            self.released += 1
-
-
-def _after_fork() -> None:
-    for flight in list(_flights):
-        flight.begin()
-
-
-_flights: weakref.WeakSet[Flight] = weakref.WeakSet()
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+        for key in claim.keys:
+            if self._claims.get(key) is claim:
+                self._claims.pop(key, None)
+        self.released = object()  # another one each time

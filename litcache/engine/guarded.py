@@ -6,9 +6,8 @@ from collections.abc import Mapping, Sequence
 
 from litcache.engine.call import Call
 from litcache.errors import StoreError
-from litcache.observe.counters import Counters
+from litcache.observe.counters import Counters, Sample
 from litcache.observe.log import Reporter
-from litcache.observe.pages import Sample
 from litcache.stores.base import Entry, Scope, Store, StoreInfo
 
 
@@ -49,8 +48,14 @@ class GuardedStore:
         self._counters.add(stored=len(entries))
         return True
 
-    def find(self, calls: Sequence[Call]) -> list[list[Entry | None] | None]:
-        """Look up the keys of calls of one scope by one question; `None` if the store failed."""
+    def find(self, call: Call) -> list[Entry | None] | None:
+        """Look up the keys of a call; `None` if the store failed."""
+        if call.is_plain:
+            return self.get_many(call.scope, call.keys)  # type: ignore[arg-type]
+        return self.find_each([call])[0]
+
+    def find_each(self, calls: Sequence[Call]) -> list[list[Entry | None] | None]:
+        """Look up the keys of calls of one scope in one go; `None` for each if the store failed."""
         keys = dict.fromkeys(k for call in calls for k in call.keys if k not in call.refreshed)
         wanted = [key for key in keys if key is not None]
         known: dict[bytes | None, Entry] = {}
@@ -64,20 +69,13 @@ class GuardedStore:
             for call in calls
         ]
 
-    def set_each(self, writes: Sequence[tuple[Scope, Mapping[bytes, Entry]]]) -> None:
+    def set_each(self, writes: Sequence[tuple[Scope, Mapping[bytes, Entry]]]) -> bool:
         """Store the entries of several calls, those of one epoch at once."""
         together: dict[bytes | None, tuple[Scope, dict[bytes, Entry]]] = {}
         for scope, entries in writes:
             together.setdefault(scope.epoch, (scope, {}))[1].update(entries)
-        for scope, joined in together.values():
-            self.set_many(scope, joined)
-
-    def delete(self, scope: Scope, key: bytes) -> None:
-        """Delete an entry that cannot be read."""
-        try:
-            self._store.delete_many(scope, [key])
-        except Exception as error:  # as above
-            self._failed(error)
+        taken = [self.set_many(scope, joined) for scope, joined in together.values()]
+        return all(taken)
 
     def info(self) -> StoreInfo:
         """Return what the store says of itself; nothing if it is silent."""

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
-from litcache.engine.call import ROWS, Call
-from litcache.keys.contexts import Context, changes
+from litcache.engine.call import Call, Misses
+from litcache.keys.contexts import changes
 from litcache.keys.keyer import Keyring
 from litcache.observe.log import Reporter
 from litcache.policy import CachePolicy, with_context
-from litcache.values import rows as batching
 
 
-class Rules:
+class Predicates:
     """Asks a policy's functions; one that raises makes its item uncacheable.
 
     Args:
@@ -29,58 +27,59 @@ class Rules:
         self._refresh_if = with_context(policy.refresh_if, 1)
         self._store_if = with_context(policy.store_if, 2)
 
-    def keys(self, call: Call) -> list[bytes | None]:
-        """Return the key of each item of a call, as `key` does."""
-        return [self.key(call, position) for position in range(len(call.items))]
+    def ask(self, call: Call) -> None:
+        """Give a call the keys of its items, and what the policy says of each."""
+        refreshed: set[bytes] = set()
+        bypassed: set[int] = set()
+        uncacheable: set[int] = set()
+        keys: list[bytes | None] = []
+        for position, item in enumerate(call.items):
+            key = None
+            context = call.context(position)
+            try:
+                if self._bypass_if is not None and self._bypass_if(item, context):
+                    bypassed.add(position)
+                else:
+                    key = self._keyring.key(call.mode, item, context)
+                    if self._refresh_if is not None and self._refresh_if(item, context):
+                        refreshed.add(key)
+            except Exception as error:  # the policy's functions are the user's: they may raise
+                self._reporter.swallow("key", error, "an item has no key and goes uncached")
+                uncacheable.add(position)
+                key = None
+            keys.append(key)
+        call.is_plain = False
+        call.keys, call.refreshed = keys, refreshed
+        call.bypassed, call.uncacheable = bypassed, uncacheable
 
-    def key(self, call: Call, position: int) -> bytes | None:
-        """Return an item's key, or `None` if it is computed for itself, unstored."""
-        item, context = call.items[position], call.context(position)
-        try:
-            if self._bypass_if is not None and self._bypass_if(item, context):
-                call.bypassed.add(position)
-                return None
-            key = self._keyring.key(call.mode, item, context)
-            if self._refresh_if is not None and self._refresh_if(item, context):
-                call.refreshed.add(key)
-        except Exception as error:  # the policy's functions are the user's: they may raise anything
-            self._reporter.swallow("key", error, "an item has no key and goes uncached")
-            call.uncacheable.add(position)
-            return None
-        return key
-
-    def unchanged(self, call: Call) -> bool:
-        """Say whether the items of a call and their contexts are as they were looked up.
+    def unchanged(self, misses: Misses) -> bool:
+        """Return whether the items of a call and their contexts are as they were looked up.
 
         A method that raised may have changed them in place, and what it makes of them then must
         not be stored under their keys.
         """
-        if None in call.keys or self._keyring.is_custom:
+        if None in misses.keys or self._keyring.is_custom:
             return False
-        for position, before in call.snapshots.items():
+        call = misses.call
+        for position, before in misses.snapshots.items():
             context = call.context(position)
             if context is not None and any(changes(before, context)):
                 return False
-        return self.keys(call) == call.keys
+        return self.same(misses, call)
 
-    def renew(
-        self, call: Call, items: Sequence[object], contexts: Sequence[Context] | None
-    ) -> bool:
-        """Give a call its items decoded anew; false if they are not those that it looked up."""
-        call.items, call.contexts = items, contexts
-        return self.keys(call) == call.keys
+    def same(self, misses: Misses, call: Call) -> bool:
+        """Return whether the items of a call have the keys that were looked up."""
+        self.ask(call)
+        return call.keys == misses.keys
 
-    def may_store(self, call: Call, position: int, outputs: Sequence[Any], index: int) -> bool:
-        """Say whether the output of a computed item is stored."""
+    def may_store(self, misses: Misses, position: int, output: Any, index: int) -> bool | None:
+        """Return whether one output of a part is stored; `None` if that failed."""
         if self._store_if is None:
             return True
-        if call.mode in ROWS:
-            output = batching.row_at(outputs, index, columns=call.mode == "list")
-        else:
-            output = outputs[index]
+        call = misses.call
         try:
-            return bool(self._store_if(call.items[position], output, call.context(position)))
+            value = call.output_at(output, index)
+            return bool(self._store_if(call.items[position], value, call.context(position)))
         except Exception as error:  # the policy's functions are the user's: they may raise anything
             self._reporter.swallow("store_if", error, "store_if failed and nothing is stored")
-            call.uncacheable.add(position)
-            return False
+            return None

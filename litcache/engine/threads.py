@@ -4,16 +4,34 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import os
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
+
+from litcache.forks import Forkable, begin_anew
 
 _T = TypeVar("_T")
 # So many, since a slow store bounds the rate of requests to theirs by its latency.
 _THREADS = 32
 
-_pool: ThreadPoolExecutor | None = None
+
+class _Pool(Forkable):
+    """The threads of this process, made when they are first needed."""
+
+    def __init__(self) -> None:
+        self._threads: ThreadPoolExecutor | None = None
+        begin_anew(self)
+
+    def submit(self, step: Callable[..., _T], *arguments: Any) -> Future[_T]:
+        if self._threads is None:
+            self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="litcache")
+        return self._threads.submit(step, *arguments)
+
+    def after_fork_in_child(self) -> None:
+        self._threads = None
+
+
+_pool = _Pool()
 
 
 def submit(step: Callable[..., _T], *arguments: Any) -> Future[_T]:
@@ -32,9 +50,6 @@ def submit(step: Callable[..., _T], *arguments: Any) -> Future[_T]:
         >>> submit(len, "four").result()
         4
     """
-    global _pool
-    if _pool is None:
-        _pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="litcache")
     return _pool.submit(contextvars.copy_context().run, step, *arguments)
 
 
@@ -53,13 +68,3 @@ async def run(step: Callable[..., _T], *arguments: Any) -> _T:
         4
     """
     return await asyncio.shield(asyncio.wrap_future(submit(step, *arguments)))
-
-
-def _after_fork() -> None:
-    """Forget the threads, which a forked child does not have."""
-    global _pool
-    _pool = None
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import re
-import time
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any
 
-from litcache.engine import threads
-from litcache.engine.flight import Flight
-from litcache.engine.guarded import GuardedStore
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from litcache.http import litserve
 from litcache.http.exchange import Exchange
-from litcache.http.request_key import RequestKeyer
 from litcache.http.route_check import RouteCheck, UncheckableError, find
-from litcache.observe import pages as ledger
-from litcache.observe.counters import CacheInfo, Counters
-from litcache.observe.log import Reporter
+from litcache.http.tier import Tier
+from litcache.observe.counters import CacheInfo, Labels
 from litcache.policy import CachePolicy, Default
-from litcache.stores.base import Entry, NewEntry, Scope, Store
+from litcache.stores.base import Store
 from litcache.stores.memory import MemoryStore
 from litcache.switches import is_disabled
 
@@ -27,11 +24,6 @@ __all__ = ["CacheMiddleware"]
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
 _NAMESPACE = Default("http")
 _SIZE = Default("64 MiB")
-
-ASGIScope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
 
 
 class CacheMiddleware:
@@ -72,6 +64,8 @@ class CacheMiddleware:
     Raises:
         ValueError: If an option's value is not allowed, or options contradict each other.
         TypeError: If an option is of the wrong type.
+        UnsupportedLitServeError: If the installed LitServe may give a worker more of a request than
+            its body.
 
     Example:
         >>> middlewares = [(CacheMiddleware, {"paths": ["/predict"], "ttl": 60})]
@@ -81,7 +75,7 @@ class CacheMiddleware:
 
     def __init__(
         self,
-        app: Any,
+        app: ASGIApp,
         *,
         paths: Iterable[str] = ("/predict",),
         ttl: float | timedelta = 60,
@@ -92,123 +86,67 @@ class CacheMiddleware:
         vary: Iterable[str] = (),
         client_control: bool = False,
     ) -> None:
+        litserve.check()
         policy = _policy(ttl, max_bytes, store, namespace, version)
         if not isinstance(client_control, bool):
             raise TypeError(f"client_control={client_control!r} must be True or False")
-        self.app = app
-        self.client_control = client_control
-        self.namespace = str(namespace)
-        self.version = version
-        self.seconds = policy.seconds or 0.0
-        self.vary = frozenset(name.lower().encode("ascii") for name in _names("vary", vary))
-        # The headers that are read; others are skipped at once.
-        self.read = self.vary.union((b"content-type", b"content-length"))
-        if client_control:
-            self.read |= {b"cache-control"}
-        self._checks: dict[str, RouteCheck | None] = {}
+        self._app = app
         self._paths = frozenset(_names("paths", paths))
-        self._store: Store = MemoryStore(max_bytes) if store is None else store
-        self.blocking = self._store.blocking
-        self.clock = self._store.clock
-        self.labels = ledger.Labels(" ".join(sorted(self._paths)), "POST", "http")
-        self.counters = Counters()
-        self.reporter = Reporter("CacheMiddleware")
-        self.flight = Flight()
-        self.scope = Scope(self.namespace, version)
-        self._guarded = GuardedStore(self._store, self.counters, self.reporter)
-        self.key = RequestKeyer(self.namespace, version).key
-        ledger.enter(self)
+        self._checks: dict[str, RouteCheck | None] = {}
+        self._tier = Tier(
+            MemoryStore(max_bytes) if store is None else store,
+            namespace=str(namespace),
+            version=version,
+            seconds=policy.seconds or 0.0,
+            vary=frozenset(name.lower().encode("ascii") for name in _names("vary", vary)),
+            client_control=client_control,
+            labels=Labels(" ".join(sorted(self._paths)), "POST", "http"),
+        )
 
-    async def __call__(self, scope: ASGIScope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one connection: from the cache if it is a POST to a cached path."""
         if scope["type"] == "http" and scope["method"] == "POST" and not is_disabled():
             path = _path_in_app(scope)
             if path in self._paths:
                 check = self._checks.get(path) or self._check(scope, path)
-                await Exchange(self, scope, receive, send).run(check)
+                await Exchange(self._tier, self._app, scope, receive, send).run(check)
                 return
         elif scope["type"] == "lifespan":
             self._start(scope)
-        await self.app(scope, receive, send)
+        await self._app(scope, receive, send)
 
     def info(self) -> CacheInfo:
         """Return the counters of this instance, together with what its store says of itself.
 
-        `misses` are requests whose answer was stored, `uncacheable` those whose answer was not
-        (errors and refusals among them), `bypassed` those that passed through unread.
+        `misses` are requests whose answer was stored, `uncacheable` those that were answered with
+        what may not be stored, such as a stream or a cookie. `bypassed` are those that passed
+        through unread, those that LitServe refused and those that failed.
 
         Example:
             >>> CacheMiddleware(print).info().hit_rate
             0.0
         """
-        return self.counters.info(self._guarded.info())
+        return self._tier.info()
 
-    def sample(self) -> ledger.Sample:
-        """Return what the metrics tell beside the counters; never raises."""
-        return self._guarded.sample(self.namespace, self.version)
-
-    # ------------------------------------------------------------------ for one exchange
-
-    def peek(self, scope: Scope, key: bytes) -> Entry | None:
-        """Return the entry of a key, if there is one."""
-        entries = self._guarded.get_many(scope, (key,))
-        return entries[0] if entries else None
-
-    async def look_up(self, scope: Scope, key: bytes) -> Entry | None:
-        """Return the entry of a key, if there is one, waiting for the store in a thread."""
-        return await threads.run(self.peek, scope, key)
-
-    async def store(self, scope: Scope, key: bytes, entry: NewEntry) -> bool:
-        """Store an entry, and say whether the store took it."""
-        if self.blocking:
-            return await threads.run(self._guarded.set_many, scope, {key: entry})
-        return self._guarded.set_many(scope, {key: entry})
-
-    def count_hit(self) -> None:
-        """Count a request that was answered out of the store."""
-        self.counters.add_hits(1)
-        reporter = self.reporter
-        if reporter.unexplained or time.monotonic() >= reporter.next_line:
-            reporter.hit()
-            self._report()
-
-    def count_sent_on(self, *, kept: bool, seconds: float) -> None:
-        """Count a request that was sent on, whose answer could be kept or not."""
-        self.counters.add(misses=kept, uncacheable=not kept, seconds=seconds)
-        if kept:
-            self.reporter.missed(1, ())
-        self._report()
-
-    def _report(self) -> None:
-        """Log a line of counters when one is due."""
-        if time.monotonic() >= self.reporter.next_line:
-            self.reporter.counted(self.info())
-
-    # ------------------------------------------------------------------ routes
-
-    def _start(self, scope: ASGIScope) -> None:
+    def _start(self, scope: Scope) -> None:
         """Say what is cached, and find the check of each path, before the first request."""
-        size = getattr(self._store, "max_bytes", None)
-        self.reporter.started(
-            self.namespace, self.version, type(self._store).__name__,
-            f"{size} bytes for each HTTP process" if size else "its own budget",
-        )  # fmt: skip
+        self._tier.started()
         if "app" in scope and not is_disabled():
             for path in self._paths:
                 self._check(scope, path)
 
-    def _check(self, scope: ASGIScope, path: str) -> RouteCheck | None:
+    def _check(self, scope: Scope, path: str) -> RouteCheck | None:
         """Return the check of a path; `None` if nothing may be cached there, once warned."""
         if path not in self._checks:
             check = None
             try:
-                check = find(scope, self.app, path)
+                check = find(scope, self._app, path)
             except UncheckableError as error:
                 why: Exception = error
             except Exception as error:  # routes and apps may be anybody's
                 why = error
             if check is None:
-                self.reporter.warn_once(path, f"nothing is cached on {path}: {why}")
+                self._tier.reporter.warn_once(path, f"nothing is cached on {path}: {why}")
             self._checks[path] = check
         return self._checks[path]
 
@@ -247,7 +185,7 @@ def _names(option: str, names: Any) -> list[str]:
     return found
 
 
-def _path_in_app(scope: ASGIScope) -> str:
+def _path_in_app(scope: Scope) -> str:
     """Return the path without the root path under which a proxy serves the app."""
     path: str = scope["path"]
     root = scope.get("root_path", "")

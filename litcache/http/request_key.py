@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import MutableMapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import msgpack
 from blake3 import blake3
+from starlette.types import Scope
 
 from litcache.keys.leaves import LARGE
-
-__all__ = ["FORMAT", "RequestKeyer"]
-
-FORMAT = 1
-"""The number of what is digested; raising it makes every key another."""
+from litcache.stores import base
 
 _SIZE = 16
 
@@ -44,12 +40,12 @@ class RequestKeyer:
     def __init__(self, namespace: str, version: str) -> None:
         # A state that has read the common part is copied for each key.
         self._start = hashlib.blake2b(
-            _pack([FORMAT, "http", namespace, version]), digest_size=_SIZE
+            _pack([base.FORMAT, "http", namespace, version]), digest_size=_SIZE
         )
 
     def key(
         self,
-        scope: MutableMapping[str, Any],
+        scope: Scope,
         kinds: Sequence[bytes],
         varied: Sequence[tuple[bytes, bytes]],
         body: bytes,

@@ -10,16 +10,18 @@ from typing import NamedTuple
 import msgpack
 
 from litcache.errors import ValueEncodingError
+from litcache.stores import base
 from litcache.stores.base import Entry, NewEntry
 
 __all__ = ["Stored", "content_length", "lifetime", "pack", "unpack"]
 
 Headers = Iterable[tuple[bytes, bytes]]
 
+CACHE_STATUS = b"cache-status"
+
 LARGEST_BODY = 16 * 1024 * 1024
 """How many bytes of a request or response are held in memory at most; larger ones pass through."""
 
-_FORMAT = 1
 # What belongs to one client or one part, or says how old an answer is that was not made here.
 _FORBIDDEN = frozenset({b"set-cookie", b"content-range", b"transfer-encoding", b"age"})
 _UNSHARED = frozenset({b"no-store", b"no-cache", b"private"})
@@ -119,7 +121,7 @@ def pack(headers: Headers, body: bytes, seconds: float, now: float) -> NewEntry:
         (1060.0, [(b'content-length', b'2')])
     """
     shape = [[n, None if n.lower() == b"content-length" else v] for n, v in headers]
-    return NewEntry(msgpack.packb([_FORMAT, seconds, shape]), body, now + seconds)
+    return NewEntry(msgpack.packb([base.FORMAT, seconds, shape]), body, now + seconds)
 
 
 class Stored(NamedTuple):
@@ -167,11 +169,11 @@ def unpack(entry: Entry) -> Stored:
 def _shape(layout: bytes) -> tuple[float, tuple[tuple[bytes, bytes], ...], tuple[int, ...]]:
     """Read a layout: the lifetime, the headers, and which of them are lengths."""
     try:
-        version, seconds, shape = msgpack.unpackb(layout)
+        format, seconds, shape = msgpack.unpackb(layout)
         headers = tuple((name, b"" if value is None else value) for name, value in shape)
     except Exception as error:  # msgpack raises many kinds, of which it documents some
         raise ValueEncodingError(f"no stored response: {error!r}") from None
-    good = version == _FORMAT and isinstance(seconds, int | float)
+    good = format == base.FORMAT and isinstance(seconds, int | float)
     if not good or {type(part) for pair in headers for part in pair} - {bytes}:
         raise ValueEncodingError("no stored response, or one of another format")
     return float(seconds), headers, tuple(i for i, (_, v) in enumerate(shape) if v is None)

@@ -1,4 +1,4 @@
-"""What a method reads of a request's context, and what it changes there."""
+"""Which entries of a request's context a method reads, and which of them it changes."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def select(context: Mapping[str, object], names: bool | tuple[str, ...]) -> dict
 
 
 def snapshot(context: Mapping[str, object]) -> dict[str, object]:
-    """Note the entries of a context, so that `changes` can tell what was done to them.
+    """Return a note of the entries of a context, with which `changes` finds what was changed.
 
     Args:
         context: One item's context.
@@ -45,7 +45,7 @@ def snapshot(context: Mapping[str, object]) -> dict[str, object]:
 def changes(
     before: Mapping[str, object], context: Mapping[str, object]
 ) -> tuple[dict[str, object], list[str]]:
-    """Return what was done to a context since its snapshot.
+    """Return the changes of a context since its snapshot.
 
     Args:
         before: What `snapshot` returned.
@@ -77,7 +77,7 @@ def _form(value: object) -> object:
 
 
 def _same(before: object, after: object) -> bool:
-    """Compare canonical forms by value, and what has none by identity."""
+    """Compare canonical forms by value, and entries without one by identity."""
     if type(before) is bytes and type(after) is bytes:
         return before == after
     return before is after

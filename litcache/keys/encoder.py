@@ -1,26 +1,22 @@
-"""The keys of items: digests of their canonical msgpack.
+"""The canonical bytes of items: equal items have equal bytes, and no others have.
 
-Equal items have equal keys, and no others have. Dicts are sorted by the bytes of their keys;
-everything else counts, and types are compared by identity: `np.float64` is a `float` and `bool` an
-`int`, and they are other items.
+The bytes are msgpack. Dicts are sorted by the bytes of their keys, so that their order does not
+count; everything else counts. Types are compared by identity: `np.float64` is a `float`, and `bool`
+is an `int`, but they make other items.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
 import operator
 import types
 from collections import OrderedDict, defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable
 from contextlib import suppress
 from itertools import chain
 from typing import Any
 
-import msgpack
-
-from litcache.errors import KeyEncodingError
+from litcache.errors import KeyEncodingError, path_of
 from litcache.keys.leaves import (
     EXACT,
     LARGE,
@@ -36,32 +32,27 @@ from litcache.keys.leaves import (
     loaded,
 )
 
-__all__ = ["FORMAT", "Keyer", "canonical", "class_name"]
-
-FORMAT = 1
-"""The number of the canonical form; raising it makes every key another."""
-
 MAX_DEPTH = 100
-"""How many levels of containers an item may have; a cycle has more than any number."""
+"""How many levels of containers an item may have; a cycle has more than any number of them."""
 
-_SIZE = 16
 _NATIVE = frozenset({type(None), bool, int, float, str, bytes})
 _IMMUTABLE = 1 << 8  # Py_TPFLAGS_IMMUTABLETYPE
 _IN_C = frozenset({types.MethodDescriptorType, types.WrapperDescriptorType})
 
 
-def canonical(value: object, digest: str = "blake") -> bytes:
+def canonical(value: object, digest: str = "blake", root: str = "$") -> bytes:
     """Return the canonical msgpack of a value.
 
     Args:
         value: Any value of the types that keys are made of, in any nesting.
         digest: `"blake"` or `"sha256"`: what large buffers are hashed with.
+        root: What the value is called in the path of an error.
 
     Returns:
         One self-delimiting value (https://github.com/msgpack/msgpack/blob/master/spec.md).
 
     Raises:
-        KeyEncodingError: A value in it has no canonical form, or it is nested too deeply.
+        KeyEncodingError: If a value in it has no canonical form, or it is nested too deeply.
 
     Example:
         >>> canonical({"b": 1, "a": (2.0,)}) == canonical({"a": (2.0,), "b": 1})
@@ -69,139 +60,28 @@ def canonical(value: object, digest: str = "blake") -> bytes:
         >>> canonical(1) == canonical(True)
         False
     """
-    return _Encoder(digest).encode(value)
-
-
-class Keyer:
-    """Makes the keys of one method's items.
-
-    A key is a digest of format, namespace, mode and version, the canonical msgpack of the item and,
-    if there is one, of its context: BLAKE2b (RFC 7693) over the msgpack and BLAKE3
-    (https://github.com/BLAKE3-team/BLAKE3-specs) over large buffers, or SHA-256 for both.
-
-    Concurrency: safe to use from any number of threads; nothing changes after it is made.
-
-    Args:
-        namespace: Whose entries the keys are of.
-        mode: How the items reach the method: `single`, `batch`, `row` or `list`.
-        version: Which model makes the outputs.
-        digest: `"blake"` or `"sha256"`.
-
-    Example:
-        >>> keyer = Keyer("app.EmbeddingAPI.predict", "batch", "v1")
-        >>> keyer.key("hello").hex()
-        '58f2894524003da0bccc558fbb8746f8'
-    """
-
-    __slots__ = ("_digest", "_start")
-
-    def __init__(self, namespace: str, mode: str, version: str, *, digest: str = "blake") -> None:
-        parts = [FORMAT, namespace, mode, version]
-        prefix = msgpack.packb(parts, unicode_errors="surrogatepass")
-        sha = digest == "sha256"
-        # A state that has read the common part is copied for each key.
-        self._start: Any = hashlib.sha256() if sha else hashlib.blake2b(digest_size=_SIZE)
-        self._start.update(prefix)
-        self._digest = digest
-
-    def key(self, item: object, context: Mapping[str, object] | None = None) -> bytes:
-        """Return the key of one item.
-
-        Args:
-            item: The decoded item.
-            context: The entries of its context that belong to the key, if any do.
-
-        Returns:
-            16 bytes.
-
-        Raises:
-            KeyEncodingError: The item or its context has no canonical form.
-
-        Example:
-            >>> keyer = Keyer("app.EmbeddingAPI.predict", "single", "v1")
-            >>> keyer.key({"a": 1, "b": 2}) == keyer.key({"b": 2, "a": 1})
-            True
-        """
-        if context is None:
-            return self.keys((item,))[0]
-        state = self._start.copy()
-        state.update(_Encoder(self._digest).encode(item))
-        state.update(_Encoder(self._digest, "$context").encode(dict(context)))
-        key: bytes = state.digest()[:_SIZE]
-        return key
-
-    def keys(self, items: Sequence[object]) -> list[bytes]:
-        """Return the keys of many items.
-
-        Args:
-            items: The decoded items.
-
-        Returns:
-            16 bytes for each.
-
-        Raises:
-            KeyEncodingError: An item has no canonical form.
-
-        Example:
-            >>> keyer = Keyer("app.EmbeddingAPI.predict", "batch", "v1")
-            >>> keyer.keys(["a", "b"]) == [keyer.key("a"), keyer.key("b")]
-            True
-        """
-        first = items[0] if len(items) > 1 else None
-        if type(first) is str and len(first) * len(items) <= LARGE:
-            made = self._of_short_texts(items)
-            if made is not None:
-                return made
-        pack, start, large = msgpack.Packer().pack, self._start.copy, LARGE
-        keys: list[bytes] = []
-        append = keys.append
-        for item in items:
-            state = start()
-            if type(item) is str and len(item) <= large:
-                try:
-                    state.update(pack(item))
-                except UnicodeEncodeError:
-                    state.update(_Encoder(self._digest).encode(item))
-            else:
-                state.update(_Encoder(self._digest).encode(item))
-            append(state.digest())
-        return [key[:_SIZE] for key in keys] if self._digest == "sha256" else keys
-
-    def _of_short_texts(self, items: Sequence[Any]) -> list[bytes] | None:
-        """Return the keys of short texts, without a step of Python for each; `None` of others."""
-        kind, pack = type(self._start), msgpack.Packer(strict_types=True).pack
-        try:
-            if len("".join(items)) > LARGE:  # so none of them is
-                return None
-            states = [self._start.copy() for _ in items]
-            any(map(kind.update, states, map(pack, items)))  # update returns None: all are run
-        except (TypeError, UnicodeEncodeError):  # no text, a subclass, a lone surrogate
-            return None
-        keys = list(map(kind.digest, states))
-        return [key[:_SIZE] for key in keys] if self._digest == "sha256" else keys
+    return _Encoder(digest, root).encode(value)
 
 
 class _Encoder(Writer):
-    """Walks a value that may have parts."""
+    """Encodes a value and its parts."""
 
     __slots__ = ()
 
     def encode(self, value: object) -> bytes:
-        """Return the canonical bytes of a value, or raise the error that says where it has none."""
-        cls = type(value)
+        """Return the canonical bytes of a value; the error says where a part has none."""
         try:
-            handler = _HANDLERS.get(id(cls)) or foreign(cls) or _Encoder._object
+            handler = _HANDLERS.get(id(type(value))) or foreign(value) or _Encoder._object
             return handler(self, value)
         except KeyEncodingError:
             raise
         except Unencodable as error:
             raise self._error(str(error), value) from None
-        except Exception as error:  # whatever the properties and time zones of users raise
+        except Exception as error:  # properties and time zones of users may raise anything
             raise self._error(f"reading it raised {type(error).__name__}", value) from error
 
     def _error(self, reason: str, value: object) -> KeyEncodingError:
-        path = self.root + "".join(map(_segment, self.trail))
-        return KeyEncodingError(reason, path, type(value))
+        return KeyEncodingError(reason, path_of(self.trail, self.root), type(value))
 
     def _enter(self) -> None:
         if len(self.trail) >= MAX_DEPTH:
@@ -273,15 +153,8 @@ class _Encoder(Writer):
         return ext(Code.OBJECT, self.pack(class_name(cls)) + base + self._dict(state))
 
 
-def _segment(step: object) -> str:
-    """Write one step of a path: an attribute or key, an index, or the type of another key."""
-    if type(step) is str:
-        return f".{step}" if step.isidentifier() else f"[{json.dumps(step[:40])}]"
-    return f"[{step}]" if type(step) is int else f"[{type(step).__name__}]"
-
-
 def _is_native(values: Collection[Any]) -> bool:
-    """Tell whether msgpack's own form of these values is the canonical one."""
+    """Return whether the canonical form of these values is msgpack's own."""
     kinds = set(map(type, values))
     if not kinds <= _NATIVE or (float in kinds and any(map(operator.ne, values, values))):
         return False
@@ -290,7 +163,7 @@ def _is_native(values: Collection[Any]) -> bool:
 
 
 def _is_in_c(cls: type) -> bool:
-    """Tell whether a class is written in C, so that its instances may hold what Python cannot see.
+    """Return whether a class is written in C: its instances may hold what Python cannot see.
 
     A class statement makes no immutable class and no C functions of the class's own.
     """
@@ -325,6 +198,6 @@ _CONTAINERS: dict[type, Handler] = {
     set: lambda to, value: to._set(Code.SET, set.__iter__(value)),
     frozenset: lambda to, value: to._set(Code.FROZENSET, frozenset.__iter__(value)),
 }
-# By id, for a user's metaclass may define __hash__ and __eq__.
+# By id, since a user's metaclass may define __hash__ and __eq__.
 _HANDLERS = {id(cls): run for cls, run in {**EXACT, **SUBCLASSED, **_CONTAINERS}.items()}
 _BASES = frozenset(map(id, {**SUBCLASSED, **_CONTAINERS}))

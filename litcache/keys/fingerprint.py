@@ -1,4 +1,4 @@
-"""Versions of models: short strings that change when what computes the outputs does."""
+"""Versions of models: short strings that change when the model changes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from typing import Any
 
 from blake3 import blake3
 
-from litcache.keys.encoder import FORMAT, canonical, class_name
+from litcache.keys.encoder import canonical
+from litcache.keys.leaves import class_name
+from litcache.stores import base
 
 _CHUNK_BYTES = 1 << 20
 # 96 bits: enough to tell models apart, short enough to be read in a log line.
@@ -22,19 +24,19 @@ _DIGITS = 24
 def fingerprint(model: Any, *, extra: Any = None) -> str:
     """Return a short version string for a model, the same in every process.
 
-    Read is what the model computes with, not when or where it was made:
+    It depends on what the model computes with, and not on when or where it was made:
 
-    * a `torch.nn.Module`: the classes of its modules, and of everything in its `state_dict()` name,
-      dtype, shape and bytes; on any device, training or not. Attributes that are not in the
-      `state_dict` (an activation's slope, a maximum length) belong into `extra`.
-    * a state dict, a mapping of names to tensors or arrays: the same without classes;
-    * a `pathlib.Path`, or a string that is the path of something: the bytes of that file, or the
-      relative names and bytes of all files of that folder, links followed, without those whose name
-      begins with a dot;
-    * any other string: itself, such as a model's name with its revision.
+    * for a `torch.nn.Module`, on the classes of its modules, and on the names, dtypes, shapes and
+      bytes in its `state_dict()`; not on its device, nor on whether it is training. Attributes that
+      are not in the `state_dict` (an activation's slope, a maximum length) belong in `extra`;
+    * for a state dict (a mapping of names to tensors or arrays), on the same without the classes;
+    * for a `pathlib.Path`, or a string that is the path of something, on the bytes of that file, or
+      on the relative names and bytes of all files in that folder. Links are followed; files whose
+      names begin with a dot are left out;
+    * for any other string, on the string: a model's name with its revision, for example.
 
-    Bytes are hashed by BLAKE3 (https://github.com/BLAKE3-team/BLAKE3-specs), the whole by BLAKE2b
-    (RFC 7693). A change of the key format (see the changelog) changes it.
+    Files and large buffers are hashed with BLAKE3 (https://github.com/BLAKE3-team/BLAKE3-specs),
+    the whole with BLAKE2b (RFC 7693). Another format (see the changelog) makes other fingerprints.
 
     Args:
         model: The model.
@@ -45,10 +47,10 @@ def fingerprint(model: Any, *, extra: Any = None) -> str:
         24 hexadecimal digits.
 
     Raises:
-        FileNotFoundError: If there is nothing at a path: at a `Path`, or at a string that begins as
-            one (`/`, `./`, `../`, `~`).
-        KeyEncodingError: If something in the state dict is no dense tensor or array and no plain
-            value, or if `extra` cannot be an item; it says where.
+        FileNotFoundError: If there is nothing at a path: at a `Path`, or at a string that begins
+            like one (`/`, `./`, `../`, `~`).
+        KeyEncodingError: If the state dict holds something else than dense tensors, arrays and
+            plain values, or if `extra` cannot be an item; the error says where.
         OSError: If a file cannot be read.
         TypeError: If the model is none of these.
         ValueError: If a folder holds no files, or something that is neither file nor folder.
@@ -60,12 +62,12 @@ def fingerprint(model: Any, *, extra: Any = None) -> str:
         'f9b1bba5a6e5bbb973b11e43'
     """
     # One by one, so that an error says where in the state dict, or where in `extra`.
-    text = b"".join(map(canonical, (FORMAT, *_read(model), extra)))
+    text = b"".join(map(canonical, (base.FORMAT, *_read(model), extra)))
     return hashlib.blake2b(text, digest_size=_DIGITS // 2).hexdigest()
 
 
 def _read(model: Any) -> list[object]:
-    """Return what makes a model what it is, as something that has a canonical form."""
+    """Return what a model computes with, as values that have a canonical form."""
     torch = sys.modules.get("torch")
     if torch is not None and isinstance(model, torch.nn.Module):
         classes = {name: class_name(type(module)) for name, module in model.named_modules()}
@@ -77,13 +79,13 @@ def _read(model: Any) -> list[object]:
     if isinstance(model, str | os.PathLike):
         return _read_path(Path(model).expanduser())
     raise TypeError(
-        f"model={model!r} must be a torch module, a state dict, a path or a string; for what a "
-        "framework loaded give the path of its file"
+        f"model={model!r} must be a torch module, a state dict, a path or a string; for a "
+        "model of another framework give the path of its file"
     )
 
 
 def _plain(state: Mapping[Any, Any]) -> dict[object, object]:
-    """Return a state dict without what gradients need, and without the class of the mapping."""
+    """Return a state dict as plain dicts of detached tensors."""
     torch = sys.modules.get("torch")
     tensor = () if torch is None else torch.nn.Parameter
     return {
@@ -113,7 +115,7 @@ def _read_path(path: Path) -> list[object]:
 
 
 def _files(folder: Path, above: tuple[Path, ...]) -> Iterator[Path]:
-    """Yield the files in a folder and in those below, each folder once on its way down."""
+    """Yield the files in a folder and in the folders below it; links may lead round in circles."""
     here = folder.resolve()
     if here in above:
         return

@@ -1,13 +1,129 @@
-"""The keys of one method: its namespace and version, and what its policy puts into a key."""
+"""The keys of items: digests of format, namespace, mode, version, item and context."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import msgpack
+
 from litcache.keys.contexts import select
-from litcache.keys.encoder import Keyer
+from litcache.keys.encoder import canonical
+from litcache.keys.leaves import LARGE
 from litcache.policy import CachePolicy, with_context
+from litcache.stores import base
+
+_SIZE = 16
+
+
+class Keyer:
+    """Makes the keys of one method's items, in one mode.
+
+    A key is a digest of the format, the namespace, the mode, the version, the canonical msgpack of
+    the item and, if there is one, that of its context. The digest is BLAKE2b (RFC 7693), and BLAKE3
+    (https://github.com/BLAKE3-team/BLAKE3-specs) for large buffers, or SHA-256 for both.
+
+    Concurrency: safe to use from any number of threads; nothing changes after it is made.
+
+    Args:
+        namespace: Whose entries the keys belong to.
+        mode: How the items reach the method: `single`, `batch`, `row` or `list`.
+        version: Which model makes the outputs.
+        digest: `"blake"` or `"sha256"`.
+
+    Example:
+        >>> keyer = Keyer("app.EmbeddingAPI.predict", "batch", "v1")
+        >>> keyer.key("hello").hex()
+        '58f2894524003da0bccc558fbb8746f8'
+    """
+
+    __slots__ = ("_digest", "_start")
+
+    def __init__(self, namespace: str, mode: str, version: str, *, digest: str = "blake") -> None:
+        parts = [base.FORMAT, namespace, mode, version]
+        prefix = msgpack.packb(parts, unicode_errors="surrogatepass")
+        sha = digest == "sha256"
+        # A state that has read the common part is copied for each key.
+        self._start: Any = hashlib.sha256() if sha else hashlib.blake2b(digest_size=_SIZE)
+        self._start.update(prefix)
+        self._digest = digest
+
+    def key(self, item: object, context: Mapping[str, object] | None = None) -> bytes:
+        """Return the key of one item.
+
+        Args:
+            item: The decoded item.
+            context: The entries of its context that belong to the key, if any do.
+
+        Returns:
+            16 bytes.
+
+        Raises:
+            KeyEncodingError: If the item or its context has no canonical form.
+
+        Example:
+            >>> keyer = Keyer("app.EmbeddingAPI.predict", "single", "v1")
+            >>> keyer.key({"a": 1, "b": 2}) == keyer.key({"b": 2, "a": 1})
+            True
+        """
+        if context is None:
+            return self.keys((item,))[0]
+        state = self._start.copy()
+        state.update(canonical(item, self._digest))
+        state.update(canonical(dict(context), self._digest, "$context"))
+        key: bytes = state.digest()[:_SIZE]
+        return key
+
+    def keys(self, items: Sequence[object]) -> list[bytes]:
+        """Return the keys of many items.
+
+        Args:
+            items: The decoded items.
+
+        Returns:
+            16 bytes for each.
+
+        Raises:
+            KeyEncodingError: If an item has no canonical form.
+
+        Example:
+            >>> keyer = Keyer("app.EmbeddingAPI.predict", "batch", "v1")
+            >>> keyer.keys(["a", "b"]) == [keyer.key("a"), keyer.key("b")]
+            True
+        """
+        first = items[0] if len(items) > 1 else None
+        if type(first) is str and len(first) * len(items) <= LARGE:
+            made = self._of_short_texts(items)
+            if made is not None:
+                return made
+        pack, start, large = msgpack.Packer().pack, self._start.copy, LARGE
+        keys: list[bytes] = []
+        append = keys.append
+        for item in items:
+            state = start()
+            if type(item) is str and len(item) <= large:
+                try:
+                    state.update(pack(item))
+                except UnicodeEncodeError:
+                    state.update(canonical(item, self._digest))
+            else:
+                state.update(canonical(item, self._digest))
+            append(state.digest())
+        return [key[:_SIZE] for key in keys] if self._digest == "sha256" else keys
+
+    def _of_short_texts(self, items: Sequence[Any]) -> list[bytes] | None:
+        """Return the keys of short texts without a loop in Python; `None` if one is another."""
+        kind, pack = type(self._start), msgpack.Packer(strict_types=True).pack
+        try:
+            if len("".join(items)) > LARGE:  # shorter together: none is large
+                return None
+            states = [self._start.copy() for _ in items]
+            any(map(kind.update, states, map(pack, items)))  # update returns None, so any runs all
+        except (TypeError, UnicodeEncodeError):  # no text, a subclass, a lone surrogate
+            return None
+        keys = list(map(kind.digest, states))
+        return [key[:_SIZE] for key in keys] if self._digest == "sha256" else keys
 
 
 class Keyring:
@@ -15,11 +131,15 @@ class Keyring:
 
     Args:
         method: The method's qualified name, for messages.
-        namespace: Whose entries.
+        namespace: Whose entries the keys belong to.
         policy: The method's policy.
-        api: What the policy's `version` is given, if it is a function.
+        api: The API, which a callable `version` of the policy is called with.
         persistent: Whether entries outlive the process, and so need a version.
         reads_context: Whether the method reads a context.
+
+    Attributes:
+        turn: How often the model may have changed: `setup` began or ended.
+        suspended: Whether `setup` runs now.
     """
 
     def __init__(
@@ -40,11 +160,13 @@ class Keyring:
         self._context = policy.context if reads_context else False
         self._key = with_context(policy.key, 1)
         self._version: str | None = None
+        self.turn = 0
+        self.suspended = False
         self._keyers: dict[str, Keyer] = {}
 
     @property
     def version(self) -> str:
-        """The version in every key, asked of the policy at first use."""
+        """The version in every key; a callable version of the policy is called at first use."""
         if self._version is None:
             version = self._policy.version
             if not isinstance(version, str):
@@ -59,7 +181,7 @@ class Keyring:
 
     @property
     def known_version(self) -> str:
-        """The version if it was asked for already; asks nobody."""
+        """The version if it is known already, else empty: a callable one is not called."""
         version = self._policy.version
         return self._version or (version if isinstance(version, str) else "")
 
@@ -68,13 +190,20 @@ class Keyring:
         """Whether keys are made of what the policy's `key` returns, not of whole items."""
         return self._key is not None
 
+    def suspend(self) -> None:
+        """Note that `setup` runs: what is computed meanwhile may be of the old model or the new."""
+        self.turn += 1
+        self.suspended = True
+
     def renew_version(self) -> None:
-        """Ask the policy for the version again: the model was set up anew."""
+        """Forget the version, since `setup` has run again: a callable one is called anew."""
+        self.turn += 1
+        self.suspended = False
         self._version = None
         self._keyers = {}
 
     def keyer(self, mode: str) -> Keyer:
-        """Return what makes the keys of a mode."""
+        """Return the keyer of a mode."""
         keyers = self._keyers
         keyer = keyers.get(mode)
         if keyer is None:
@@ -85,10 +214,11 @@ class Keyring:
         return keyer
 
     def key(self, mode: str, item: object, context: Mapping[str, object] | None) -> bytes:
-        """Return the key of an item, with what the policy wants of its context.
+        """Return the key of an item, with the entries of its context that the policy names.
 
         Raises:
-            KeyEncodingError: If the item, its context, or what `key` makes of them has none.
+            KeyEncodingError: If the item, its context or the result of the policy's `key` has no
+                canonical form.
         """
         if self._key is not None:
             return self.keyer(mode).key(self._key(item, {} if context is None else context))

@@ -1,8 +1,8 @@
 """The canonical msgpack of values without parts: numbers, text, dates, arrays, images.
 
-`None`, `bool`, `int`, `float`, `str` and `bytes` are msgpack's own; everything else, and what
-msgpack cannot hold, is an extension type: a code of its own and a body of msgpack values, so that
-every value ends where its own bytes say.
+`None`, `bool`, `int`, `float`, `str` and `bytes` are written as msgpack's own types. Everything
+else, and values too large for those, is written as an extension type: a code of its own and a body
+of msgpack values. So every value ends where its own bytes say.
 """
 
 from __future__ import annotations
@@ -18,11 +18,20 @@ import struct
 import sys
 import uuid
 from collections.abc import Callable
-from ctypes import string_at
 from typing import Any
 
 import msgpack
 from blake3 import blake3
+
+from litcache import arrays
+from litcache.arrays import (
+    array_elements,
+    is_array,
+    is_scalar,
+    is_tensor,
+    tensor_elements,
+    tensor_fault,
+)
 
 LARGE = 4096
 """Buffers of more bytes, and strings of more characters, stand as their digest."""
@@ -44,7 +53,7 @@ _ALL = slice(None)
 
 
 class Unencodable(Exception):
-    """A value has no canonical form; the message says why, and whoever walks the item, where."""
+    """A value has no canonical form. The message says why; the encoder adds where."""
 
 
 class Writer:
@@ -55,8 +64,8 @@ class Writer:
         root: What paths begin with.
 
     Attributes:
-        pack: msgpack of exact builtins.
-        packer: The packer whose method that is.
+        pack: Writes the msgpack of exact builtins.
+        packer: The packer to which `pack` belongs.
         trail: The steps from the root to the value that is being read.
     """
 
@@ -108,7 +117,7 @@ def class_name(cls: type) -> str:
     return f"{module}.{cls.__qualname__}"
 
 
-# Values of the standard library. Subclasses come here too, so they are read by the base's methods.
+# Values of the standard library. Some are of subclasses: only methods of the base are called.
 
 
 def _str(to: Writer, value: str) -> bytes:
@@ -171,7 +180,7 @@ def _enum(to: Writer, value: enum.Enum) -> bytes:
 
 
 def _flat(code: int, read: Callable[[Any], list[Any]]) -> Handler:
-    """Return the handler of a type that a few numbers and ASCII strings make up."""
+    """Return the handler of a type that is made of a few numbers and ASCII strings."""
     return lambda to, value: ext(code, to.pack(read(value)))
 
 
@@ -196,19 +205,18 @@ def _span(value: datetime.timedelta) -> list[Any]:
     return [value.days, value.seconds, value.microseconds]
 
 
-# Values of libraries that the user may have imported: litcache never imports them itself.
+# Values of libraries that the user may have imported; litcache does not import them for a key.
 
 
 def _np_array(to: Writer, value: Any, code: int = Code.NP_ARRAY) -> bytes:
     if value.dtype.hasobject:
         raise Unencodable("its dtype holds Python objects")
     head = to.pack([list(value.shape), _dtype(value.dtype)])
-    return ext(code, head + _elements(to, sys.modules["numpy"].asarray(value)))
+    elements = array_elements(arrays.numpy().asarray(value))
+    return ext(code, head + b"".join(map(to.buffer, elements)))
 
 
 def _np_scalar(to: Writer, value: Any) -> bytes:
-    if type(value) is not value.dtype.type:
-        raise Unencodable("its type has no canonical form")
     return _np_array(to, value, Code.NP_SCALAR)
 
 
@@ -226,44 +234,16 @@ def _dtype(dtype: Any) -> object:
     return dtype.str
 
 
-def _elements(to: Writer, values: Any) -> bytes:
-    """Encode the elements of an array in C order, field by field."""
-    dtype = values.dtype
-    if dtype.names is not None:
-        return b"".join([_elements(to, values[name]) for name in dtype.names])
-    if dtype.char in "gG":
-        values = _significant(values)
-    if values.nbytes <= LARGE:
-        return to.buffer(values.tobytes())
-    flat = sys.modules["numpy"].ascontiguousarray(values).reshape(-1)
-    return to.buffer(flat.view("u1"))
-
-
-def _significant(values: Any) -> Any:
-    """Cut the padding of x87's 80-bit floats, which stand in 12 or 16 bytes each."""
-    np = sys.modules["numpy"]
-    if np.finfo(np.longdouble).nmant != 63:
-        return values
-    rows = np.ascontiguousarray(values).reshape(-1).view("u1")
-    rows = rows.reshape(-1, np.dtype("g").itemsize)
-    return rows[:, :10] if values.dtype.isnative else rows[:, -10:]
-
-
 def _tensor(to: Writer, value: Any) -> bytes:
-    torch = sys.modules["torch"]
-    if value.layout is not torch.strided or value.is_quantized or value.is_nested or value.is_meta:
-        raise Unencodable("it is no dense tensor")
-    flat = value.detach().cpu().resolve_conj().resolve_neg().contiguous().flatten()
-    if flat.stride(0) != 1:  # torch calls a single element contiguous whatever its stride
-        flat = flat.clone(memory_format=torch.contiguous_format)
-    raw = flat.view(torch.uint8)
-    # A copy, but torch has no other way to its bytes without numpy.
-    data = raw.numpy() if "numpy" in sys.modules else string_at(raw.data_ptr(), raw.numel())
-    return ext(Code.TENSOR, to.pack([str(value.dtype), list(value.shape)]) + to.buffer(data))
+    fault = tensor_fault(value)
+    if fault is not None:
+        raise Unencodable(fault)
+    head = to.pack([str(value.dtype), list(value.shape)])
+    return ext(Code.TENSOR, head + to.buffer(tensor_elements(value)))
 
 
 def _image(to: Writer, image: Any) -> bytes:
-    """Encode what is seen of an image, and its EXIF orientation, wherever it came from."""
+    """Encode what can be seen of an image, and its EXIF orientation, whatever file it is from."""
     if getattr(image, "is_animated", False):
         raise Unencodable("it is an image of several frames")
     image.load()
@@ -275,14 +255,15 @@ def _image(to: Writer, image: Any) -> bytes:
     return ext(Code.IMAGE, to.pack(looks) + to.buffer(image.tobytes()))
 
 
-def foreign(cls: type) -> Handler | None:
-    """Return the handler of a class of numpy, torch or Pillow, or of an enum's, or None."""
-    if cls is loaded("numpy", "ndarray"):
+def foreign(value: object) -> Handler | None:
+    """Return the handler of a value of numpy, torch or Pillow, or of an enum's member, or None."""
+    if is_array(value):
         return _np_array
-    if cls is loaded("torch", "Tensor"):
+    if is_tensor(value):
         return _tensor
-    if inherits(cls, loaded("numpy", "generic")):
+    if is_scalar(value):
         return _np_scalar
+    cls = type(value)
     if inherits(cls, enum.Enum):
         return _enum
     if cls is loaded("PIL.Image", "Image") or inherits(cls, loaded("PIL.ImageFile", "ImageFile")):
@@ -291,12 +272,12 @@ def foreign(cls: type) -> Handler | None:
 
 
 def loaded(module: str, name: str) -> Any:
-    """Return a name of a module if the user has imported it, else None."""
+    """Return an attribute of a module that the user has imported, else None."""
     return getattr(sys.modules.get(module), name, None)
 
 
 def inherits(cls: type, base: object) -> bool:
-    """Tell whether a class has a base, by identity: `issubclass` may run a metaclass's code."""
+    """Return whether a class has a base; unlike `issubclass` this runs no code of a metaclass."""
     return any(parent is base for parent in cls.__mro__)
 
 
@@ -308,7 +289,7 @@ SUBCLASSED: dict[type, Handler] = {
     float: _float,
     complex: _complex,
 }
-"""The handlers of builtins without parts, which serve subclasses too."""
+"""The handlers of builtins without parts that read subclasses too."""
 
 EXACT: dict[type, Handler] = {
     type(None): lambda to, value: b"\xc0",
@@ -326,4 +307,4 @@ EXACT: dict[type, Handler] = {
     pathlib.PosixPath: _path,
     pathlib.WindowsPath: _path,
 }
-"""The handlers of types that no other class may pass for."""
+"""The handlers of types without parts whose subclasses are refused."""

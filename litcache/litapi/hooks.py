@@ -1,117 +1,174 @@
-"""The hooks of an API that are taken over: `batch`, `unbatch` and `setup`."""
+"""The hooks of an API that litcache takes over, and what they do while a server runs the API."""
 
 from __future__ import annotations
 
 import logging
 import os
-import sys
+import threading
 from collections.abc import Callable
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
-import wrapt
 from litserve import LitAPI
 
 from litcache.engine.cache import Cache
-from litcache.litapi.state import (
-    CACHEABLE,
-    CachedMethod,
-    Items,
-    Outputs,
-    TakenOver,
-    attribute_of,
-    cache_of,
-    caches_computing,
-    is_served,
-    state_of,
-)
+from litcache.engine.run import caches_computing
+from litcache.litapi.classes import CACHEABLE, attribute_of, policy_of
+from litcache.litapi.proxies import Acting
+from litcache.litapi.state import cache_of, is_served, state_of
+from litcache.litapi.tokens import Items, Outputs
 from litcache.observe.log import logger
 from litcache.policy import parse_bytes
 from litcache.stores.memory import MemoryStore
 from litcache.switches import is_disabled
 
-_HOOKS = ("batch", "unbatch", "setup")
+_T = TypeVar("_T")
+_HOOKS = ("setup", "decode_request", "batch", "unbatch", "encode_response")
 
 
-class Hook(TakenOver):
-    """A descriptor in the place of `batch`, `unbatch` or `setup` of a class.
+class _Thread(threading.local):
+    """Where a thread is: in one of the user's hooks (`True`), or between two of them (`False`).
 
-    By hand, in a `super()` call and while the method computes it gives what stood there before.
+    Between two hooks a thread runs a loop, LitServe's or the user's own. A thread that ran none of
+    `setup`, `decode_request` and `encode_response` (`None`) runs no loop, but the user's code.
     """
+
+    in_hook: bool | None = None
+
+
+_thread = _Thread()
+
+
+def call_users(function: Callable[..., _T], /, *args: Any, **kwargs: Any) -> _T:
+    """Call the user's code; inside it, `api.batch` is the user's own."""
+    before, _thread.in_hook = _thread.in_hook, True
+    try:
+        return function(*args, **kwargs)
+    finally:
+        _thread.in_hook = before
+
+
+def _call_from_loop(function: Callable[..., _T], /, *args: Any, **kwargs: Any) -> _T:
+    """Call a hook that only loops call, and note that this thread runs a loop afterwards."""
+    before, _thread.in_hook = _thread.in_hook, True
+    try:
+        return function(*args, **kwargs)
+    finally:
+        _thread.in_hook = before is True
+
+
+class Hook:
+    """A descriptor that stands in a class in the place of a hook.
+
+    If the API is not served, and in a `super()` call, it gives the hook that was there before.
+
+    Args:
+        name: The hook's name.
+        own: The hook that the class itself defines; `None` if the class inherits it.
+    """
+
+    def __init__(self, name: str, own: Any) -> None:
+        self.name = name
+        self.own = own
+        self._act = getattr(self, f"_{name}", None)
 
     def __get__(self, api: LitAPI | None, cls: type | None = None) -> Any:
         cls = cls or type(api)
-        if api is None:
-            # What a class without a definition of its own resolves to depends on who asks.
-            return getattr(super(self.owner, cls), self.name) if self.own is None else (
-                self.own.__get__(None, cls)
-            )  # fmt: skip
-        if self.own is None:
-            original = getattr(super(self.owner, api), self.name)
-        else:
-            original = self.own.__get__(api, cls)
-        if attribute_of(type(api), self.name) is not self:
+        is_first, behind = self._stands_in(cls)
+        original = behind.__get__(api, cls) if hasattr(behind, "__get__") else behind
+        if self.name == "__init_subclass__":
+            return partial(_init_subclass, cls, original)
+        if api is None or not is_first:
             return original
-        act = getattr(self, f"_{self.name}")(api, original)
-        return original if act is None else _Acting(original, act)
+        act = self._act(api, original) if self._act is not None else None
+        return original if act is None else Acting(original, act)
 
     def __getattr__(self, name: str) -> Any:
-        """Look like the function (`__code__`, `__doc__`) to whoever reads the class's dict."""
+        """Give the function's `__code__`, `__doc__` … to code that reads the dict of the class."""
         if name.startswith("__") and self.__dict__.get("own") is not None:
             return getattr(self.own, name)
         raise AttributeError(name)
 
-    def _setup(self, api: LitAPI, original: Callable[..., Any]) -> Callable[..., Any] | None:
+    @property
+    def __func__(self) -> Any:
+        """The user's function; `None` if the class inherits the hook."""
+        return getattr(self.own, "__func__", self.own)
+
+    def _stands_in(self, cls: type) -> tuple[bool, Any]:
+        """Return whether a class finds this hook first, and what it finds without this hook.
+
+        It is asked at each call, because `@dataclass(slots=True)` replaces the class by a new one.
+        """
+        is_first, is_met = True, False
+        for base in cls.__mro__:
+            attribute = base.__dict__.get(self.name)
+            if attribute is self and not is_met:
+                if self.own is not None:
+                    return is_first, self.own
+                is_met = True
+            elif attribute is not None and is_met:
+                return is_first, attribute
+            elif attribute is not None:
+                is_first = False
+        raise AttributeError(f"{cls.__qualname__} has no {self.name}")
+
+    def _setup(self, api: LitAPI, original: Callable[..., Any]) -> Callable[..., Any]:
         def setup(*args: Any, **kwargs: Any) -> Any:
-            state_of(api).ready = False
-            result = original(*args, **kwargs)
+            state = state_of(api)
+            state.ready = False
+            for cache in state.caches.values():
+                cache.keyring.suspend()
+            result = _call_from_loop(original, *args, **kwargs)
             after_setup(api)
             return result
 
         return setup
 
+    def _decode_request(
+        self, api: LitAPI, original: Callable[..., Any]
+    ) -> Callable[..., Any] | None:
+        if getattr(api, "max_batch_size", 1) == 1:  # not there before LitAPI.__init__
+            return None
+        return partial(_call_from_loop, original)
+
+    _encode_response = _decode_request
+
     def _batch(self, api: LitAPI, original: Callable[..., Any]) -> Callable[..., Any] | None:
-        if not answers_batches(api):
+        # A loop is between two hooks: it gets the token. The user's code gets the user's batch.
+        if _thread.in_hook is not False or not answers_batches(api):
             return None
-        # A loop asks for the token; the user's own calls, from any thread, get the user's batch.
-        asking = sys._getframe(2).f_globals.get("__name__", "")
-        if not asking.startswith(("litserve.", "litcache.")):
+        computing = caches_computing()
+        if computing and not is_disabled() and cache_of(api, "predict") in computing:
             return None
-        if not is_disabled() and cache_of(api, "predict") in caches_computing():
-            return None
-        return lambda inputs, **context: Items(inputs)
+
+        def batch(inputs: list[Any], *args: Any, **context: Any) -> Items:
+            return Items(inputs, partial(call_users, original, inputs, *args, **context))
+
+        return batch
 
     def _unbatch(self, api: LitAPI, original: Callable[..., Any]) -> Callable[..., Any] | None:
         if not is_served(api):
             return None
 
         def unbatch(output: Any, *args: Any, **context: Any) -> Any:
-            return output.values if type(output) is Outputs else original(output, *args, **context)
+            if type(output) is Outputs:
+                return output.values
+            return call_users(original, output, *args, **context)
 
         return unbatch
 
 
-class _Acting(wrapt.ObjectProxy):  # type: ignore[type-arg]
-    """A bound hook that looks as before and does something else."""
-
-    def __init__(self, original: Callable[..., Any], act: Callable[..., Any]) -> None:
-        super().__init__(original)
-        self._self_act = act
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return self._self_act(*args, **kwargs)
-
-
 def answers_batches(api: LitAPI) -> bool:
-    """Say whether the wrapper of `predict` answers the batches of LitServe's loops."""
-    method = attribute_of(type(api), "predict")
+    """Return whether the cached `predict` answers the batches of LitServe's loops."""
+    policy = policy_of(type(api), "predict")
     return (
         is_served(api)
         and api.max_batch_size > 1
         and not api.stream
-        and isinstance(method, CachedMethod)
-        # A predict of lists knows nothing of requests: they are pooled with the caches off, too.
-        and (not is_disabled() or method._self_policy.items == "list")
-        # If somebody replaced it, nothing would open the outputs.
+        and policy is not None
+        # A predict of lists takes items, not requests: they are pooled while caches are off, too.
+        and (not is_disabled() or policy.items == "list")
+        # If somebody has replaced unbatch, nothing opens the token with the outputs.
         and isinstance(attribute_of(type(api), "unbatch"), Hook)
         and not {"predict", "unbatch"} & api.__dict__.keys()
     )
@@ -119,35 +176,26 @@ def answers_batches(api: LitAPI) -> bool:
 
 def take_over(cls: type) -> None:
     """Take over the hooks of a class and of every class made from it."""
-    _follow_subclasses(cls)
-    if not issubclass(cls, LitAPI):
-        return
-    for name in _HOOKS:
-        current = attribute_of(cls, name)
-        if isinstance(current, Hook):
-            continue
-        setattr(cls, name, Hook(cls, name, cls.__dict__.get(name)))
+    _put_hook(cls, "__init_subclass__")
+    if issubclass(cls, LitAPI):
+        for name in _HOOKS:
+            if policy_of(cls, name) is None:
+                _put_hook(cls, name)
 
 
-def _follow_subclasses(cls: Any) -> None:
-    """Have `take_over` called for every class that will be made from this one."""
-    if getattr(cls.__init_subclass__, "_litcache", False):
-        return
-    own = cls.__dict__.get("__init_subclass__")
+def _put_hook(cls: type, name: str) -> None:
+    if not isinstance(attribute_of(cls, name), Hook):
+        setattr(cls, name, Hook(name, cls.__dict__.get(name)))
 
-    def init_subclass(subclass: type, /, **kwargs: Any) -> None:
-        if own is not None:
-            own.__get__(None, subclass)(**kwargs)
-        else:
-            super(cls, subclass).__init_subclass__(**kwargs)
-        take_over(subclass)
 
-    init_subclass._litcache = True  # type: ignore[attr-defined]
-    cls.__init_subclass__ = classmethod(init_subclass)
+def _init_subclass(cls: type, original: Callable[..., Any], **kwargs: Any) -> None:
+    """Take over a subclass of a class that was taken over, while Python makes it."""
+    original(**kwargs)
+    take_over(cls)
 
 
 def after_setup(api: LitAPI) -> None:
-    """Take note that the model was set up; in a worker, ask for versions and log the start."""
+    """Note that `setup` has run; in a worker, ask for the versions and log the start."""
     state = state_of(api)
     state.ready = True
     for cache in state.caches.values():
@@ -156,8 +204,7 @@ def after_setup(api: LitAPI) -> None:
         return
     show_log_lines()
     for name in CACHEABLE:
-        attribute = attribute_of(type(api), name)
-        if isinstance(attribute, CachedMethod):
+        if policy_of(type(api), name) is not None:
             _log_start(cache_of(api, name))
 
 
@@ -172,7 +219,7 @@ def _log_start(cache: Cache) -> None:
         type(store).__name__,
         f"{text} in each worker" if memory else text,
     )
-    # The ids of an API's workers count from 0, so exactly one of several workers is number 1.
+    # LitServe numbers the workers of an API from 0, so exactly one of several is number 1.
     if memory and os.environ.get("LITSERVE_WORKER_ID") == "1":
         cache.reporter.warn_once(
             "workers",
@@ -182,7 +229,7 @@ def _log_start(cache: Cache) -> None:
 
 
 def show_log_lines() -> None:
-    """Send litcache's lines where LitServe's go, unless the user has set up logging."""
+    """Send litcache's log lines where LitServe's go, unless the user has set up logging."""
     if logger.hasHandlers():
         return
     for handler in logging.getLogger("litserve").handlers:

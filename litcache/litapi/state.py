@@ -1,97 +1,45 @@
-"""What litcache knows of LitServe: its hooks, when an API is served, and who asks for `context`."""
+"""What litcache keeps of one API in this process."""
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
 
-import wrapt
-from fastapi import HTTPException
 from litserve import LitAPI
 
 from litcache.engine.cache import Cache
-from litcache.errors import BatchSizeError
-from litcache.keys.contexts import Context
-from litcache.keys.encoder import class_name
-from litcache.observe.pages import Labels
-from litcache.policy import CachePolicy, wants_context
+from litcache.keys.leaves import class_name
+from litcache.litapi.classes import context_takers, policy_of
+from litcache.observe import pages
+from litcache.observe.counters import Labels
+from litcache.policy import CachePolicy
 from litcache.stores.base import Store
 from litcache.stores.memory import MemoryStore
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-CACHEABLE = ("predict", "decode_request")
-
-
-class CachedMethod(wrapt.FunctionWrapper):  # type: ignore[type-arg]
-    """A method under `@cached_predict`, as the class attribute that it replaces."""
-
-    _self_policy: CachePolicy
-    _self_name: str
-
-
-class TakenOver:
-    """What stands in the place of a hook of a class.
-
-    Args:
-        owner: The class.
-        name: The hook's name.
-        own: What the class itself defined there, or `None`.
-    """
-
-    def __init__(self, owner: type, name: str, own: Any) -> None:
-        self.owner = owner
-        self.name = name
-        self.own = own
-
-
-class BatchSizeMismatch(BatchSizeError, HTTPException):
-    """`BatchSizeError` as LitServe's batched loop answers it to a client."""
-
-    def __init__(self, method: str, expected: int, actual: int) -> None:
-        HTTPException.__init__(self, 500, "Batch size mismatch")
-        self.method = method
-        self.expected = expected
-        self.actual = actual
-
-
-class Items:
-    """The decoded items of a batch, on their way from `batch` to the wrapper of `predict`."""
-
-    __slots__ = ("items",)
-
-    def __init__(self, items: list[Any]) -> None:
-        self.items = items
-
-
-class Outputs:
-    """The outputs of a batch, on their way from the wrapper of `predict` to `unbatch`."""
-
-    __slots__ = ("values",)
-
-    def __init__(self, values: Sequence[Any]) -> None:
-        self.values = values
-
-
-# ---------------------------------------------------------------------- one API, in one process
-
 
 class ApiState:
-    """What litcache keeps of one API instance in this process."""
+    """What litcache keeps of one API in this process.
+
+    Args:
+        api: The API.
+
+    Attributes:
+        api: The API.
+        caches: The cache of each cached method, by the method's name.
+        ready: Whether `setup` has run.
+        store: The store that the `APIRunner` uses instead of those of the policies.
+        on_model_call: What the `APIRunner` wants called with the number of items of each call.
+    """
 
     def __init__(self, api: LitAPI | None = None) -> None:
         self.api = api
         self.caches: dict[str, Cache] = {}
-        self.ready = False
+        # LitServe sets the device after `setup`. A method that was decorated later has not seen it.
+        self.ready = getattr(api, "device", None) is not None
         self.store: Store | None = None
         self.on_model_call: Callable[[int | None], None] | None = None
 
     def __reduce__(self) -> tuple[type[ApiState], tuple[()]]:
-        # A worker gets main's API pickled, and a copy of an API has entries of its own.
+        # A worker gets the API of the main process pickled, and each copy has its own entries.
         return ApiState, ()
 
 
@@ -101,18 +49,18 @@ def state_of(api: LitAPI) -> ApiState:
     state = attributes.get("_litcache")
     if state is None:
         state = attributes.setdefault("_litcache", ApiState(api))
-    if state.api is not api:  # it came with a copy of another API's attributes
+    if state.api is not api:  # a copy of another API, with that API's attributes
         state = attributes["_litcache"] = ApiState(api)
     return state  # type: ignore[no-any-return]
 
 
 def is_served(api: LitAPI) -> bool:
-    """Say whether a LitServer (or the APIRunner) has prepared an API and its `setup` has run."""
+    """Return whether a LitServer (or the APIRunner) has prepared an API and its `setup` has run."""
     return api.request_timeout is not None and state_of(api).ready
 
 
 def is_elsewhere(api: LitAPI) -> bool:
-    """Say whether a LitServer has prepared an API that other processes serve."""
+    """Return whether a LitServer has prepared an API, but other processes serve it."""
     return api.request_timeout is not None and not state_of(api).ready
 
 
@@ -134,7 +82,8 @@ def cache_of(api: LitAPI, name: str) -> Cache:
 
 def _make_cache(api: LitAPI, name: str, store: Store | None) -> Cache:
     cls = type(api)
-    policy = attribute_of(cls, name)._self_policy
+    policy = policy_of(cls, name)
+    assert policy is not None
     method = f"{cls.__qualname__}.{name}"
     if store is None:
         store = policy.store
@@ -149,88 +98,10 @@ def _make_cache(api: LitAPI, name: str, store: Store | None) -> Cache:
         except ValueError as error:
             raise ValueError(f"{method}: {error}") from None
     namespace = policy.namespace or f"{class_name(cls)}.{name}{api.api_path}"
-    return Cache(
+    cache = Cache(
         method, namespace, policy, store, api, reads_context=bool(context_takers(cls, name)),
-        # A loop that looks items up by itself says so.
+        # A loop that looks items up by itself has a name for the metrics.
         labels=Labels(api.api_path or "", name, getattr(api.loop, "tier", "decorator")),
     )  # fmt: skip
-
-
-# ---------------------------------------------------------------------- one class
-
-
-def attribute_of(cls: type, name: str) -> Any:
-    """Return a class attribute as it stands in the class that defines it."""
-    for base in cls.__mro__:
-        if name in base.__dict__:
-            return base.__dict__[name]
-    return None
-
-
-def takes_context(function: Any) -> bool:
-    """Say whether LitServe gives a hook the context: by a parameter of that name."""
-    try:
-        return "context" in inspect.signature(function).parameters
-    except (TypeError, ValueError):
-        return False
-
-
-def context_takers(cls: type, name: str) -> set[str]:
-    """Return which of the hooks that make a method's output take `context`."""
-    names = ("predict", "batch", "unbatch") if name == "predict" else (name,)
-    return {n for n in names if takes_context(_user_function(cls, n))}
-
-
-def _user_function(cls: type, name: str) -> Any:
-    """Return the user's function behind a hook of a class."""
-    for base in cls.__mro__:
-        attribute = base.__dict__.get(name)
-        if isinstance(attribute, TakenOver):
-            if attribute.own is None:
-                continue
-            attribute = attribute.own
-        if attribute is not None:
-            function = attribute.__wrapped__ if isinstance(attribute, CachedMethod) else attribute
-            return getattr(function, "__func__", function)
-    return None
-
-
-def has_default_batch(cls: type) -> bool:
-    """Say whether LitServe's own `batch` makes the container that `predict` gets."""
-    return getattr(_user_function(cls, "batch"), "__code__", None) is LitAPI.batch.__code__
-
-
-def wants_contexts(cls: type, name: str, policy: CachePolicy) -> bool:
-    """Say whether a method must be given contexts, for its hooks or for its policy's functions."""
-    return (
-        wants_context(policy.key, 1)
-        or wants_context(policy.bypass_if, 1)
-        or wants_context(policy.refresh_if, 1)
-        or wants_context(policy.store_if, 2)
-        or bool(context_takers(cls, name))
-    )
-
-
-# ---------------------------------------------------------------------- hooks taken over
-
-
-_computing: ContextVar[tuple[Cache, ...]] = ContextVar("litcache_computing", default=())
-
-
-caches_computing = _computing.get
-"""Return the caches whose methods this thread or task is inside already."""
-
-
-@contextmanager
-def computing(cache: Cache) -> Iterator[None]:
-    """Let the user's own calls of hooks, and of the method itself, pass while it computes."""
-    token = _computing.set((*_computing.get(), cache))
-    try:
-        yield
-    finally:
-        _computing.reset(token)
-
-
-def contexts_at(contexts: Sequence[Context] | None, positions: Sequence[int]) -> Any:
-    """Return the contexts of some items of a batch."""
-    return None if contexts is None else [contexts[position] for position in positions]
+    pages.of_this_process().enter(cache)
+    return cache

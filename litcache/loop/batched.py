@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from queue import Empty
 from typing import Any
 
 from litserve import LitAPI
 
 from litcache.errors import UnsupportedMethodError
+from litcache.litapi.classes import policy_of, wants_contexts
 from litcache.litapi.hooks import answers_batches
-from litcache.litapi.state import CachedMethod, attribute_of, cache_of
-from litcache.loop import litserve as internals
-from litcache.loop.dispatch import Desk
-from litcache.loop.litserve import BatchedLoop, EventTypes, SingleLoop
-from litcache.loop.model import Computer
+from litcache.litapi.state import cache_of
+from litcache.loop import litserve
+from litcache.loop.dispatch import Dispatcher
+from litcache.loop.litserve import BatchedLoop, SingleLoop
+from litcache.loop.model import Model
 from litcache.loop.schedule import Inbox, Overlap, serve
+from litcache.loop.strategy import Cached, Plain, Strategy
 from litcache.switches import is_disabled
 
 
@@ -51,7 +52,7 @@ class CachedBatchedLoop(BatchedLoop):  # type: ignore[misc]
     """What the metrics call it."""
 
     def __init__(self, *, overlap: bool = False, isolate_errors: bool = True) -> None:
-        internals.check()
+        litserve.check()
         for name, value in (("overlap", overlap), ("isolate_errors", isolate_errors)):
             if not isinstance(value, bool):
                 raise TypeError(f"{name}={value!r} must be True or False")
@@ -109,28 +110,25 @@ class CachedBatchedLoop(BatchedLoop):  # type: ignore[misc]
         elif not _has_cached_method(lit_api):
             super().run_batched_loop(lit_api, request_queue, transport, callback_runner)
         else:
-            cache = cache_of(lit_api, "predict") if answers_batches(lit_api) else None
-
-            def around(predict: Callable[[], Any]) -> Any:
-                callback_runner.trigger_event(EventTypes.BEFORE_PREDICT.value, lit_api=lit_api)
-                output = predict()
-                callback_runner.trigger_event(EventTypes.AFTER_PREDICT.value, lit_api=lit_api)
-                return output
-
-            desk = Desk(
-                self, lit_api, cache, transport, callback_runner,
-                isolate_errors=self.isolate_errors,
-            )  # fmt: skip
-            computer = Computer(lit_api, cache, around)
-            # A question to a store that waits for I/O costs as much as many keys.
-            at_once = lit_api.max_batch_size if cache is not None and cache.store.blocking else 1
+            dispatcher = self._dispatcher(lit_api, transport, callback_runner)
             try:
                 if self.overlap:
-                    Overlap(desk, computer, Inbox(request_queue), at_once).run()
+                    Overlap(dispatcher, Inbox(request_queue)).run()
                 else:
-                    serve(desk, computer, Inbox(request_queue), at_once)
+                    serve(dispatcher, Inbox(request_queue))
             except KeyboardInterrupt:
                 self.kill()
+
+    def _dispatcher(self, api: LitAPI, transport: Any, callbacks: Any) -> Dispatcher:
+        strategy: Strategy = Plain(Model(api, None, callbacks))
+        if answers_batches(api):
+            model = Model(api, api.predict, callbacks)
+            cache = cache_of(api, "predict")
+            wants_context = wants_contexts(type(api), "predict", cache.policy)
+            strategy = Cached(api, cache, model, wants_context=wants_context)
+        return Dispatcher(
+            self, api, strategy, transport, callbacks, isolate_errors=self.isolate_errors
+        )
 
     def get_batch_requests(
         self, lit_api: LitAPI, request_queue: Any, transport: Any
@@ -148,7 +146,7 @@ class CachedBatchedLoop(BatchedLoop):  # type: ignore[misc]
             The batch, and the requests that waited for too long.
         """
         try:
-            first = request_queue.get(timeout=internals.IDLE_SECONDS)
+            first = request_queue.get(timeout=litserve.IDLE_SECONDS)
         except Empty:
             return [], []
         returned = _Returned(first, request_queue)
@@ -158,8 +156,7 @@ class CachedBatchedLoop(BatchedLoop):  # type: ignore[misc]
 def _has_cached_method(api: LitAPI) -> bool:
     if is_disabled():
         return False
-    decodes = isinstance(attribute_of(type(api), "decode_request"), CachedMethod)
-    return decodes or answers_batches(api)
+    return policy_of(type(api), "decode_request") is not None or answers_batches(api)
 
 
 class _Returned:

@@ -1,4 +1,4 @@
-"""The desk of a loop: where requests arrive, wait and are answered."""
+"""Where the requests of a loop arrive, wait and are answered."""
 
 from __future__ import annotations
 
@@ -10,11 +10,7 @@ from typing import Any
 from fastapi import HTTPException
 from litserve import LitAPI
 
-from litcache.engine.cache import Cache
-from litcache.errors import ValueEncodingError
-from litcache.litapi.calls import NOT_CUT, call_hook, merge
-from litcache.litapi.facts import Facts
-from litcache.litapi.state import serving_mode
+from litcache.litapi.batches import call_hook
 from litcache.loop.litserve import (
     IDLE_SECONDS,
     EventTypes,
@@ -22,32 +18,33 @@ from litcache.loop.litserve import (
     LoopResponseType,
     PickleableHTTPException,
 )
-from litcache.loop.model import Batch, Request
+from litcache.loop.requests import COMPUTES, DONE, WAITS, Batch, Request
+from litcache.loop.strategy import Strategy
 from litcache.observe.log import logger
-from litcache.values import rows as batching
 
 _SECONDS_BETWEEN_LOOKS = 0.01
 
 
-class Desk:
+class Dispatcher:
     """Decodes and looks up requests, answers them, and makes batches of those that miss.
 
-    It runs no model and reads no queue. One thread works at it.
+    It runs no model and reads no queue. One thread uses it.
 
     Args:
         loop: The loop, which sends the answers.
         api: The API.
-        cache: The cache of its `predict`; `None` if that is not cached.
+        strategy: How requests get their outputs.
         transport: Where answers go.
         callbacks: What is told of decoding and encoding.
-        isolate_errors: Whether a batch that raises is computed again request by request.
+        isolate_errors: Whether a batch that raises is computed again in parts, so that only the
+            culprit fails.
     """
 
     def __init__(
         self,
         loop: Any,
         api: LitAPI,
-        cache: Cache | None,
+        strategy: Strategy,
         transport: Any,
         callbacks: Any,
         *,
@@ -55,17 +52,13 @@ class Desk:
     ) -> None:
         self._loop = loop
         self._api = api
-        self._cache = cache
+        self._strategy = strategy
         self._transport = transport
         self._callbacks = callbacks
         self._isolate_errors = isolate_errors
         self._pending: deque[Request] = deque()
         self._suspects: deque[Request] = deque()
         self._waiting: list[Request] = []
-        if cache is not None:
-            self._mode = serving_mode(api, "predict", cache.policy)
-            facts: Facts = api.predict._self_parent.facts_of(type(api))
-            self._wants_context = facts.wants_context
 
     # ------------------------------------------------------------------ what there is to do
 
@@ -73,6 +66,11 @@ class Desk:
     def room(self) -> int:
         """How many more misses fit into the next batch."""
         return max(0, int(self._api.max_batch_size) - len(self._pending))
+
+    @property
+    def at_once(self) -> int:
+        """How many requests are looked up together if so many are there."""
+        return self._strategy.at_once
 
     @property
     def takes_what_is_there(self) -> bool:
@@ -101,7 +99,7 @@ class Desk:
         """Take requests as they come from LitServe's queue; answer those that hit."""
         decoded = []
         for consumer, uid, timestamp, payload in arrived:
-            request = Request(consumer, uid, payload)
+            request = Request(consumer, uid, timestamp, payload)
             self._send(request, (), LitAPIStatus.START)
             if self._is_stale(timestamp):
                 logger.error(
@@ -112,10 +110,14 @@ class Desk:
                 self._send(request, HTTPException(504, "Request timed out"), LitAPIStatus.ERROR)
             elif self._tried(request, self._decode):
                 decoded.append(request)
-        if self._cache is None:
-            self._pending.extend(decoded)
-        elif decoded:
-            self._look_up(self._cache, decoded)
+        try:
+            self._strategy.look_up(decoded)
+        except Exception as error:  # in strict mode
+            for request in decoded:
+                self._give_up(request, error)
+        else:
+            for request in decoded:
+                self._place(request)
 
     def _is_stale(self, timestamp: float) -> bool:
         timeout = self._api.request_timeout
@@ -131,43 +133,17 @@ class Desk:
         request.decoded = call_hook(self._api.decode_request, request.payload, request.context)
         self._tell(EventTypes.AFTER_DECODE_REQUEST)
 
-    def _look_up(self, cache: Cache, requests: list[Request]) -> None:
-        """Look requests up by one question to the store."""
-        cut = [(request, items) for request in requests if (items := self._items(request))]
-        asked = [(items, self._contexts(request)) for request, items in cut]
-        try:
-            calls = cache.lookup_each(self._mode, asked) if asked else []
-        except Exception as error:  # in strict mode
-            for request in requests:
-                self._fail(request, error)
-            return
-        for (request, _), call in zip(cut, calls, strict=True):
-            request.call = call
-        for request in requests:
-            self._sort(request)
-
-    def _items(self, request: Request) -> Any:
-        """Return the items of a request; `None` if it is computed without the cache."""
-        if self._mode == "list":
-            return batching.split_items(request.decoded)
-        return (request.decoded,)
-
-    def _contexts(self, request: Request) -> tuple[dict[str, Any]] | None:
-        return (request.context,) if self._wants_context else None
-
-    def _sort(self, request: Request, *, late: bool = False) -> None:
+    def _place(self, request: Request, *, late: bool = False) -> None:
         """Answer a request, or put it where it is computed or waits for others."""
-        call = request.call
-        if call is None or call.misses:
-            if late:  # it has waited already: its window is closed
-                request.since = 0.0
-                self._pending.appendleft(request)
-            else:
-                self._pending.append(request)
-        elif call.waits:
+        if request.state == WAITS:
             self._waiting.append(request)
+        elif request.state == DONE:
+            self._answer(request)
+        elif late:  # it has waited already: its window is closed
+            request.since = 0.0
+            self._pending.appendleft(request)
         else:
-            self._answer_call(request)
+            self._pending.append(request)
 
     # ------------------------------------------------------------------ batches
 
@@ -176,34 +152,27 @@ class Desk:
         while self._suspects:
             suspect = self._suspects.popleft()
             if self._tried(suspect, self._restore):
-                return Batch([suspect], ())
+                return Batch([suspect])
             self.look_around()  # others may have waited for it
         size = min(len(self._pending), self._api.max_batch_size)
-        if not size:
-            return None
-        requests = [self._pending.popleft() for _ in range(size)]
-        return Batch(requests, () if self._isolate_errors else self._waiting)
+        return Batch([self._pending.popleft() for _ in range(size)]) if size else None
 
     def _restore(self, request: Request) -> None:
-        """Give a request that was in a batch that raised its item and context as they were."""
-        call, cache = request.call, self._cache
-        if call is not None and cache is not None and cache.rules.unchanged(call):
-            return
-        self._decode(request)
-        if call is None or cache is None:
-            return
-        items = self._items(request)
-        if not items or not cache.rules.renew(call, items, self._contexts(request)):
-            raise RuntimeError(
-                "the batch of this request failed, and decode_request makes another item of it "
-                "when it is called again: it changes the request"
-            )
+        self._strategy.restore(request, self._decode)
+
+    def compute(self, batch: Batch) -> None:
+        """Compute a batch, in the thread of the model; it has an error if a hook raised."""
+        try:
+            self._strategy.compute(batch)
+        except Exception as error:  # whatever the user's hooks raise is answered to the clients
+            batch.error = error
 
     def settle(self, batch: Batch) -> None:
-        """Answer what was computed, and whoever waited for it."""
+        """Answer what was computed, and the requests that waited for it."""
         if batch.error is None:
             for request in batch.requests:
-                self._advance(request)
+                if self._tried(request, self._strategy.computed):
+                    self._place(request, late=True)
         elif self._isolate_errors and len(batch.requests) > 1:
             logger.warning(
                 "a batch of %d requests raised %r: each is computed by itself now",
@@ -212,69 +181,32 @@ class Desk:
             )
             self._suspects.extend(batch.requests)
         else:
-            for request in batch.followers:
+            followers = [] if self._isolate_errors else self._followers(batch)
+            for request in followers:
                 self._waiting.remove(request)
-            for request in (*batch.requests, *batch.followers):
+            for request in (*batch.requests, *followers):
                 self._give_up(request, batch.error)
         self.look_around()
 
-    def _advance(self, request: Request) -> None:
-        """Answer a computed request, unless a part of it is still missing."""
-        call = request.call
-        if call is not None and (call.misses or call.waits):
-            self._sort(request, late=True)
-            return
-        if call is not None and self._cache is not None:
-            self._cache.finish(call)
-        self._answer_call(request)
+    def _followers(self, batch: Batch) -> list[Request]:
+        """Return the requests that wait for those of a batch."""
+        claims = {request.misses.claim for request in batch.requests if request.misses is not None}
+        return [request for request in self._waiting if request.waits_for in claims]
 
     def look_around(self) -> None:
-        """See to the requests that wait for what others compute."""
+        """Look after the requests that wait for what others compute."""
         waiting, self._waiting = self._waiting, []
         for request in waiting:
-            if self._tried(request, self._look_at):
-                self._advance(request)
-
-    def _look_at(self, request: Request) -> None:
-        """Take what others have computed; compute what they have not in time."""
-        call, cache = request.call, self._cache
-        assert call is not None
-        assert cache is not None
-        if any(claim.done for claim in call.waits.values()):
-            cache.resume(call)
-        elif cache.remaining(call) == 0:
-            cache.overtake(call)
+            if self._tried(request, self._strategy.look_again):
+                self._place(request, late=request.state == COMPUTES)
 
     # ------------------------------------------------------------------ answers
 
-    def _answer_call(self, request: Request) -> None:
-        call, cache = request.call, self._cache
-        if call is None or cache is None:
-            self._answer(request, request.output)
-        elif self._mode != "list":
-            self._answer(request, call.values[0])
-        else:
-            self._tried(request, self._answer_rows)
-
-    def _answer_rows(self, request: Request) -> None:
-        call, cache = request.call, self._cache
-        assert call is not None
-        assert cache is not None
-        try:
-            output = merge(cache, call, 0, len(call.items))
-        except ValueEncodingError as error:
-            cache.reporter.swallow("rows", error, NOT_CUT)
-            request.call = None
-            self._sort(request, late=True)
-        else:
-            cache.counters.add_requests(*call.requests([len(call.items)]))
-            self._answer(request, output)
-
-    def _answer(self, request: Request, output: Any) -> None:
+    def _answer(self, request: Request) -> None:
         def encode(request: Request) -> None:
             self._loop.answering = request.uid
             self._tell(EventTypes.BEFORE_ENCODE_RESPONSE)
-            answer = call_hook(self._api.encode_response, output, request.context)
+            answer = call_hook(self._api.encode_response, request.output, request.context)
             self._tell(EventTypes.AFTER_ENCODE_RESPONSE)
             self._send(request, answer, LitAPIStatus.OK)
 
@@ -290,9 +222,7 @@ class Desk:
         return True
 
     def _give_up(self, request: Request, error: Exception) -> None:
-        call = request.call
-        if call is not None and self._cache is not None and (call.misses or call.waits):
-            self._cache.abandon(call)
+        self._strategy.give_up(request)
         self._fail(request, error)
 
     def _fail(self, request: Request, error: Exception) -> None:

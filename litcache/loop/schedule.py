@@ -8,9 +8,9 @@ from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from typing import Any
 
-from litcache.loop.dispatch import Desk
+from litcache.loop.dispatch import Dispatcher
 from litcache.loop.litserve import IDLE_SECONDS, SENTINEL
-from litcache.loop.model import Batch, Computer
+from litcache.loop.requests import Batch
 
 
 class Inbox:
@@ -42,66 +42,61 @@ class Inbox:
         return requests
 
 
-def serve(desk: Desk, computer: Computer, inbox: Inbox, at_once: int) -> None:
+def serve(dispatcher: Dispatcher, inbox: Inbox) -> None:
     """Answer requests and compute misses in this thread, until the inbox is closed.
 
     Args:
-        desk: Where requests are answered.
-        computer: What computes their misses.
+        dispatcher: Where requests are answered.
         inbox: Where they come from.
-        at_once: How many are looked up together if so many are there.
     """
-    while not (inbox.closed and desk.is_empty):
-        seconds = desk.seconds_left()
+    while not (inbox.closed and dispatcher.is_empty):
+        seconds = dispatcher.seconds_left()
         if seconds > 0 and not inbox.closed:
-            desk.accept(inbox.take(seconds, at_once))
-            desk.look_around()
-            if desk.takes_what_is_there and not desk.is_empty:
-                desk.accept(inbox.take(0, desk.room))
-        elif (batch := desk.next_batch()) is not None:
-            computer.run(batch)
-            desk.settle(batch)
+            dispatcher.accept(inbox.take(seconds, dispatcher.at_once))
+            dispatcher.look_around()
+            if dispatcher.takes_what_is_there and not dispatcher.is_empty:
+                dispatcher.accept(inbox.take(0, dispatcher.room))
+        elif (batch := dispatcher.next_batch()) is not None:
+            dispatcher.compute(batch)
+            dispatcher.settle(batch)
 
 
 class Overlap:
     """Answers requests while the model computes, until the inbox is closed.
 
     The model stays in the thread that calls `run`, LitServe's, which has run `setup`: torch's grad
-    mode and CUDA device are a thread's own. A second thread works at the desk, and alone uses the
+    mode and CUDA device are a thread's own. A second thread dispatches, and alone uses the
     transport (a ZMQ socket must not be shared). A third alone reads LitServe's queue, since nothing
     but a request could wake it there; it stops while the next batch is full, and leaves requests to
     other workers.
 
     Args:
-        desk: Where requests are answered.
-        computer: What computes their misses.
+        dispatcher: Where requests are answered.
         inbox: Where they come from.
-        at_once: How many are looked up together if so many are there.
     """
 
-    def __init__(self, desk: Desk, computer: Computer, inbox: Inbox, at_once: int) -> None:
-        self._desk = desk
-        self._computer = computer
+    def __init__(self, dispatcher: Dispatcher, inbox: Inbox) -> None:
+        self._dispatcher = dispatcher
         self._inbox = inbox
-        self._at_once = desk.room if desk.takes_what_is_there else at_once
-        # To the desk: lists of requests, computed batches, `None` at the end, the reader's error.
+        self._at_once = dispatcher.room if dispatcher.takes_what_is_there else dispatcher.at_once
+        # To the dispatcher: requests, computed batches, `None` at the end, the reader's error.
         self._events: SimpleQueue[Any] = SimpleQueue()
         # To the model: batches, `None` at the end, what another thread died of.
         self._jobs: SimpleQueue[Batch | BaseException | None] = SimpleQueue()
         self._changed = threading.Condition()
-        self._room = desk.room
+        self._room = dispatcher.room
         self._in_hand = 0
 
     def run(self) -> None:
         """Compute batches in this thread while the other two do the rest."""
         threads = [
             self._thread(self._read, self._events, "reader"),
-            self._thread(self._attend, self._jobs, "desk"),
+            self._thread(self._attend, self._jobs, "dispatcher"),
         ]
         while (job := self._jobs.get()) is not None:
             if isinstance(job, BaseException):
                 raise job
-            self._computer.run(job)
+            self._dispatcher.compute(job)
             self._events.put(job)
         for thread in threads:
             thread.join()
@@ -137,14 +132,16 @@ class Overlap:
         self._events.put(None)
 
     def _attend(self) -> None:
-        """Work at the desk, and give batches to the model when it is free."""
-        desk = self._desk
+        """Dispatch requests, and give batches to the model when it is free."""
+        dispatcher = self._dispatcher
         computing = closed = False
-        while computing or not (closed and desk.is_empty):
+        while computing or not (closed and dispatcher.is_empty):
             arrived: list[Any] = []
-            for event in self._next_events(IDLE_SECONDS if computing else desk.seconds_left()):
+            for event in self._next_events(
+                IDLE_SECONDS if computing else dispatcher.seconds_left()
+            ):
                 if isinstance(event, Batch):
-                    desk.settle(event)
+                    dispatcher.settle(event)
                     computing = False
                 elif isinstance(event, BaseException):
                     raise event
@@ -152,16 +149,16 @@ class Overlap:
                     closed = True
                 else:
                     arrived += event
-            desk.accept(arrived)
-            desk.look_around()
-            if not computing and (closed or desk.seconds_left() == 0):
-                batch = desk.next_batch()
+            dispatcher.accept(arrived)
+            dispatcher.look_around()
+            if not computing and (closed or dispatcher.seconds_left() == 0):
+                batch = dispatcher.next_batch()
                 if batch is not None:
                     computing = True
                     self._jobs.put(batch)
             with self._changed:
                 self._in_hand -= len(arrived)
-                self._room = desk.room
+                self._room = dispatcher.room
                 self._changed.notify()
         self._jobs.put(None)
 

@@ -1,14 +1,13 @@
-"""What a cache counted."""
+"""What is counted: by each cache, for its owner and for the metrics."""
 
 from __future__ import annotations
 
 import threading
 from bisect import bisect_left
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
 
-if TYPE_CHECKING:
-    from litcache.stores.base import StoreInfo
+from litcache.stores.base import StoreInfo
 
 
 @dataclass(frozen=True)
@@ -19,19 +18,19 @@ class CacheInfo:
 
     Attributes:
         hits: Items answered from the store.
-        misses: Items computed and looked up before; a refresh is a miss.
+        misses: Items looked up in vain and computed; a refresh is a miss.
         coalesced: Items answered by the computation of an equal item in flight.
-        bypassed: Items computed without look-up and storing, as `bypass_if` asked.
-        uncacheable: Items computed whose key or output cannot be encoded.
+        bypassed: Items computed but neither looked up nor stored, as `bypass_if` asked.
+        uncacheable: Items computed, whose key or output cannot be encoded.
         stored: Entries given to the store.
-        rejected: Entries that the store refused because they exceed its budget by themselves.
+        rejected: Entries that the store refused: one alone exceeds its budget.
         evicted: Entries that the store dropped to make room.
-        expired: Entries that the store found past their expiry.
+        expired: Entries that the store found expired.
         store_errors: Calls of the store that failed.
-        entries: Entries that the store holds; 0 when it is silent.
-        bytes: Bytes that the store accounts for them; 0 when it is silent.
+        entries: Entries that the store holds; 0 if it does not answer.
+        bytes: Bytes that the store accounts for them; 0 if it does not answer.
         seconds_computing: Seconds spent in the cached method.
-        seconds_saved: Mean seconds an item × items answered without computing.
+        seconds_saved: Mean seconds that an item takes × items answered without computing.
 
     Example:
         >>> CacheInfo(hits=3, misses=1).hit_rate
@@ -60,14 +59,13 @@ class CacheInfo:
         return answered / (answered + self.misses) if answered + self.misses else 0.0
 
 
-# Where each count stands among the numbers of `Counters`.
+# The place of each count among the numbers of `Counters`.
 (HITS, MISSES, COALESCED, BYPASSED, UNCACHEABLE, STORED, STORE_ERRORS, SECONDS,
  LISTS, FULL, PARTIAL, EMPTY, BATCH_ITEMS, LOOKUP_SECONDS) = range(14)  # fmt: skip
-OUTCOMES = ("hits", "misses", "coalesced", "bypassed", "uncacheable")
 BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
-"""Upper bounds of the sizes that model batches are counted by; there is no last one."""
+"""The upper bounds of the buckets for the sizes of model batches; one more has no bound."""
 LOOKUP_TIMES = (25e-6, 1e-4, 2.5e-4, 1e-3, 2.5e-3, 0.01, 0.025, 0.1, 1.0)
-"""Upper bounds, in seconds, that look-ups are counted by; there is no last one."""
+"""The upper bounds, in seconds, of the buckets for look-ups; one more has no bound."""
 BATCHES = slice(14, 14 + len(BATCH_SIZES) + 1)
 LOOKUPS = slice(BATCHES.stop, BATCHES.stop + len(LOOKUP_TIMES) + 1)
 NUMBERS = LOOKUPS.stop
@@ -75,13 +73,15 @@ NUMBERS = LOOKUPS.stop
 
 
 class Counters:
-    """The running counts behind `CacheInfo` and the metrics, added to from any thread.
+    """The running counts behind `CacheInfo` and the metrics.
+
+    Concurrency: safe in many threads.
 
     Args:
-        lists: Whether a request may be of several items, so that `add_requests` counts them.
+        lists: Whether a request may hold several items, so that `add_requests` counts requests.
 
     Attributes:
-        timed: Whether look-ups are to be timed, as somebody will read that.
+        timed: Whether to time look-ups: the metrics show it.
     """
 
     __slots__ = ("_base", "_lists", "_lock", "_numbers", "timed")
@@ -92,17 +92,17 @@ class Counters:
 
     def reset(self) -> None:
         """Begin at 0 in memory of this process alone, as a forked child must."""
-        self._lock = threading.Lock()  # another thread may have held the old one at the fork
+        self._lock = threading.Lock()  # at the fork another thread may have held the old one
         self._numbers: list[float] | memoryview[float] = [0] * NUMBERS
         self._numbers[LISTS] = self._lists
         self._base = [0.0] * NUMBERS
         self.timed = False
 
     def share(self, numbers: memoryview[float]) -> None:
-        """Count on in memory that others read, which may hold counts of a process before.
+        """Count on in memory that other processes read.
 
         Args:
-            numbers: At least `NUMBERS` doubles.
+            numbers: At least `NUMBERS` doubles, with the counts of a process before this one.
         """
         with self._lock:
             for place in range(NUMBERS):
@@ -142,9 +142,12 @@ class Counters:
             numbers[SECONDS] += seconds
 
     def add_requests(self, full: int = 0, partial: int = 0, empty: int = 0) -> None:
-        """Count requests of several items: answered wholly, partly or not without computing.
+        """Count requests of several items by how many of these needed no computing.
 
-        Requests of one item are not counted here: they are that item.
+        Args:
+            full: Requests of which no item was computed.
+            partial: Requests of which some items were computed.
+            empty: Requests of which all items were computed.
         """
         with self._lock:
             self._numbers[FULL] += full
@@ -152,19 +155,19 @@ class Counters:
             self._numbers[EMPTY] += empty
 
     def add_batch(self, items: int) -> None:
-        """Count a call of the user's method with so many items."""
+        """Count one call of the user's method by the number of its items."""
         with self._lock:
             self._numbers[BATCHES.start + bisect_left(BATCH_SIZES, items)] += 1
             self._numbers[BATCH_ITEMS] += items
 
     def add_lookup(self, seconds: float) -> None:
-        """Count a look-up that took so long."""
+        """Count one look-up by the time that it took."""
         with self._lock:
             self._numbers[LOOKUPS.start + bisect_left(LOOKUP_TIMES, seconds)] += 1
             self._numbers[LOOKUP_SECONDS] += seconds
 
     def info(self, store: StoreInfo) -> CacheInfo:
-        """Return the counts together with what the store says of itself."""
+        """Return the counts of this process together with those of the store."""
         with self._lock:
             own = [now - base for now, base in zip(self._numbers, self._base, strict=False)]
         computed = own[MISSES] + own[BYPASSED] + own[UNCACHEABLE]
@@ -185,3 +188,45 @@ class Counters:
             seconds_computing=own[SECONDS],
             seconds_saved=mean * (own[HITS] + own[COALESCED]),
         )
+
+
+class Labels(NamedTuple):
+    """Whose counts: those of equal labels add up."""
+
+    api: str
+    method: str
+    tier: str
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What a source answers when it is asked, once in a while.
+
+    Attributes:
+        store: What its store holds and did.
+        breaker_open: Whether the store is left alone because it fails.
+        shared: Whether other processes use the same store.
+        store_id: Which store of this process; 0 if no other source has it.
+        about: What is worth knowing of it in words: `version`, `namespace`, `store`.
+    """
+
+    store: StoreInfo
+    breaker_open: bool = False
+    shared: bool = False
+    store_id: int = 0
+    about: dict[str, str] = field(default_factory=dict)
+
+
+class Source(Protocol):
+    """What has counts: a cache of any tier."""
+
+    @property
+    def labels(self) -> Labels:
+        """Whose counts."""
+
+    @property
+    def counters(self) -> Counters:
+        """The counts."""
+
+    def sample(self) -> Sample:
+        """Return what changes without being counted; never raises."""

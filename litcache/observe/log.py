@@ -1,4 +1,4 @@
-"""What a cached method says in the log: its start, its counters, and each warning once."""
+"""What a person reads in the log: the start of a cache, its counters, and each warning once."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import logging
 import math
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from litcache.keys.contexts import snapshot
 from litcache.observe.counters import CacheInfo
@@ -19,14 +19,16 @@ _MOST_CAUSES = 100
 
 
 def _interval() -> float:
-    """Return the seconds between two lines of counters, as the environment asks for."""
+    """Return the seconds between two lines of counters, which the environment may set."""
     asked = os.environ.get("LITCACHE_LOG_SECONDS") or "60"
     try:
         seconds = float(asked)
     except ValueError:
         seconds = -1.0
     if not seconds >= 0:
-        logger.warning("LITCACHE_LOG_SECONDS=%r is no number of seconds: 60 is taken", asked)
+        logger.warning(
+            "LITCACHE_LOG_SECONDS=%r is no number of seconds, 0 or more: 60 is used", asked
+        )
         return 60.0
     return seconds or math.inf
 
@@ -35,22 +37,20 @@ class Reporter:
     """The log lines of one cached method in this process.
 
     Args:
-        method: The name that stands at the start of each line.
-
-    Attributes:
-        next_line: When the next line of counters is due (monotonic clock, seconds).
-        unexplained: Whether misses are still watched, as there was no hit yet.
+        method: The name at the start of each line.
+        clock: The clock by which lines of counters are due, in seconds.
     """
 
-    def __init__(self, method: str) -> None:
+    def __init__(self, method: str, *, clock: Callable[[], float] = time.monotonic) -> None:
         self.method = method
+        self._clock = clock
         self._interval = _interval()
-        self.next_line = time.monotonic() + self._interval
+        self._next_line = clock() + self._interval
         self._last: CacheInfo | None = None
         self._causes: set[object] = set()
         self._misses = 0
         self._varied: dict[str, set[object]] = {}
-        self.unexplained = True
+        self._never_hit = True
 
     def warn_once(self, cause: object, message: str) -> None:
         """Log a warning unless one of the same cause was logged before."""
@@ -59,7 +59,7 @@ class Reporter:
             logger.warning("%s: %s", self.method, message)
 
     def swallow(self, cause: object, error: Exception, consequence: str) -> None:
-        """Warn of an error once and go on; in strict mode raise it."""
+        """Warn of an error once, and go on; in strict mode raise it."""
         if is_strict():
             raise error
         self.warn_once((cause, type(error)), f"{consequence}: {error}")
@@ -71,9 +71,21 @@ class Reporter:
             self.method, namespace, version, store, size,
         )  # fmt: skip
 
-    def counted(self, info: CacheInfo) -> None:
+    def tick(self, info: Callable[[], CacheInfo], *, hit: bool = False) -> None:
+        """Note the end of a call, and log the counters if a line is due.
+
+        Args:
+            info: Returns the counters.
+            hit: Whether an item of the call hit: then misses need no explanation any more.
+        """
+        if hit and self._never_hit:
+            self._stop_watching()
+        if self._clock() >= self._next_line:
+            self._next_line = self._clock() + self._interval
+            self._log_counters(info())
+
+    def _log_counters(self, info: CacheInfo) -> None:
         """Log the counters if they changed since the last line."""
-        self.next_line = time.monotonic() + self._interval
         if info == self._last:
             return
         self._last = info
@@ -85,14 +97,14 @@ class Reporter:
             info.store_errors, info.seconds_computing, info.seconds_saved,
         )  # fmt: skip
 
-    def hit(self) -> None:
-        """Note that there was a hit: misses need no explanation any more."""
-        self.unexplained = False
-        self._varied.clear()
-
     def missed(self, count: int, contexts: Iterable[Mapping[str, object]]) -> None:
-        """Note misses, and explain them when a thousand came before the first hit."""
-        if not self.unexplained or not count:
+        """Note misses, and explain them if a thousand come before the first hit.
+
+        Args:
+            count: How many items missed.
+            contexts: Their contexts, if the method reads them.
+        """
+        if not self._never_hit or not count:
             return
         self._misses += count
         for context in contexts:
@@ -101,12 +113,15 @@ class Reporter:
                 forms.add(form if isinstance(form, bytes) else id(form))
         if self._misses >= _MISSES_BEFORE_WARNING:
             differed = sorted(n for n, forms in self._varied.items() if len(forms) >= self._misses)
-            self.unexplained = False
-            self._varied.clear()
+            self._stop_watching()
             why = (
                 f"these context entries differed each time: {', '.join(differed)}; leave them out "
                 "of the key with context=(names that matter)"
                 if differed
-                else "do requests repeat, and do the decoded items hold nothing that varies?"
+                else "check that requests repeat, and that decoded items hold nothing that varies"
             )
             self.warn_once("never hit", f"{self._misses} misses without one hit; {why}")
+
+    def _stop_watching(self) -> None:
+        self._never_hit = False
+        self._varied.clear()

@@ -1,335 +1,199 @@
 """The counts of every process of a server, in files that they share and that outlive them.
 
-A process maps a page, one small file, for each of its caches, and counts in it: what was counted
-is there for every other process at once, and stays when the process is killed. A page whose owner
-is gone is taken over, with its counts, by the next process that has a cache of the same labels:
-sums neither fall nor count anything twice, and there are never more pages than there were caches
-at one time.
+A process maps one small file, a page, for each of its caches, and counts in it. Every other process
+can read the counts at once, and they stay when the process is killed. The next process that has a
+cache of the same labels takes such a page over, with its counts. So sums neither fall nor count
+anything twice, and there are never more pages than there were caches at one time.
 """
 
 from __future__ import annotations
 
-import atexit
 import contextlib
-import errno
-import hashlib
-import json
 import logging
-import mmap
 import os
-import secrets
 import shutil
 import sys
 import tempfile
 import threading
 import time
 import weakref
-from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
 
-from litcache.observe.counters import NUMBERS, Counters
+from litcache.forks import Forkable, begin_anew
+from litcache.observe.counters import Labels, Source
+from litcache.observe.page import OwnPage, Page, flock, read
 from litcache.stores.base import StoreInfo
 
 logger = logging.getLogger("litcache")
 
 VARIABLE = "LITCACHE_METRICS"
-"""The environment variable by which the processes of a server find the folder."""
+"""The environment variable that tells spawned processes of a server the folder of its pages."""
 
-# After the counters stands what is sampled, and then what is said in words, as JSON.
-(ENTRIES, BYTES, EVICTED, EXPIRED, REJECTED, DROPPED, CORRUPT, BREAKER_OPEN,
- SAMPLED) = range(NUMBERS, NUMBERS + 9)  # fmt: skip
-_NUMBERS = SAMPLED + 1
-_WORDS = 8 * _NUMBERS
-_PAGE = 8192
-_LONGEST = 200
 _PREFIX = "litcache-metrics-"
 _SAMPLE_SECONDS = 1.0
-# Between the making of a folder and its lock no more than this passes.
-_SECONDS_TO_LOCK = 60.0
-# To ask a store of several processes is work for others, too.
+# Asking a store that several processes use is work for the others, too.
 _SHARED_SAMPLE_SECONDS = 10.0
+# A new folder is locked sooner than this.
+_SECONDS_TO_LOCK = 60.0
 
 
-class Labels(NamedTuple):
-    """Whose counts: those of equal labels add up."""
+class Pages(Forkable):
+    """The pages of all processes of a server, and the caches of this one that count in them.
 
-    api: str
-    method: str
-    tier: str
+    Concurrency: safe in many threads. A forked child counts in new pages in the same folder.
 
-
-@dataclass(frozen=True)
-class Sample:
-    """What a source says when it is asked, once in a while.
-
-    Attributes:
-        store: What its store holds and did.
-        breaker_open: Whether the store is left alone since it fails.
-        shared: Whether other processes use the same store.
-        store_id: Which store of this process; 0 if no other source has it.
-        about: What is worth knowing of it in words: `version`, `namespace`, `store`.
-    """
-
-    store: StoreInfo
-    breaker_open: bool = False
-    shared: bool = False
-    store_id: int = 0
-    about: dict[str, str] = field(default_factory=dict)
-
-
-class Source(Protocol):
-    """What has counts: a cache of any tier."""
-
-    @property
-    def labels(self) -> Labels:
-        """Whose counts."""
-
-    @property
-    def counters(self) -> Counters:
-        """The counts."""
-
-    def sample(self) -> Sample:
-        """Say what changes without being counted; never raises."""
-
-
-@dataclass(frozen=True)
-class Page:
-    """The counts of one cache, of its process and of those before that had it.
+    Args:
+        folder: Where the pages are; `None`: caches count by themselves until `share` is called.
+        clock: The clock by which samples are due, in seconds.
+        in_background: Whether a thread takes samples, too; else `read` alone does.
 
     Attributes:
-        labels: Whose counts.
-        numbers: The counts, by the places that `stats` and this module name.
-        alive: Whether the process runs; if not, what was sampled is of the past.
-        words: The `about` of its last `Sample`, and whether the store is `shared`.
+        folder: Where the pages are, or `None`.
     """
 
-    labels: Labels
-    numbers: list[float]
-    alive: bool
-    words: dict[str, Any]
+    def __init__(
+        self,
+        folder: Path | None = None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        in_background: bool = True,
+    ) -> None:
+        self.folder = folder
+        self._clock = clock
+        self._in_background = in_background
+        self._lock = threading.RLock()
+        self._sources: weakref.WeakSet[Source] = weakref.WeakSet()
+        self._owned: weakref.WeakKeyDictionary[Source, OwnPage] = weakref.WeakKeyDictionary()
+        self._sampler: threading.Thread | None = None
+        begin_anew(self)
 
+    def enter(self, source: Source) -> None:
+        """Let a source count in a page, now or as soon as this process shares its counts."""
+        with self._lock:
+            self._sources.add(source)
+            if self.folder is not None:
+                self._open_page(self.folder, source)
+                self._start_sampler()
 
-# ---------------------------------------------------------------------- joining
+    def share(self) -> Path:
+        """Share the counts of this process and of those that it starts from now on.
 
+        Returns:
+            The folder of the pages: that of the parent if it shares, else a new one.
 
-def enter(source: Source) -> None:
-    """Have a source counted in, now or as soon as this process shares its counts."""
-    with _lock:
-        _sources.add(source)
-        if _folder is not None:
-            _share(source)
-            _start_sampler()
+        Raises:
+            OSError: If no folder for temporary files can be written.
+        """
+        with self._lock:
+            if self.folder is None:
+                self.folder = _new_folder(self)
+                for source in list(self._sources):
+                    self.enter(source)
+            return self.folder
 
+    def read(self) -> list[Page]:
+        """Return the pages of all processes; none before `share`."""
+        if self.folder is None:
+            return []
+        self.sample()
+        pages = map(read, sorted(self.folder.glob("*.page")))
+        return [page for page in pages if page is not None]
 
-def start() -> Path:
-    """Share the counts of this process and of those that it starts from now on.
+    def sample(self) -> None:
+        """Ask those sources of this process whose samples are due."""
+        with self._lock:
+            owned = list(self._owned.items())
+        told: set[tuple[Labels, int]] = set()
+        for source, page in owned:
+            if self._clock() >= page.due:
+                sample = source.sample()
+                seconds = _SHARED_SAMPLE_SECONDS if sample.shared else _SAMPLE_SECONDS
+                page.due, page.store_id = self._clock() + seconds, sample.store_id
+                # HTTP threads of one process are often given one store, which counts once.
+                if (page.labels, page.store_id) in told:
+                    sample = replace(sample, store=StoreInfo(), breaker_open=False, shared=False)
+                page.note(sample)
+            if page.store_id:
+                told.add((page.labels, page.store_id))
 
-    Returns:
-        The folder of the pages: that of the parent if it shares, else a new one.
+    def after_fork_in_child(self) -> None:
+        """Leave the parent's pages to it: what this child counts is its own."""
+        self._lock = threading.RLock()
+        self._sampler = None
+        self._owned.clear()
+        for source in list(self._sources):
+            source.counters.reset()
+            if self.folder is not None:
+                self._open_page(self.folder, source)
 
-    Raises:
-        OSError: If no folder for temporary files can be written.
-    """
-    global _folder, _held
-    with _lock:
-        if _folder is None:
-            if sys.platform == "win32":
-                raise OSError("metrics of several processes need POSIX file locks")
-            _remove_abandoned()
-            _folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
-            # As long as anybody holds this, a later server leaves the folder alone.
-            _held = os.open(_folder, os.O_RDONLY)
-            _flock(_held, shared=True)
-            os.environ[VARIABLE] = f"{os.getpid()}:{_folder}"
-            atexit.register(_remove, _folder, os.getpid())
-            for source in list(_sources):
-                _share(source)
-                _start_sampler()
-        return _folder
-
-
-def _inherited() -> Path | None:
-    """Return the folder of the process that spawned this one, if it has one.
-
-    Programs that a server merely runs have its environment, too, and are none of its processes.
-    `multiprocessing.parent_process` does not know yet while a spawned process imports its script.
-    """
-    pid, _, folder = os.environ.get(VARIABLE, "").partition(":")
-    spawned = "--multiprocessing-fork" in sys.orig_argv
-    return Path(folder) if spawned and pid == str(os.getppid()) else None
-
-
-def _share(source: Source) -> None:
-    """Let a source count in a page; if there is none to be had, it counts by itself."""
-    assert _folder is not None
-    try:
-        page = _Owned(_folder, source.labels)
-        source.counters.share(page.numbers)
-    except OSError as error:
-        logger.warning("the metrics lack one process, which cannot write there: %s", error)
-        return
-    _owned[source] = page
-
-
-class _Owned:
-    """A page that this process counts in, until it ends or forks."""
-
-    def __init__(self, folder: Path, labels: Labels) -> None:
-        stem = hashlib.sha256(json.dumps(labels).encode()).hexdigest()[:16]
-        descriptor = next(_orphans(folder, stem), None)
-        if descriptor is None:
-            descriptor = _new_page(folder / f"{stem}-{secrets.token_hex(8)}.page", labels)
-        # Closed, which takes the lock back, with the last reference; in a forked child, too.
-        weakref.finalize(self, os.close, descriptor)
-        memory = memoryview(mmap.mmap(descriptor, _PAGE))
-        self.numbers = memory[:_WORDS].cast("d")
-        self._words = memory[_WORDS:]
-        self.labels = labels
-        self.store_id = 0
-        self._said: dict[str, Any] = {}
-        self._base = list(self.numbers)
-        self.due = 0.0
-        for place in (ENTRIES, BYTES, BREAKER_OPEN, SAMPLED):
-            self.numbers[place] = 0.0
-
-    def note(self, sample: Sample) -> None:
-        """Write a sample down."""
-        numbers, base, store = self.numbers, self._base, sample.store
-        numbers[ENTRIES], numbers[BYTES] = store.entries, store.bytes
-        numbers[EVICTED] = base[EVICTED] + store.evicted
-        numbers[EXPIRED] = base[EXPIRED] + store.expired
-        numbers[REJECTED] = base[REJECTED] + store.rejected
-        numbers[DROPPED] = base[DROPPED] + store.dropped
-        numbers[CORRUPT] = base[CORRUPT] + store.corrupt
-        numbers[BREAKER_OPEN] = sample.breaker_open
-        numbers[SAMPLED] = time.time()
-        words = {**sample.about, "shared": sample.shared}
-        if words != self._said:
-            self._words[:] = _in_words(self.labels, words)
-            self._said = words
-
-
-def _orphans(folder: Path, stem: str) -> Iterator[int]:
-    """Yield descriptors of pages whose owners are gone, each locked."""
-    for path in sorted(folder.glob(f"{stem}-*.page")):
-        descriptor = os.open(path, os.O_RDWR)
-        if _flock(descriptor) and os.fstat(descriptor).st_size == _PAGE:
-            yield descriptor
-            return
-        os.close(descriptor)
-
-
-def _new_page(path: Path, labels: Labels) -> int:
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        _flock(descriptor, wait=True)
-        # Written, not merely made longer: to count where the disk has no block left would kill.
-        if os.write(descriptor, bytes(_WORDS) + _in_words(labels, {})) != _PAGE:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-    except OSError:
-        os.close(descriptor)
-        raise
-    return descriptor
-
-
-def _in_words(labels: Labels, words: dict[str, Any]) -> bytes:
-    """Return what a page says in words, padded to its end."""
-    short = {k: v[:_LONGEST] if isinstance(v, str) else v for k, v in words.items()}
-    lines = ([label[:_LONGEST] for label in labels], short)
-    text = "\n".join(json.dumps(line, ensure_ascii=False) for line in lines)
-    return text.encode("utf-8", "replace").ljust(_PAGE - _WORDS, b"\0")
-
-
-def _flock(descriptor: int, *, shared: bool = False, wait: bool = False) -> bool:
-    """Lock a file for this process; false if another one holds it."""
-    import fcntl
-
-    kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
-    try:
-        fcntl.flock(descriptor, kind if wait else kind | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-# ---------------------------------------------------------------------- reading
-
-
-def read() -> list[Page]:
-    """Return the pages of all processes; none before `start`."""
-    if _folder is None:
-        return []
-    sample()
-    pages = [_read(path) for path in sorted(_folder.glob("*.page"))]
-    return [page for page in pages if page is not None]
-
-
-def _read(path: Path) -> Page | None:
-    """Return a page; `None` for one that is being made."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        data = os.read(descriptor, _PAGE)
-        alive = not _flock(descriptor, shared=True)
-    finally:
-        os.close(descriptor)
-    labels, _, rest = data[_WORDS:].rstrip(b"\0").partition(b"\n")
-    if not rest:
-        return None
-    numbers = list(memoryview(data[:_WORDS]).cast("d"))
-    try:
-        words = json.loads(rest)
-    except ValueError:  # they are just being changed; its counts are right all the same
-        words, numbers[SAMPLED] = {}, 0.0
-    return Page(Labels(*json.loads(labels)), numbers, alive, words)
-
-
-# ---------------------------------------------------------------------- sampling
-
-
-def sample() -> None:
-    """Ask the sources of this process whose samples are due."""
-    with _lock:
-        owned = list(_owned.items())
-    told: set[tuple[Labels, int]] = set()
-    for source, page in owned:
-        if time.monotonic() >= page.due:
-            said = source.sample()
-            seconds = _SHARED_SAMPLE_SECONDS if said.shared else _SAMPLE_SECONDS
-            page.due, page.store_id = time.monotonic() + seconds, said.store_id
-            # HTTP threads of one process are often given one store, which counts once.
-            if (page.labels, page.store_id) in told:
-                said = replace(said, store=StoreInfo(), breaker_open=False, shared=False)
-            page.note(said)
-        if page.store_id:
-            told.add((page.labels, page.store_id))
-
-
-def _start_sampler() -> None:
-    global _sampler
-    if _sampler is None:
-        _sampler = threading.Thread(target=_run_sampler, name="litcache-metrics", daemon=True)
-        _sampler.start()
-
-
-def _run_sampler() -> None:
-    pause = threading.Event()
-    while True:
+    def _open_page(self, folder: Path, source: Source) -> None:
+        """Let a source count in a page; if none can be had, it goes on counting by itself."""
         try:
-            sample()
-        except Exception:
-            logger.warning("the metrics lack a sample", exc_info=True)
-        pause.wait(_SAMPLE_SECONDS)
+            page = OwnPage(folder, source.labels)
+            source.counters.share(page.numbers)
+        except OSError as error:
+            logger.warning(
+                "the metrics lack one cache of process %d, as no page can be written in %s: %s",
+                os.getpid(), folder, error,
+            )  # fmt: skip
+        else:
+            self._owned[source] = page
+
+    def _start_sampler(self) -> None:
+        if self._in_background and self._sampler is None:
+            self._sampler = threading.Thread(
+                target=self._sample_for_ever, name="litcache-metrics", daemon=True
+            )
+            self._sampler.start()
+
+    def _sample_for_ever(self) -> None:
+        while True:
+            try:
+                self.sample()
+            except Exception:
+                logger.warning("the metrics lack a sample", exc_info=True)
+            time.sleep(_SAMPLE_SECONDS)
 
 
-# ---------------------------------------------------------------------- beginnings and ends
+_here: list[Pages] = []
 
 
-def _remove(folder: Path, pid: int) -> None:
-    """Remove the folder when the process that made it ends."""
-    if os.getpid() == pid:
+def of_this_process() -> Pages:
+    """Return the pages that the caches of this process count in; at the first call, make them.
+
+    A process that `multiprocessing` spawned takes the folder of its parent.
+    """
+    if not _here:
+        pid, _, folder = os.environ.get(VARIABLE, "").partition(":")
+        # A program that a server merely runs has its environment, too, but is no process of it.
+        # multiprocessing.parent_process() is not set while a spawned process imports its script.
+        spawned = "--multiprocessing-fork" in sys.orig_argv and pid == str(os.getppid())
+        _here.append(Pages(Path(folder) if spawned else None))
+    return _here[0]  # of two that threads made at once, the first
+
+
+def _new_folder(pages: Pages) -> Path:
+    """Make a folder, and tell the processes that this one spawns; it goes with the pages."""
+    if sys.platform == "win32":
+        raise OSError("litcache.metrics needs POSIX file locks, which Windows does not have")
+    _remove_abandoned()
+    folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
+    # As long as a process holds this, a later server leaves the folder alone.
+    held = os.open(folder, os.O_RDONLY)
+    flock(held, shared=True)
+    os.environ[VARIABLE] = f"{os.getpid()}:{folder}"
+    weakref.finalize(pages, _remove, folder, held, os.getpid())  # or when the process ends
+    return folder
+
+
+def _remove(folder: Path, held: int, pid: int) -> None:
+    if os.getpid() == pid:  # not in a forked child
+        if os.environ.get(VARIABLE) == f"{pid}:{folder}":
+            del os.environ[VARIABLE]
         shutil.rmtree(folder, ignore_errors=True)
+        os.close(held)
 
 
 def _remove_abandoned() -> None:
@@ -340,30 +204,7 @@ def _remove_abandoned() -> None:
                 continue
             descriptor = os.open(folder, os.O_RDONLY | os.O_NOFOLLOW)
             try:
-                if _flock(descriptor):
+                if flock(descriptor):
                     shutil.rmtree(folder, ignore_errors=True)
             finally:
                 os.close(descriptor)
-
-
-def _after_fork() -> None:
-    """Leave the parent's pages to it; what this child counts is its own."""
-    global _lock, _sampler
-    _lock = threading.RLock()
-    _sampler = None
-    _owned.clear()
-    for source in list(_sources):
-        source.counters.reset()
-        if _folder is not None:
-            _share(source)
-
-
-_lock = threading.RLock()
-_sources: weakref.WeakSet[Source] = weakref.WeakSet()
-_owned: weakref.WeakKeyDictionary[Source, _Owned] = weakref.WeakKeyDictionary()
-_sampler: threading.Thread | None = None
-_folder = _inherited()
-_held = -1
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)

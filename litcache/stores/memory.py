@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import threading
 import time
-import weakref
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from litcache.forks import Forkable, begin_anew
 from litcache.policy import parse_bytes
 from litcache.stores.base import Entry, NewEntry, Scope, Store, StoreInfo
 
@@ -26,8 +26,6 @@ SCAN_STEPS = 512
 # How many layouts are kept to be shared by equal ones, and how long these may be.
 SHARED_LAYOUTS = 256
 SHARED_LAYOUT_BYTES = 256
-
-_stores: weakref.WeakSet[MemoryStore] = weakref.WeakSet()
 
 
 class _Node:
@@ -54,7 +52,7 @@ class _Node:
         return size if self.expires is None else size + EXPIRY_BYTES
 
 
-class MemoryStore(Store):
+class MemoryStore(Store, Forkable):
     """Entries in the memory of this process, the least useful evicted first.
 
     Eviction is SIEVE (Zhang et al., "SIEVE is Simpler than LRU", NSDI '24) within a budget of
@@ -106,7 +104,7 @@ class MemoryStore(Store):
         self._epoch = os.urandom(8)
         self._epochs: dict[bytes, bytes] = {}
         self._bytes = self._evicted = self._expired = self._rejected = self._dropped = 0
-        _stores.add(self)
+        begin_anew(self)
 
     def __getstate__(self) -> dict[str, Any]:
         return {"max_bytes": self.max_bytes, "clock": self.clock}
@@ -117,6 +115,10 @@ class MemoryStore(Store):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.max_bytes})"
+
+    def after_fork_in_child(self) -> None:
+        """Begin empty: the lock and the queue are as other threads left them."""
+        self._start()
 
     def get_many(self, scope: Scope, keys: Sequence[bytes]) -> list[Entry | None]:
         """Look entries up, and note in `scope` the epoch of its namespace.
@@ -311,13 +313,3 @@ class MemoryStore(Store):
         if len(self._layouts) >= SHARED_LAYOUTS:
             self._layouts = {}
         return self._layouts.setdefault(layout, layout)
-
-
-def _start_afresh() -> None:
-    """Empty every store of a forked process: locks and queues are as other threads left them."""
-    for store in list(_stores):
-        store._start()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_start_afresh)

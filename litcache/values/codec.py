@@ -1,46 +1,39 @@
 """Values to and from entries: a layout and a payload.
 
-Arrays and tensors are stored as their elements, any other value as msgpack. What msgpack does not
-know becomes a list behind a tag, an extension of one byte. Exact types only: what would have to be
-made again by a class named in the bytes (subclasses, enums, dataclasses, models) is not stored.
-Reading executes nothing, and allocates in proportion to what it is given.
+Arrays and tensors are stored as their elements, all other values as msgpack. A value of a type that
+msgpack lacks becomes a list behind a tag, which is an extension of one byte. Only exact types are
+stored: objects of subclasses, enums, dataclasses and models are not, since reading them would have
+to import a class named in the bytes. Reading executes nothing, and takes memory in proportion to
+the bytes that it is given.
 """
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from litcache.arrays import MALFORMED
+from litcache import arrays
+from litcache.arrays import is_array, is_tensor, tensor_fault
 from litcache.errors import ValueEncodingError
+from litcache.stores.base import Entry
 from litcache.values.layouts import (
     Payload,
     encode_elements,
     interned,
-    is_array,
-    is_tensor,
     parse,
     tensor_bytes,
-    tensor_fault,
     tensor_layout,
 )
+from litcache.values.packing import MALFORMED
 from litcache.values.tagged import NATIVE, decode_plain, encode_plain
-
-if TYPE_CHECKING:
-    from litcache.stores.base import Entry
-
-FORMAT = 1  # of layouts and payloads; stores that outlive the process keep it with their entries
 
 _PLAIN = b"v"
 _CONTEXT = b"c"
 _LENGTH_BYTES = 8
 _CONTAINERS = frozenset({list, tuple, dict, set, frozenset})
+_ELEMENTS = frozenset((b"a", b"t"))
 
 Encoded = tuple[bytes, bytes]
-
-
-_ELEMENTS = frozenset((b"a", b"t"))
 
 
 def encode(value: object) -> Encoded:
@@ -66,7 +59,7 @@ def encode(value: object) -> Encoded:
 
 
 def encode_many(values: Sequence[object]) -> list[Encoded | ValueEncodingError]:
-    """Make the entries of a batch of values, like tensors brought to the CPU by one copy.
+    """Make the entries of a batch of values; tensors that can be stacked are copied together.
 
     Args:
         values: The values.
@@ -112,8 +105,9 @@ def decode(layout: bytes, payload: Payload, device: object = None) -> object:
 def decode_many(entries: Sequence[Entry], device: object = None) -> list[object]:
     """Make the values of a batch of entries.
 
-    Arrays of one layout are rows of one that is made by one copy; tensors are so on a device, and
-    on the CPU each its own (a row is pickled with all of its storage).
+    Arrays of one layout are rows of one array, which is made by one copy; so are tensors on another
+    device. On the CPU each tensor has a storage of its own, since a row is pickled with all of its
+    storage.
 
     Args:
         entries: The entries.
@@ -138,7 +132,7 @@ def decode_many(entries: Sequence[Entry], device: object = None) -> list[object]
 def read_many(
     layouts: Sequence[bytes], payloads: Sequence[Payload], device: object = None
 ) -> list[object]:
-    """Make the values of layouts and payloads side by side, as `decode_many` does of entries."""
+    """Make the values of layouts and the payloads beside them, as `decode_many` does of entries."""
     if layouts and layouts.count(layouts[0]) == len(layouts):
         return _read(layouts[0], payloads, device)
     places: dict[bytes, list[int]] = {}
@@ -156,7 +150,7 @@ def read_many(
 def with_context(
     layout: bytes, payload: Payload, changed: Mapping[str, object], removed: Sequence[str]
 ) -> Encoded:
-    """Add to an entry what was done to the context.
+    """Add the changes of a context to an entry.
 
     Args:
         layout: The layout of the output.
@@ -183,7 +177,7 @@ def with_context(
 def context_changes(
     layout: bytes, payload: Payload
 ) -> tuple[bytes, Payload, dict[str, object], list[str]] | None:
-    """Take from an entry what `with_context` added.
+    """Return the parts of an entry that `with_context` made.
 
     Args:
         layout: The layout of any entry.
@@ -191,7 +185,7 @@ def context_changes(
 
     Returns:
         The layout and payload of the output, the changed entries of the context (in memory of
-        their own) and the names of those removed; `None` if the entry says nothing of a context.
+        their own) and the names of those removed; `None` if the entry holds no such changes.
 
     Raises:
         ValueEncodingError: If the entry is malformed.
@@ -222,13 +216,14 @@ def cut(data: bytes, count: int) -> list[bytes]:
 
 
 def differs_from_stored(value: Any) -> bool:
-    """Tell whether a value holds a tensor that requires a gradient, or an array that is read-only.
+    """Return whether a value's tensors or arrays would come back changed on a hit.
 
     Args:
-        value: Any value; what is not a builtin container is not looked into.
+        value: Any value; only builtin containers are looked into.
 
     Returns:
-        Whether a hit, where tensors are detached and arrays writable, would differ from it.
+        Whether it holds a tensor that requires a gradient (hits are detached), or an array that is
+        read-only (hits are writable).
 
     Example:
         >>> differs_from_stored([1.0, {"label": "cat"}])
@@ -263,7 +258,7 @@ def _encode_like_tensors(values: Sequence[object]) -> dict[int, Encoded]:
     for (dtype, shape, device), places in like.items():
         layout = tensor_layout(b"t", dtype, shape, device.type)
         try:
-            data = tensor_bytes(sys.modules["torch"].stack([values[place] for place in places]))
+            data = tensor_bytes(arrays.torch().stack([values[place] for place in places]))
         except RuntimeError:  # no memory for the stack: one by one
             continue
         encoded.update(zip(places, [(layout, row) for row in cut(data, len(places))], strict=True))

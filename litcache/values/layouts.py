@@ -7,28 +7,28 @@ The first byte of every layout is its kind:
 | `a`, `t` | an array, a tensor: the elements in C order | here |
 | `A`, `T` | one row of an array, of a tensor, that held the rows of a batch | here |
 | `v` | any other value, as msgpack | `codec` |
-| `c` | another entry, and what was changed in the context | `codec` |
-| `l`, `u` | one row of a list, of a tuple; the layout of the row follows | `batching` |
-| `x`, `y` | one row of a tuple, of a dict, of columns; their layouts follow | `batching` |
+| `c` | another entry, and the changes of the context | `codec` |
+| `l`, `u` | one row of a list, of a tuple; the layout of the row follows | `rows` |
+| `x`, `y` | one row of a tuple, of a dict, of columns; their layouts follow | `rows` |
 
-Layouts made in this process are interned: equal ones are the same object (unless so many others
-came between that it was forgotten), so that comparing them costs nothing.
+Layouts made in this process are interned: equal ones are the same object, so that comparing them
+costs nothing. (After thousands of other layouts one is forgotten, and another object replaces it.)
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib import import_module
 from math import prod
 from typing import Any
 
-import msgpack
-
-from litcache.arrays import MALFORMED, dtype_form, read_dtype, torch_dtypes
+from litcache import arrays
+from litcache.arrays import array_bytes, is_array, tensor_elements, tensor_fault
 from litcache.errors import ValueEncodingError
+from litcache.values.dtypes import dtype_form, read_dtype, torch_dtypes
+from litcache.values.packing import MALFORMED, packed, unpacked
 
 Payload = bytes | memoryview
 
@@ -36,52 +36,16 @@ _LAYOUTS = 4096
 _DIMENSIONS = 64
 
 
-def is_array(value: object) -> bool:
-    """Return whether a value is exactly a `numpy.ndarray`, without importing numpy."""
-    return type(value) is getattr(sys.modules.get("numpy"), "ndarray", None)
-
-
-def is_tensor(value: object) -> bool:
-    """Return whether a value is exactly a `torch.Tensor`, without importing torch."""
-    return type(value) is getattr(sys.modules.get("torch"), "Tensor", None)
-
-
-def tensor_fault(tensor: Any) -> str | None:
-    """Return why a tensor is no plain run of elements; `None` if it is."""
-    if tensor.is_nested or tensor.layout is not sys.modules["torch"].strided:
-        return "sparse and nested tensors are not stored"
-    if tensor.is_quantized:
-        return "quantized tensors are not stored"
-    return "a tensor on the meta device has no elements" if tensor.is_meta else None
-
-
 def tensor_bytes(tensor: Any) -> bytes:
-    """Return the elements of a tensor in C order, wherever it is; without numpy if need be."""
+    """Return the elements of a tensor in C order, in memory of their own.
+
+    Raises:
+        TypeError: If it is no dense tensor.
+    """
     fault = tensor_fault(tensor)
     if fault is not None:
         raise TypeError(fault)
-    torch = sys.modules["torch"]
-    whole = tensor.detach().resolve_conj().resolve_neg().cpu().contiguous()
-    if not whole.numel():
-        return b""
-    # A single element counts as contiguous whatever its stride; as bytes it must have stride 1.
-    flat = whole.as_strided((whole.numel(),), (1,)).view(torch.uint8)
-    try:
-        return bytes(flat.numpy())
-    except RuntimeError:  # no numpy, or another than torch was built for
-        buffer = bytearray(flat.numel())
-        torch.frombuffer(buffer, dtype=torch.uint8).copy_(flat)
-        return bytes(buffer)
-
-
-def array_bytes(array: Any) -> bytes:
-    """Return the elements of an array in C order."""
-    if array.dtype.names is not None and not array.dtype.hasobject:
-        # tobytes() alone may leave whatever was in memory between the fields.
-        padded = sys.modules["numpy"].zeros(array.shape, array.dtype)
-        padded[...] = array
-        array = padded
-    return bytes(array.tobytes())
+    return bytes(tensor_elements(tensor))
 
 
 def encode_elements(value: Any, *, rows: bool = False) -> tuple[bytes, bytes]:
@@ -98,24 +62,26 @@ def encode_elements(value: Any, *, rows: bool = False) -> tuple[bytes, bytes]:
         ValueEncodingError: If arrays of its dtype, or tensors of its kind, are not stored.
     """
     try:
-        data = array_bytes(value) if is_array(value) else tensor_bytes(value)
-        shape = value.shape[1:] if rows else value.shape
         if is_array(value):
-            return array_layout(b"A" if rows else b"a", value.dtype, shape), data
+            shape = value.shape[1:] if rows else value.shape
+            layout = array_layout(b"A" if rows else b"a", value.dtype, shape)
+            return layout, array_bytes(value)
+        data = tensor_bytes(value)
+        shape = value.shape[1:] if rows else value.shape
         return tensor_layout(b"T" if rows else b"t", value.dtype, shape, value.device.type), data
     except (TypeError, RuntimeError) as error:  # RuntimeError: torch lacks memory, or a kernel
         raise ValueEncodingError(str(error), "$", type(value)) from error
 
 
 def placement(made_on: str, device: object) -> Any:
-    """Return where a tensor goes that was stored from a device of some type.
+    """Return the device to which a stored tensor is copied when it is read.
 
     Args:
-        made_on: The type of that device, such as `"cuda"`.
+        made_on: The type of the device that it was stored from, such as `"cuda"`.
         device: LitServe's `api.device`: a string, a `torch.device`, a list of them, or `None`.
 
     Returns:
-        The `torch.device` meant, if it is of that type; `None` for the CPU.
+        The `torch.device` of `device`, if it is of the type `made_on`; `None` for the CPU.
 
     Example:
         >>> placement("cpu", "cuda:1") is None
@@ -124,32 +90,12 @@ def placement(made_on: str, device: object) -> Any:
     wanted = device[0] if isinstance(device, (list, tuple)) and device else device
     if made_on == "cpu" or not wanted:
         return None
-    torch = import_module("torch")
+    torch = arrays.torch()
     try:
         target = torch.device(wanted)
     except (RuntimeError, TypeError):  # a device that LitServe knows and torch does not
         return None
     return target if target.type == made_on else None
-
-
-def packed(form: object, default: Callable[[Any], object] | None = None) -> bytes:
-    """Return the msgpack of exact builtins, lone surrogates in strings too."""
-    try:
-        return bytes(msgpack.packb(form, default=default, strict_types=True))
-    except UnicodeEncodeError:
-        errors = "surrogatepass"
-        return bytes(msgpack.packb(form, default=default, strict_types=True, unicode_errors=errors))
-
-
-def unpacked(data: bytes, **hooks: Callable[..., object]) -> Any:
-    """Return what `packed` was given, allocating in proportion to the data, whatever it claims."""
-    if b"\xdc" in data or b"\xdd" in data:
-        # Only the header of a long array makes msgpack allocate before it has seen the elements:
-        # a pass that makes nothing shows first that they are there.
-        unpacker = msgpack.Unpacker(read_size=len(data), max_buffer_size=len(data))
-        unpacker.feed(data)
-        unpacker.skip()
-    return msgpack.unpackb(data, strict_map_key=False, unicode_errors="surrogatepass", **hooks)
 
 
 @lru_cache(_LAYOUTS)
@@ -225,7 +171,7 @@ class ArrayLayout:
     def _array(self, shape: tuple[int, ...], payloads: Sequence[Payload]) -> Any:
         buffer = bytearray().join(payloads)
         if len(buffer) != self.nbytes * len(payloads):
-            raise ValueEncodingError("the payload has not the size that its layout tells")
+            raise ValueEncodingError("the payload has another size than its layout")
         if self.is_text and buffer:
             characters = self.numpy.ndarray(len(buffer) // 4, self.dtype.str[0] + "u4", buffer)
             if characters.max() > sys.maxunicode:  # numpy would fail as late as an element is read
@@ -247,7 +193,7 @@ class TensorLayout:
         """Return one tensor of shape `(len(payloads), *shape)`; at most one copy to the device."""
         buffer = bytearray().join(payloads)
         if len(buffer) != self.nbytes * len(payloads):
-            raise ValueEncodingError("the payload has not the size that its layout tells")
+            raise ValueEncodingError("the payload has another size than its layout")
         shape = (len(payloads), *self.shape)
         if buffer:
             tensor = self.torch.frombuffer(buffer, dtype=self.dtype).view(shape)
@@ -289,11 +235,11 @@ def parse(layout: bytes) -> ArrayLayout | TensorLayout:
         if layout[:1] in (b"a", b"A") and not made_on:
             dtype = read_dtype(form)
             nbytes = prod(shape) * dtype.itemsize
-            return ArrayLayout(import_module("numpy"), dtype, shape, nbytes, dtype.kind == "U")
+            return ArrayLayout(arrays.numpy(), dtype, shape, nbytes, dtype.kind == "U")
         dtype, (device,) = torch_dtypes()[form], made_on
         if layout[:1] in (b"t", b"T") and type(device) is str:
             nbytes = prod(shape) * dtype.itemsize
-            return TensorLayout(import_module("torch"), dtype, shape, nbytes, device)
+            return TensorLayout(arrays.torch(), dtype, shape, nbytes, device)
     except MALFORMED as error:
         raise ValueEncodingError(f"malformed layout: {error}") from error
     raise ValueEncodingError("a layout of another kind")

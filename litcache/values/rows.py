@@ -1,136 +1,33 @@
-"""A batch into items, and rows of outputs into entries and back.
+"""Rows of outputs into entries, and entries of rows into the container that they came in.
 
-A container of rows is an exact list, array or tensor (also a tuple, where LitServe cuts the batch;
-a tuple or dict of equally long columns, with `items="list"`). Each row becomes an entry whose
-layout names the container too, so that rows of any calls are merged into what their method returns.
+A container of rows is a list, an array or a tensor, of exactly that type. Where LitServe cuts the
+batch, a tuple is one too; with `items="list"`, a tuple or dict of equally long columns is one. Each
+row becomes an entry. Its layout names the container too, so that rows of any calls are merged into
+the container that their method returns. The entry of a row of columns holds the entries of its
+cells side by side.
 """
 
 from __future__ import annotations
 
-import sys
+import struct
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from functools import lru_cache
+from typing import Any
 
-from litcache.arrays import MALFORMED
-from litcache.errors import ValueEncodingError
+from litcache import arrays
+from litcache.arrays import has_rows
+from litcache.errors import ValueEncodingError, path_of
+from litcache.stores.base import Entry
 from litcache.values.codec import Encoded, cut, encode_many, read_many
-from litcache.values.columns import NAMED, UNNAMED, combine, separate
-from litcache.values.layouts import (
-    Payload,
-    encode_elements,
-    interned,
-    is_array,
-    is_tensor,
-    parse,
-    tensor_fault,
-)
-
-if TYPE_CHECKING:
-    from litcache.stores.base import Entry
+from litcache.values.layouts import Payload, encode_elements, interned, parse
+from litcache.values.packing import MALFORMED, packed, unpacked
 
 _JOINED = (b"A", b"T")
 _LIST, _TUPLE = b"l", b"u"
-_COLUMNS = (UNNAMED, NAMED)
-_NUMBERS = frozenset({int, float})
-
-
-def split(container: Any) -> list[Any] | None:
-    """Return the rows of a container along its first axis.
-
-    Args:
-        container: Anything.
-
-    Returns:
-        The rows of a list, an array `(n, …)` or a tensor `(n, …)`; `None` for all else.
-
-    Example:
-        >>> split(["a", "b"]), split(("a", "b"))
-        (['a', 'b'], None)
-    """
-    if type(container) is list or _has_rows(container):
-        return list(container)
-    return None
-
-
-def split_items(decoded: object) -> list[Any] | None:
-    """Return the items of one request, with `items="list"`.
-
-    Args:
-        decoded: What `decode_request` returned.
-
-    Returns:
-        The elements of a list of anything but numbers; a list of numbers (token ids) as one item;
-        the rows of an array or tensor; a bare string as one item. `None` for all else, and for
-        what is empty.
-
-    Example:
-        >>> split_items(["a", "b"]), split_items([101, 7592, 102]), split_items("a")
-        (['a', 'b'], [[101, 7592, 102]], ['a'])
-    """
-    if type(decoded) is str:
-        return [decoded]
-    rows = split(decoded)
-    if type(decoded) is list and rows and _NUMBERS.issuperset(map(type, rows)):
-        return [decoded]
-    return rows or None
-
-
-def take(container: Any, indices: Sequence[int]) -> Any:
-    """Return a container of some rows alone.
-
-    Args:
-        container: A list, an array `(n, …)` or a tensor `(n, …)`.
-        indices: Which rows, in order.
-
-    Returns:
-        A container of the same kind, dtype and device.
-
-    Example:
-        >>> take(["a", "b", "c"], [2, 0])
-        ['c', 'a']
-    """
-    if is_array(container):
-        numpy = sys.modules["numpy"]
-        return container[numpy.array(indices, dtype=numpy.intp)]
-    if is_tensor(container):
-        torch = sys.modules["torch"]
-        places = torch.tensor(indices, dtype=torch.int64, device=container.device)
-        return container[places]  # index_select lacks dtypes
-    return [container[index] for index in indices]
-
-
-def gather(rows: Sequence[Any]) -> Any:
-    """Return rows, of several requests, as one container.
-
-    Args:
-        rows: The rows.
-
-    Returns:
-        An array, if they are arrays of one dtype and shape (or numpy scalars of one dtype); a
-        tensor, if they are tensors of one dtype, shape and device; else a list.
-
-    Example:
-        >>> gather(["a", "b"])
-        ['a', 'b']
-    """
-    first: Any = rows[0] if rows else None
-    if any(type(row) is not type(first) for row in rows):
-        return list(rows)
-    if is_tensor(first):
-        like = {(row.dtype, row.shape, row.device, tensor_fault(row)) for row in rows}
-        alike = like == {(first.dtype, first.shape, first.device, None)}
-        return sys.modules["torch"].stack(list(rows)) if alike else list(rows)
-    numpy = sys.modules.get("numpy")
-    if numpy is None or not (is_array(first) or isinstance(first, numpy.generic)):
-        return list(rows)
-    if isinstance(first, (numpy.str_, numpy.bytes_)):
-        return numpy.array(rows)  # each has the width of its own text
-    if any(row.dtype != first.dtype or row.shape != first.shape for row in rows):
-        return list(rows)
-    joined = numpy.empty((len(rows), *first.shape), first.dtype)
-    for index, row in enumerate(rows):
-        joined[index] = row
-    return joined
+_UNNAMED, _NAMED = b"x", b"y"
+_COLUMNS = (_UNNAMED, _NAMED)
+_CELLS = (b"A", b"T", b"l")  # rows of an array, a tensor, a list
+_LAYOUTS = 4096
 
 
 def count_rows(output: Any, *, columns: bool) -> int | None:
@@ -142,7 +39,7 @@ def count_rows(output: Any, *, columns: bool) -> int | None:
             `items="list"`. If not, a tuple is one of rows and a dict is no container.
 
     Returns:
-        The number; `None` for what is no container of rows.
+        The number; `None` for anything that is no container of rows.
 
     Example:
         >>> count_rows((["a", "b"], [1, 2]), columns=True)
@@ -150,7 +47,7 @@ def count_rows(output: Any, *, columns: bool) -> int | None:
         >>> count_rows(("a", "b", "c"), columns=False)
         3
     """
-    if type(output) is list or (type(output) is tuple and not columns) or _has_rows(output):
+    if type(output) is list or (type(output) is tuple and not columns) or has_rows(output):
         return len(output)
     if not columns or type(output) not in (tuple, dict):
         return None
@@ -161,12 +58,12 @@ def count_rows(output: Any, *, columns: bool) -> int | None:
     return counts.pop() if len(counts) == 1 else None
 
 
-def row_at(outputs: Sequence[Any], index: int, *, columns: bool) -> Any:
-    """Return one row of containers that follow each other.
+def row_at(output: Any, index: int, *, columns: bool) -> Any:
+    """Return one row of a container.
 
     Args:
-        outputs: Containers of rows, as several calls of `predict` returned them.
-        index: Which of all their rows.
+        output: A container of rows.
+        index: Which of its rows.
         columns: As for `count_rows`.
 
     Returns:
@@ -176,15 +73,10 @@ def row_at(outputs: Sequence[Any], index: int, *, columns: bool) -> Any:
         IndexError: If there are not so many rows.
 
     Example:
-        >>> row_at([["a", "b"], ["c"]], 2, columns=False)
-        'c'
+        >>> row_at({"text": ["a", "b"]}, 1, columns=True)
+        {'text': 'b'}
     """
-    for output in outputs:
-        count = count_rows(output, columns=columns) or 0
-        if index < count:
-            return _row(output, index, columns=columns and type(output) in (tuple, dict))
-        index -= count
-    raise IndexError("row index out of range")
+    return _row(output, index, columns=columns and type(output) in (tuple, dict))
 
 
 def encode_rows(output: Any, *, columns: bool) -> list[Encoded | ValueEncodingError]:
@@ -211,8 +103,9 @@ def encode_rows(output: Any, *, columns: bool) -> list[Encoded | ValueEncodingEr
     if count is None:
         raise ValueEncodingError("no container of rows", "$", type(output))
     if columns and type(output) in (tuple, dict):
-        columns_of_rows = [encode_rows(column, columns=False) for column in _columns(output)]
-        return combine(tuple(output) if type(output) is dict else None, columns_of_rows)
+        names = tuple(output) if type(output) is dict else None
+        cells = [encode_rows(column, columns=False) for column in _columns(output)]
+        return [_combine(names, row) for row in zip(*cells, strict=True)]
     if type(output) in (list, tuple):
         kind = _LIST if type(output) is list else _TUPLE
         return [
@@ -271,13 +164,6 @@ def row_value(layout: bytes, payload: Payload, device: object = None) -> Any:
     return _row(_merge([layout], [payload], device), 0, columns=layout[:1] in _COLUMNS)
 
 
-def _has_rows(value: Any) -> bool:
-    """Tell whether a value is an array, or a tensor of plain elements, with a first axis."""
-    if is_tensor(value):
-        return tensor_fault(value) is None and value.ndim > 0
-    return is_array(value) and value.ndim > 0
-
-
 def _columns(output: Any) -> list[Any]:
     return list(output.values() if type(output) is dict else output)
 
@@ -304,7 +190,7 @@ def _merge(layouts: Sequence[bytes], payloads: Sequence[Payload], device: object
                 rows = read_many([inner[layout] for layout in layouts], payloads, device)
                 return rows if kind == _LIST else tuple(rows)
             if kind in _COLUMNS:
-                names, cells = separate(layouts, payloads)
+                names, cells = _separate(layouts, payloads)
                 columns = [_merge(*column, device) for column in cells]
                 return tuple(columns) if names is None else dict(zip(names, columns, strict=True))
             if kind == b"A":
@@ -321,7 +207,68 @@ def _join_texts(layouts: Sequence[bytes], payloads: Sequence[Payload]) -> Any:
     if len(like) != 1 or plans[0].dtype.kind not in "US":
         raise ValueEncodingError("rows of arrays of different dtypes or shapes")
     widest = max((plan.dtype for plan in plans), key=lambda dtype: dtype.itemsize)
-    joined = sys.modules["numpy"].empty((len(plans), *plans[0].shape), widest)
+    joined = arrays.numpy().empty((len(plans), *plans[0].shape), widest)
     for index, (plan, payload) in enumerate(zip(plans, payloads, strict=True)):
         joined[index] = plan.join([payload])[0]
     return joined
+
+
+def _combine(
+    names: tuple[str, ...] | None, row: Sequence[Encoded | ValueEncodingError]
+) -> Encoded | ValueEncodingError:
+    """Make the entry of a row of columns of those of its cells; names are the keys of a dict."""
+    layouts, payloads = [], []
+    for step, cell in zip(names or range(len(row)), row, strict=True):
+        if isinstance(cell, ValueEncodingError):
+            return ValueEncodingError(cell.reason, path_of([step]) + cell.path[1:], cell.type)
+        layouts.append(cell[0])
+        payloads.append(cell[1])
+    sizes = struct.pack(f"<{len(row)}Q", *map(len, payloads))
+    return _columns_layout(names, tuple(layouts)), b"".join((sizes, *payloads))
+
+
+def _separate(
+    layouts: Sequence[bytes], payloads: Sequence[Payload]
+) -> tuple[tuple[str, ...] | None, list[tuple[tuple[bytes, ...], tuple[bytes, ...]]]]:
+    """Return the names of the columns, and of each the layouts and the payloads of its cells."""
+    names, first = _parse_columns(layouts[0])
+    parts = [first] * len(layouts)
+    if layouts.count(layouts[0]) != len(layouts):
+        parsed = [_parse_columns(layout) for layout in layouts]
+        parts = [row for _, row in parsed]
+        if any(others != names or len(row) != len(first) for others, row in parsed):
+            raise ValueEncodingError("rows of other columns")
+    cells = [_cells(payload, len(first)) for payload in payloads]
+    return names, list(zip(zip(*parts, strict=True), zip(*cells, strict=True), strict=True))
+
+
+def _cells(payload: Payload, count: int) -> list[bytes]:
+    """Return the payload of each cell of a row."""
+    data = bytes(payload)
+    cells, start = [], 8 * count
+    sizes = struct.unpack_from(f"<{count}Q", data) if len(data) >= start else ()
+    for size in sizes:
+        cells.append(data[start : start + size])
+        start += size
+    if len(cells) != count or start != len(data):
+        raise ValueEncodingError("the payload has another size than its cells")
+    return cells
+
+
+@lru_cache(_LAYOUTS)
+def _columns_layout(names: tuple[str, ...] | None, layouts: tuple[bytes, ...]) -> bytes:
+    kind = _UNNAMED if names is None else _NAMED
+    return interned(kind + packed([list(names or ()), list(layouts)]))
+
+
+@lru_cache(_LAYOUTS)
+def _parse_columns(layout: bytes) -> tuple[tuple[str, ...] | None, tuple[bytes, ...]]:
+    """Return the names of columns and the layouts of their cells."""
+    names, layouts = unpacked(layout[1:])
+    if not layouts or any(type(part) is not bytes or part[:1] not in _CELLS for part in layouts):
+        raise ValueError("no layouts of cells")
+    if layout[:1] == _UNNAMED:
+        return None, tuple(map(interned, layouts))
+    if len(set(names)) != len(layouts) or any(type(name) is not str for name in names):
+        raise ValueError("no names of columns")
+    return tuple(names), tuple(map(interned, layouts))

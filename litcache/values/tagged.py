@@ -1,49 +1,40 @@
-"""Values as msgpack: what it does not know becomes a list of parts behind a tag.
+"""Values as msgpack: a value of a type that msgpack lacks becomes a list of parts behind a tag.
 
-A tag is an extension of one byte, which no value is read as. Parts that stand flat in the one
-msgpack, not packed into the body of an extension, are copied once however deep they are, and are
-read without recursion.
+A tag is an extension of one byte; no value by itself is written so. The parts stand flat in the one
+msgpack. Packed into the body of an extension, they would be copied once for each level, and read by
+recursion.
 """
 
 from __future__ import annotations
 
-import json
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
-from importlib import import_module
 from pathlib import PosixPath, PurePosixPath, PureWindowsPath, WindowsPath
 from typing import Any
 from uuid import UUID, SafeUUID
 
 import msgpack
 
-from litcache.arrays import MALFORMED
-from litcache.errors import ValueEncodingError
-from litcache.values.layouts import (
-    array_layout,
-    encode_elements,
-    is_array,
-    is_tensor,
-    packed,
-    parse,
-    unpacked,
-)
+from litcache import arrays
+from litcache.arrays import array_bytes, is_array, is_scalar, is_tensor
+from litcache.errors import ValueEncodingError, path_of
+from litcache.values.layouts import array_layout, encode_elements, parse
+from litcache.values.packing import MALFORMED, packed, unpacked
 
 _LEVELS = 100
 _MICROSECOND = timedelta(microseconds=1)
 
 NATIVE: frozenset[type] = frozenset({type(None), bool, int, float, str, bytes})
 
-# Where in a value: the name of the whole, or the place of a container and the step into it.
+# A place in a value: the name of the whole, or the place of a container and the step into it.
 Place = str | tuple[Any, object]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class _Tag:
-    """How values of one type become a list of parts, and are made of it again."""
+    """How values of one type are made into a list of parts, and made of one again."""
 
     code: int
     parts: Callable[[Any], list[Any]]
@@ -54,7 +45,10 @@ class _Tag:
 
 
 def _only(part_type: type, restore: Callable[[Any], object]) -> Callable[[list[Any]], object]:
-    """Return what restores from one part of that type alone: `bytearray(10**9)` is no value."""
+    """Return a function that restores a value from one part, which must be of one type.
+
+    A number for `bytearray` would make it take so many bytes.
+    """
 
     def checked(parts: list[Any]) -> object:
         (part,) = parts
@@ -107,11 +101,11 @@ def _scalar(parts: list[Any]) -> Any:
 
 def _numpy_text(parts: list[Any]) -> object:
     (text,) = parts
-    numpy = import_module("numpy")
+    numpy = arrays.numpy()
     return numpy.str_(text) if type(text) is str else _only(bytes, numpy.bytes_)(parts)
 
 
-# Codes are part of codec.FORMAT.
+# The codes stand in stored bytes: a change of one raises stores.base.FORMAT.
 _NESTING: dict[type, _Tag] = {
     tuple: _Tag(1, list, tuple),
     set: _Tag(2, list, set),
@@ -200,12 +194,12 @@ def decode_plain(data: bytes, device: object = None) -> Any:
     except MALFORMED as error:
         raise ValueEncodingError(f"malformed value: {error}") from error
     if reader.open:
-        raise ValueEncodingError("malformed value: a tag in a place of none")
+        raise ValueEncodingError("malformed value: a tag at the wrong place")
     return value
 
 
 class _Reader:
-    """Makes values of parts, innermost first, as msgpack meets them."""
+    """Makes values of their parts while msgpack reads them, innermost first."""
 
     __slots__ = ("device", "open")
 
@@ -233,14 +227,14 @@ def _unknown(code: int, data: bytes) -> object:
 
 
 def _pack_int(value: object) -> list[Any]:
-    """Return what is packed of an integer above 64 bits, the one builtin that msgpack refuses."""
+    """Return the parts of an integer above 64 bits, the one builtin that msgpack refuses."""
     if type(value) is not int:
         raise TypeError(f"changed meanwhile: {type(value).__name__}")
     return _SIMPLE[int].mark(_int_parts(value))
 
 
 def _lower(value: Any, place: Place, level: int) -> object:
-    """Return what msgpack packs of a value: the value itself where nothing in it needs a tag."""
+    """Return a value as msgpack can pack it: the value itself, where nothing in it needs a tag."""
     kind = type(value)
     if kind in NATIVE:
         return value
@@ -275,26 +269,20 @@ def _lower_dict(value: dict[Any, Any], place: Place, level: int) -> object:
 
 
 def _lower_foreign(value: Any) -> list[Any]:
-    """Return what is packed of numpy's and torch's values; an error for all others."""
+    """Return a value of numpy or torch as msgpack can pack it; all others are errors."""
     if is_array(value) or is_tensor(value):
         return _ELEMENTS.mark(list(encode_elements(value)))
-    kind = type(value)
-    if issubclass(kind, getattr(sys.modules.get("numpy"), "generic", ())) and (
-        value.dtype.type is kind
-    ):
+    if is_scalar(value):
         if value.dtype.kind in "US":
             return _TEXT.mark([value[:]])  # .item() drops zeros at its end
-        return _SCALAR.mark([array_layout(b"a", value.dtype, ()), value.tobytes()])
+        return _SCALAR.mark([array_layout(b"a", value.dtype, ()), array_bytes(value)])
     raise ValueEncodingError("values of this type are not stored")
 
 
 def path(place: Place) -> str:
-    """Return a place as it would be written in Python, such as `$.images[3].meta`."""
-    steps = []
+    """Return the path to a place, such as `$.images[3].meta`."""
+    steps: list[object] = []
     while not isinstance(place, str):
         place, step = place
-        if type(step) is str:
-            steps.append(f".{step}" if step.isidentifier() else f"[{json.dumps(step[:40])}]")
-        else:
-            steps.append(f"[{step}]" if type(step) is int else f"[{type(step).__name__}]")
-    return place + "".join(reversed(steps))
+        steps.append(step)
+    return path_of(reversed(steps), place)

@@ -1,8 +1,10 @@
 """A store that waits for I/O, under an async API: the event loop goes on, and nothing is left."""
 
 import asyncio
+import threading
 
 import litserve as ls
+import numpy as np
 import pytest
 from support.stores import HeldStore, entered
 
@@ -24,11 +26,10 @@ def serve(store):
     return API(enable_async=True)
 
 
-@pytest.mark.parametrize("operation", ["get", "set"])
-def test_the_event_loop_goes_on_while_a_store_waits(operation):
+def test_the_event_loop_goes_on_while_a_store_waits():
     async def main():
         store = HeldStore()
-        store.held = {operation}
+        store.held = {"get"}
         api = serve(store)
         task = asyncio.create_task(api.predict("a"))
         await entered(store)  # spins the event loop, so it runs
@@ -41,11 +42,31 @@ def test_the_event_loop_goes_on_while_a_store_waits(operation):
     asyncio.run(main())
 
 
-@pytest.mark.parametrize("operation", ["get", "set"])
-def test_a_task_cancelled_in_the_store_leaves_no_claim_behind(operation):
+def test_an_answer_does_not_wait_for_its_write_and_an_equal_request_joins_it():
     async def main():
         store = HeldStore()
-        store.held = {operation}
+        store.held = {"set"}
+        api = serve(store)
+        assert await asyncio.wait_for(api.predict("a"), 20) == ["a"]  # less than a held one waits
+        await entered(store)
+        assert await asyncio.wait_for(api.predict("a"), 20) == ["a"]
+        assert api.calls == ("a",)
+        info = api.predict.cache.info()
+        assert (info.misses, info.coalesced, info.hits) == (1, 1, 0)
+        store.go.set()
+        flight = cache_of(api, "predict").flight
+        while flight._claims:
+            await asyncio.sleep(0)
+        assert await api.predict("a") == ["a"]
+        assert api.predict.cache.info().hits == 1
+
+    asyncio.run(main())
+
+
+def test_a_task_cancelled_in_the_store_leaves_no_claim_behind():
+    async def main():
+        store = HeldStore()
+        store.held = {"get"}
         api = serve(store)
         task = asyncio.create_task(api.predict("a"))
         await entered(store)
@@ -59,6 +80,49 @@ def test_a_task_cancelled_in_the_store_leaves_no_claim_behind(operation):
         flight = cache_of(api, "predict").flight
         while flight._claims:
             await asyncio.sleep(0)
+
+    asyncio.run(main())
+
+
+keyed_in = []
+
+
+def noted(item):
+    keyed_in.append(threading.get_ident())
+    return item
+
+
+class ReusingAPI(ls.LitAPI):
+    """A model that writes all of its outputs into one buffer."""
+
+    def setup(self, device):
+        self.buffer = np.zeros(4)
+
+    @cached_predict(
+        store=lambda api: HeldStore(),
+        key=noted,
+    )
+    async def predict(self, number):
+        self.buffer[:] = number
+        await asyncio.sleep(0)
+        self.buffer[:] = number
+        return self.buffer
+
+
+def test_entries_are_made_before_another_task_writes_into_the_buffer_of_a_model():
+    async def main():
+        keyed_in.clear()
+        api = ReusingAPI(enable_async=True)
+        api.setup("cpu")
+        numbers = list(range(20))
+        await asyncio.gather(*[api.predict(number) for number in numbers])
+        flight = cache_of(api, "predict").flight
+        while flight._claims:
+            await asyncio.sleep(0)
+        again = [await api.predict(number) for number in numbers]
+        assert [list(output) for output in again] == [[number] * 4 for number in numbers]
+        assert api.predict.cache.info().hits == len(numbers)
+        assert set(keyed_in) == {threading.get_ident()}, "the user's functions are called elsewhere"
 
     asyncio.run(main())
 

@@ -23,7 +23,10 @@ import pytest
 from hypothesis import given, settings
 
 from litcache.errors import KeyEncodingError
-from litcache.keys.encoder import FORMAT, Keyer, canonical, class_name
+from litcache.keys.encoder import canonical
+from litcache.keys.keyer import Keyer
+from litcache.keys.leaves import class_name
+from litcache.stores.base import FORMAT
 
 KEYER = Keyer("app.EmbeddingAPI.predict", "batch", "v1")
 SHA = Keyer("app.EmbeddingAPI.predict", "batch", "v1", digest="sha256")
@@ -311,7 +314,7 @@ def test_a_class_of_a_session_without_a_file_is_named_main(monkeypatch):
 
 SCRIPT = """
 import dataclasses, enum, multiprocessing
-from litcache.keys.encoder import Keyer
+from litcache.keys.keyer import Keyer
 
 @dataclasses.dataclass
 class Query:

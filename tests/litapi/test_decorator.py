@@ -3,12 +3,13 @@ import copy
 import functools
 import inspect
 import pickle
+from datetime import timedelta
 
 import litserve as ls
 import numpy as np
 import pytest
 
-from litcache import CachePolicy, UnsupportedMethodError, cached_predict, disabled
+from litcache import CachePolicy, MemoryStore, UnsupportedMethodError, cached_predict, disabled
 
 
 class Plain(ls.LitAPI):
@@ -76,6 +77,15 @@ def test_an_api_pickles_without_its_entries(protocol):
     assert api.predict.cache.info().entries == 1
 
 
+def test_a_bound_method_pickles_and_copies_with_its_api():
+    api = Cached()
+    api.predict("a")
+    for twin in (pickle.loads(pickle.dumps(api.predict)), copy.deepcopy(api.predict)):
+        assert twin("a") == "A"
+        assert twin.cache.info().misses == 1
+    assert api.predict.cache.info().misses == 1
+
+
 def test_two_apis_do_not_share_entries():
     one, other = Cached(), Cached()
     one.predict("a")
@@ -106,7 +116,6 @@ def batch(self, inputs):
         (len, "no function"),
         (Plain, "no function"),
         (functools.partial(max, 1), "no function"),
-        ("predict", "no function"),
         (Cached.__dict__["predict"], "already"),
     ],
 )
@@ -114,6 +123,43 @@ def test_what_cannot_be_cached_raises_at_decoration(method, words):
     with pytest.raises(UnsupportedMethodError, match=words) as caught:
         cached_predict(method)
     assert caught.value.method
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (3600, "ttl=3600"),
+        (0.5, "ttl=0.5"),
+        (timedelta(hours=1), "ttl=datetime.timedelta(seconds=3600)"),
+        ("1 GiB", "max_bytes='1 GiB'"),
+        ("list", "items='list'"),
+        ("2024-11", "version='2024-11'"),
+        (CachePolicy(ttl=60), "policy=CachePolicy(ttl=60"),
+        (MemoryStore(), "store=MemoryStore("),
+    ],
+)
+def test_an_option_without_its_name_is_told_its_name(value, words):
+    with pytest.raises(TypeError) as caught:
+        cached_predict(value)
+    assert f"options are keywords: {words}" in str(caught.value)
+
+
+@pytest.mark.parametrize("value", [{"ttl": 60}, ["predict"], object()])
+def test_what_is_neither_a_function_nor_an_option_is_named(value):
+    with pytest.raises(TypeError) as caught:
+        cached_predict(value)
+    assert str(caught.value) == f"cached_predict({value!r}): it is no function"
+
+
+@cached_predict
+def shout(text):
+    return text.upper()
+
+
+def test_a_plain_function_is_told_where_the_decorator_belongs():
+    with pytest.raises(UnsupportedMethodError, match="a method of a LitAPI") as caught:
+        shout("a")
+    assert caught.value.method == "shout"
 
 
 def test_under_another_decorator_the_first_call_says_to_put_it_on_top():

@@ -140,32 +140,3 @@ def test_hooks_that_are_replaced_on_the_api_or_its_class_are_used(monkeypatch):
         monkeypatch.setattr(type(api), "unbatch", lambda self, output: list(output))
         assert runner.run_batch(requests("a", "b")) == expected
     assert changed[0]["embedding"] == [n + 1 for n in expected[0]["embedding"]]
-
-
-def test_the_users_own_calls_of_hooks_get_the_users_hooks():
-    from concurrent.futures import ThreadPoolExecutor
-
-    class API(ls.LitAPI):
-        def setup(self, device):
-            assert self.batch(["warm", "up"]) == "warm up"
-            assert self.predict("warm up") == ["WARM", "UP"]
-
-        def batch(self, inputs):
-            return " ".join(inputs)
-
-        @cached_predict
-        def predict(self, x):
-            with ThreadPoolExecutor(1) as pool:
-                assert pool.submit(self.batch, ["c", "d"]).result() == "c d"
-            return x.upper().split()
-
-        def unbatch(self, output):
-            return output
-
-        def encode_response(self, output):
-            return self.batch([output, "!"])
-
-    api = API(max_batch_size=4)
-    for _ in range(2):  # setup runs again in an API that was served already
-        with APIRunner(api) as runner:
-            assert runner.run_batch(["a", "b"]) == ["A !", "B !"]

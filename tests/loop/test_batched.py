@@ -24,6 +24,9 @@ from litcache import (
     cached_predict,
     disabled,
 )
+from litcache.engine.modes import Batch as BatchCall
+from litcache.engine.modes import Unbatched
+from litcache.engine.run import Compute, settle
 from litcache.errors import LitCacheError, UnsupportedLitServeError
 from litcache.loop import litserve as internals
 from litcache.testing import APIRunner, strict
@@ -587,13 +590,16 @@ def test_an_item_that_another_thread_computes_is_waited_for_without_holding_othe
     api = API(hold=True, overlap=overlap)
     with running(api) as driven:
         cache = api.predict.cache._cache
-        other = cache.lookup("batch", ["shared"])  # as a thread of the user's would
-        assert other.misses == [0]
+        other = cache.lookup(BatchCall(["shared"]))  # as a thread of the user's would
+        steps = settle(cache, other)
+        assert isinstance(next(steps), Compute)
+        assert other.to_compute == [0]
         [waits] = driven.ask("shared")
         api.hold = False
         assert driven.get("a") == ["A"]
         assert waits not in driven.answers
-        cache.complete([other], ["SHARED"], cache.before_compute(other))
+        write = steps.send((Unbatched(["SHARED"]), 0.0))
+        write.function()
         assert driven.wait(waits) == ["SHARED"]
         assert api.batches == [["a"]]
 
@@ -602,7 +608,9 @@ def test_an_item_that_another_thread_computes_is_waited_for_without_holding_othe
 def test_an_item_that_another_thread_never_finishes_is_computed_after_the_request_timeout(overlap):
     api = WordAPI(overlap=overlap)
     with running(api, timeout=0.2) as driven:
-        api.predict.cache._cache.lookup("batch", ["shared"])
+        cache = api.predict.cache._cache
+        steps = settle(cache, cache.lookup(BatchCall(["shared"])))
+        assert isinstance(next(steps), Compute)
         assert driven.get("shared") == ["SHARED"]
 
 

@@ -3,8 +3,9 @@ import logging
 import litserve as ls
 import pytest
 
-from litcache import MemoryStore, cached_predict, disabled
-from litcache.testing import APIRunner
+from litcache import CacheInfo, MemoryStore, cached_predict, disabled
+from litcache.observe.log import Reporter
+from litcache.testing import APIRunner, FakeClock
 
 
 @pytest.fixture(autouse=True)
@@ -56,6 +57,24 @@ def test_counters_are_logged_when_they_changed(lines, monkeypatch):
     found = [line for line in lines() if "hit rate" in line]
     assert len(found) == 2
     assert "hit rate 50.0 %, 1 hits, 1 misses" in found[-1]
+
+
+def test_a_line_is_due_once_an_interval_and_only_if_the_counters_changed(lines):
+    clock = FakeClock()
+    reporter = Reporter("API.predict", clock=clock)
+    for seconds, hits, logged in ((59, 1, 0), (1, 2, 1), (59, 3, 1), (1, 3, 2), (60, 3, 2)):
+        clock.advance(seconds)
+        reporter.tick(lambda: CacheInfo(hits=hits), hit=True)  # noqa: B023
+        assert len(lines()) == logged
+    assert "2 hits" in lines()[0]
+    assert "3 hits" in lines()[1]
+
+
+def test_the_counters_are_not_asked_for_before_a_line_is_due():
+    asked = []
+    reporter = Reporter("API.predict", clock=FakeClock())
+    reporter.tick(lambda: asked.append(1) or CacheInfo())
+    assert not asked
 
 
 def test_zero_seconds_log_no_counters(lines, monkeypatch):

@@ -7,9 +7,8 @@ import litserve as ls
 
 from litcache import SharedStore, cached_predict
 from litcache.metrics import PrometheusLogger
-from litcache.observe import pages as ledger
-from litcache.observe.counters import Counters
-from litcache.observe.pages import Labels, Sample
+from litcache.observe import pages
+from litcache.observe.counters import Counters, Labels, Sample
 from litcache.stores.base import StoreInfo
 
 
@@ -50,7 +49,7 @@ class Tier:
         self.app = app
         self.labels = Labels("/predict", "POST", "http")
         self.counters = Counters()
-        ledger.enter(self)
+        pages.of_this_process().enter(self)
 
     def sample(self):
         return Sample(StoreInfo(entries=1), about={"version": "3", "store": "MemoryStore"})

@@ -92,7 +92,7 @@ def serve(
             "TMPDIR": folder,  # what its processes leave behind goes with the folder
             **(environment or {}),
         }
-        with log.open("wb") as output:
+        with log.open("wb") as output, interruptible():
             process = subprocess.Popen(
                 [sys.executable, *command],
                 cwd=folder, env=variables, stdout=output, stderr=output, start_new_session=True,
@@ -103,6 +103,24 @@ def serve(
         finally:
             server.client.close()
             end_group(process)
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Let the processes started in this block end at an interrupt.
+
+    A shell starts a script's background jobs with SIGINT ignored, and their children inherit that;
+    a signal that has a handler goes back to its default in a new program.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    if before is not signal.SIG_IGN:  # so that threads may start processes, too
+        yield
+        return
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def free_port() -> int:

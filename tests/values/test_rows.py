@@ -1,4 +1,4 @@
-"""Batches are cut into items, and rows merged into the container that they came in."""
+"""Rows are merged into the container that they came in."""
 
 import tracemalloc
 
@@ -10,123 +10,19 @@ from support.values import arrays, builtins, detached, everything, facts, tensor
 from litcache.errors import ValueEncodingError
 from litcache.stores.base import NewEntry
 from litcache.values import codec, layouts
-from litcache.values import rows as batching
+from litcache.values.items import take
+from litcache.values.rows import count_rows, encode_rows, merge_rows, row_at, row_value
 
 few = settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
 some = settings(few, max_examples=80)
 
 
 def entries(output, columns=False):
-    return [NewEntry(*row) for row in batching.encode_rows(output, columns=columns)]
+    return [NewEntry(*row) for row in encode_rows(output, columns=columns)]
 
 
 def merged(output, columns=False):
-    return batching.merge_rows(entries(output, columns))
-
-
-# Batches into items
-
-
-@pytest.mark.parametrize(
-    ("decoded", "items"),
-    [
-        (["a", "b"], ["a", "b"]),
-        ("a", ["a"]),
-        ("", [""]),
-        ([101, 7, 102], [[101, 7, 102]]),
-        ([0.5, 1], [[0.5, 1]]),
-        ([[1, 2], [3]], [[1, 2], [3]]),
-        ([True, False], [True, False]),
-        ([1, "a"], [1, "a"]),
-        ([("query", "document")], [("query", "document")]),
-        ([None], [None]),
-        ([], None),
-        (("a", "b"), None),
-        ({"a": 1}, None),
-        (b"a", None),
-        (7, None),
-        (None, None),
-    ],
-    ids=repr,
-)
-def test_a_request_is_cut_into_items(decoded, items):
-    assert batching.split_items(decoded) == items
-
-
-def test_arrays_and_tensors_are_cut_along_their_first_axis():
-    np, torch = pytest.importorskip("numpy"), pytest.importorskip("torch")
-    for container in (np.arange(6).reshape(3, 2), torch.arange(6).reshape(3, 2)):
-        for split in (batching.split, batching.split_items):
-            assert [row.tolist() for row in split(container)] == [[0, 1], [2, 3], [4, 5]]
-    assert batching.split(np.array([1.5, 2])) == [np.float64(1.5), np.float64(2)]
-    assert [row.shape for row in batching.split(torch.ones(2))] == [(), ()]
-
-
-@pytest.mark.filterwarnings("ignore::UserWarning")
-def test_what_has_no_rows_is_not_cut():
-    np, torch = pytest.importorskip("numpy"), pytest.importorskip("torch")
-    nested = torch.nested.nested_tensor([torch.ones(1)], layout=torch.strided)
-    for container in (
-        np.array(1), torch.tensor(1), torch.ones(2, 2).to_sparse(), nested,
-        torch.nn.Parameter(torch.ones(2)), np.ma.array([1, 2]), ("a",), "ab", None, {"a": [1]},
-    ):  # fmt: skip
-        assert batching.split(container) is None
-    for empty in (np.zeros((0, 2)), torch.zeros(0, 2)):
-        assert batching.split(empty) == []
-        assert batching.split_items(empty) is None
-
-
-def test_cutting_a_list_leaves_the_list_to_its_owner():
-    texts = ["a", "b"]
-    batching.split(texts).append("c")
-    batching.split_items(texts).append("c")
-    assert texts == ["a", "b"]
-
-
-@few
-@given(st.data(), st.one_of(arrays(min_dims=1), tensors(min_dims=1), st.lists(builtins())))
-def test_taken_rows_are_those_asked_for_in_the_same_kind_of_container(data, container):
-    rows = batching.split(container)
-    places = st.lists(st.integers(0, len(rows) - 1), max_size=4) if rows else st.just([])
-    indices = data.draw(places)
-    taken = batching.take(container, indices)
-    assert type(taken) is type(container)
-    assert list(map(facts, batching.split(taken))) == [facts(rows[index]) for index in indices]
-    if type(container) is not list:
-        assert (taken.dtype, taken.shape[1:]) == (container.dtype, container.shape[1:])
-
-
-def test_taken_rows_are_copies():
-    np = pytest.importorskip("numpy")
-    container = np.zeros((3, 2))
-    batching.take(container, [0, 1, 2])[...] = 1
-    assert container.sum() == 0
-
-
-@few
-@given(st.one_of(arrays(min_dims=1), tensors(min_dims=1)))
-def test_gathered_rows_of_an_array_or_tensor_are_that_array_or_tensor(container):
-    rows = batching.split(container)
-    if rows:
-        gathered = batching.gather(rows)
-        assert type(gathered) is type(container)
-        assert gathered.shape == container.shape
-        assert list(map(facts, batching.split(gathered))) == list(map(facts, rows))
-        if container.ndim > 1:  # numpy's scalars have their own byte order and width
-            assert gathered.dtype == container.dtype
-
-
-def test_rows_that_do_not_fit_one_array_are_gathered_in_a_list():
-    np, torch = pytest.importorskip("numpy"), pytest.importorskip("torch")
-    for rows in (
-        [np.zeros(2), np.zeros(3)], [np.zeros(2), np.zeros(2, "f4")], [np.zeros(2), [0.0, 0.0]],
-        [torch.zeros(2), torch.zeros(3)], [torch.zeros(2), torch.zeros(2, device="meta")],
-        [torch.zeros(2), torch.zeros(2).half()], [np.float32(1), np.float64(1)],
-        [torch.zeros(2).to_sparse()] * 2, ["a", "b"], [[1], [2]], [1, 2], [],
-    ):  # fmt: skip
-        gathered = batching.gather(rows)
-        assert type(gathered) is list
-        assert all(one is other for one, other in zip(gathered, rows, strict=True))
+    return merge_rows(entries(output, columns))
 
 
 # How many rows
@@ -146,12 +42,12 @@ LIST_MODE = [
 
 @pytest.mark.parametrize(("output", "count"), ROW_MODE, ids=repr)
 def test_rows_of_a_batch_are_counted(output, count):
-    assert batching.count_rows(output, columns=False) == count
+    assert count_rows(output, columns=False) == count
 
 
 @pytest.mark.parametrize(("output", "count"), LIST_MODE, ids=repr)
 def test_rows_of_columns_are_counted(output, count):
-    assert batching.count_rows(output, columns=True) == count
+    assert count_rows(output, columns=True) == count
 
 
 def test_rows_of_arrays_and_tensors_are_counted():
@@ -161,21 +57,18 @@ def test_rows_of_arrays_and_tensors_are_counted():
             (np.zeros((3, 2)), 3), (np.zeros(0), 0), (np.array(1), None), (torch.zeros(3, 2), 3),
             (torch.tensor(1), None), (torch.zeros(2, 2).to_sparse(), None),
         ]:  # fmt: skip
-            assert batching.count_rows(output, columns=columns) == count
-    assert batching.count_rows({"a": np.zeros((2, 9)), "b": torch.zeros(2)}, columns=True) == 2
+            assert count_rows(output, columns=columns) == count
+    assert count_rows({"a": np.zeros((2, 9)), "b": torch.zeros(2)}, columns=True) == 2
 
 
-def test_a_row_is_found_in_containers_that_follow_each_other():
+def test_a_row_of_a_container_is_found_by_its_index():
     np = pytest.importorskip("numpy")
-    lists = [["a", "b"], [], ["c"]]
-    assert [batching.row_at(lists, index, columns=False) for index in range(3)] == ["a", "b", "c"]
-    pairs = [(["a"], np.array([[1, 2]])), (["b"], np.array([[3, 4]]))]
-    text, row = batching.row_at(pairs, 1, columns=True)
+    text, row = row_at((["a", "b"], np.array([[1, 2], [3, 4]])), 1, columns=True)
     assert (text, row.tolist()) == ("b", [3, 4])
-    assert batching.row_at([{"a": [1, 2]}], 1, columns=True) == {"a": 2}
-    assert batching.row_at([("a", "b")], 1, columns=False) == "b"
+    assert row_at({"a": [1, 2]}, 1, columns=True) == {"a": 2}
+    assert row_at(("a", "b"), 1, columns=False) == "b"
     with pytest.raises(IndexError):
-        batching.row_at(lists, 3, columns=False)
+        row_at(["a"], 1, columns=False)
 
 
 # Rows into entries and back
@@ -200,7 +93,7 @@ def columns(draw):
     cells = draw(st.lists(builtins(), min_size=1, max_size=4))
     parts = [cells, list(reversed(cells))]
     others = draw(st.lists(st.one_of(arrays(min_dims=1), tensors(min_dims=1)), max_size=2))
-    parts += [batching.take(o, [n % len(o) for n in range(len(cells))]) for o in others if len(o)]
+    parts += [take(o, [n % len(o) for n in range(len(cells))]) for o in others if len(o)]
     draw(st.randoms(use_true_random=False)).shuffle(parts)
     names = draw(st.lists(st.text(), min_size=len(parts), max_size=len(parts), unique=True))
     return draw(st.sampled_from([tuple(parts), dict(zip(names, parts, strict=True))]))
@@ -218,11 +111,11 @@ def test_rows_come_back_in_the_order_asked_for(data, output):
     rows = entries(output, columns=True)
     indices = data.draw(st.lists(st.integers(0, max(0, len(rows) - 1)), min_size=1, max_size=5))
     if rows:
-        container = batching.merge_rows([rows[index] for index in indices])
-        assert batching.count_rows(container, columns=True) == len(indices)
+        container = merge_rows([rows[index] for index in indices])
+        assert count_rows(container, columns=True) == len(indices)
         for place, index in enumerate(indices):
-            expected = batching.row_at([output], index, columns=True)
-            found = batching.row_at([container], place, columns=True)
+            expected = row_at(output, index, columns=True)
+            found = row_at(container, place, columns=True)
             assert facts(found) == facts(detached(expected))
 
 
@@ -230,8 +123,8 @@ def test_rows_come_back_in_the_order_asked_for(data, output):
 @given(st.one_of(arrays(min_dims=1), tensors(min_dims=1), columns()))
 def test_one_row_by_itself_is_what_indexing_the_container_gives(output):
     for index, entry in enumerate(entries(output, columns=True)):
-        expected = detached(batching.row_at([output], index, columns=True))
-        assert facts(batching.row_value(entry.layout, entry.payload)) == facts(expected)
+        expected = detached(row_at(output, index, columns=True))
+        assert facts(row_value(entry.layout, entry.payload)) == facts(expected)
 
 
 def test_rows_of_other_calls_are_merged_with_each_other():
@@ -243,20 +136,20 @@ def test_rows_of_other_calls_are_merged_with_each_other():
         ({"a": [1, 2], "b": np.zeros((2, 1))}, {"a": ["x"], "b": np.ones((1, 1))}),
     ]:
         rows = entries(one, columns=True)[:1] + entries(other, columns=True)
-        result = batching.merge_rows(rows)
-        assert batching.count_rows(result, columns=True) == 2
+        result = merge_rows(rows)
+        assert count_rows(result, columns=True) == 2
         for place, container in enumerate((one, other)):
-            row = batching.row_at([result], place, columns=True)
-            assert facts(row) == facts(batching.row_at([container], 0, columns=True))
+            row = row_at(result, place, columns=True)
+            assert facts(row) == facts(row_at(container, 0, columns=True))
 
 
 def test_string_arrays_as_wide_as_their_longest_text_are_merged():
     np = pytest.importorskip("numpy")
     short, long = np.array(["cat", "é"]), np.array(["zebra"])
-    result = batching.merge_rows(entries(short) + entries(long))
+    result = merge_rows(entries(short) + entries(long))
     assert (result.dtype, result.tolist()) == (np.dtype("<U5"), ["cat", "é", "zebra"])
     assert result.flags.writeable
-    wide = batching.merge_rows(entries(np.array([[b"a"]])) + entries(np.array([[b"abc"]])))
+    wide = merge_rows(entries(np.array([[b"a"]])) + entries(np.array([[b"abc"]])))
     assert facts(wide) == facts(np.array([[b"a"], [b"abc"]]))
 
 
@@ -280,41 +173,41 @@ def test_rows_that_do_not_fit_together_are_refused(rows):
         mixed = [row for part in parts for row in entries(part, columns=type(part) is not tuple
                                                           or type(part[0]) is list)]  # fmt: skip
         with pytest.raises(ValueEncodingError):
-            batching.merge_rows(mixed)
+            merge_rows(mixed)
 
 
 def test_only_containers_have_rows():
     for output in (7, "ab", {"a": [1], "b": []}):
         with pytest.raises(ValueEncodingError):
-            batching.encode_rows(output, columns=True)
+            encode_rows(output, columns=True)
 
 
 def test_an_empty_container_has_no_entries():
     np, torch = pytest.importorskip("numpy"), pytest.importorskip("torch")
     for output in ([], np.zeros((0, 3)), torch.zeros(0, 3), ([], []), {"a": []}):
-        assert batching.encode_rows(output, columns=True) == []
+        assert encode_rows(output, columns=True) == []
 
 
 def test_a_row_that_is_not_stored_leaves_the_others():
-    good, bad = batching.encode_rows([1, {"a": object()}], columns=False)
-    assert batching.row_value(*good) == 1
+    good, bad = encode_rows([1, {"a": object()}], columns=False)
+    assert row_value(*good) == 1
     assert (bad.path, bad.type) == ("$.a", object)
-    good, bad = batching.encode_rows({"id": [1, 2], "raw": ["a", [object()]]}, columns=True)
-    assert batching.row_value(*good) == {"id": 1, "raw": "a"}
+    good, bad = encode_rows({"id": [1, 2], "raw": ["a", [object()]]}, columns=True)
+    assert row_value(*good) == {"id": 1, "raw": "a"}
     assert (bad.path, bad.type) == ("$.raw[0]", object)
-    bad = batching.encode_rows(([object()],), columns=True)[0]
+    bad = encode_rows(([object()],), columns=True)[0]
     assert bad.path == "$[0]"
 
 
 def test_a_container_that_is_not_stored_is_an_error_for_each_row():
     np, torch = pytest.importorskip("numpy"), pytest.importorskip("torch")
     for output in (np.array([None, "a"]), {"a": [1, 2], "b": np.array([None, "a"])}):
-        errors = batching.encode_rows(output, columns=True)
+        errors = encode_rows(output, columns=True)
         assert [type(error) for error in errors] == [ValueEncodingError] * 2
         assert errors[0].type is np.ndarray
-    rows = batching.encode_rows([torch.zeros(1, device="meta"), 1], columns=False)
+    rows = encode_rows([torch.zeros(1, device="meta"), 1], columns=False)
     assert isinstance(rows[0], ValueEncodingError)
-    assert batching.row_value(*rows[1]) == 1
+    assert row_value(*rows[1]) == 1
 
 
 # Whose memory
@@ -335,7 +228,7 @@ def test_a_kept_row_does_not_keep_its_batch():
     np = pytest.importorskip("numpy")
     tracemalloc.start()
     try:
-        kept = batching.encode_rows(np.zeros((1000, 1000), "f4"), columns=False)[7]
+        kept = encode_rows(np.zeros((1000, 1000), "f4"), columns=False)[7]
         used = tracemalloc.get_traced_memory()[0]
     finally:
         tracemalloc.stop()
@@ -348,7 +241,7 @@ def test_a_kept_row_does_not_keep_its_batch():
 def test_what_is_merged_is_writable_and_aliases_nothing(output):
     rows = entries(output)
     before = [entry.payload for entry in rows]
-    first, second = batching.merge_rows(rows), batching.merge_rows(rows)
+    first, second = merge_rows(rows), merge_rows(rows)
     if hasattr(first, "flags"):
         assert first.flags.writeable
         first.reshape(-1).view("u1")[...] = 7
@@ -384,10 +277,8 @@ def test_payloads_may_be_views_and_layouts_copies():
             NewEntry(bytes(bytearray(entry.layout)), memoryview(bytearray(entry.payload)))
             for entry in entries(output, columns=True)
         ]
-        assert facts(batching.merge_rows(rows)) == facts(output)
-        assert facts(batching.row_value(*rows[1][:2])) == facts(
-            batching.row_at([output], 1, columns=True)
-        )
+        assert facts(merge_rows(rows)) == facts(output)
+        assert facts(row_value(*rows[1][:2])) == facts(row_at(output, 1, columns=True))
 
 
 # Devices
@@ -406,11 +297,11 @@ def test_rows_of_a_tensor_go_to_their_device_by_one_copy():
             return operation(*args, **(kwargs or {}))
 
     with Moves():
-        merged_there = batching.merge_rows(rows, "meta")
+        merged_there = merge_rows(rows, "meta")
         assert moved == ["to"]
-        merged_here = batching.merge_rows(rows, "cpu")
+        merged_here = merge_rows(rows, "cpu")
         assert moved == ["to"]
-        batching.encode_rows(torch.zeros(5, 2), columns=False)
+        encode_rows(torch.zeros(5, 2), columns=False)
         assert moved == ["to", "cpu"]
     assert (merged_there.device.type, merged_there.shape) == ("meta", (5, 2))
     assert merged_here.tolist() == [[0, 0]] * 5
@@ -443,15 +334,15 @@ def test_damaged_rows_are_a_value_or_an_error(data, output):
         else:
             damaged[place:place] = data.draw(st.binary(min_size=1, max_size=5))
         other = entry._replace(**{part: bytes(damaged)})
-        outcome(lambda: batching.row_value(other.layout, other.payload, "meta"))  # noqa: B023
-        outcome(lambda: batching.merge_rows([entry, other, entry]))  # noqa: B023
+        outcome(lambda: row_value(other.layout, other.payload, "meta"))  # noqa: B023
+        outcome(lambda: merge_rows([entry, other, entry]))  # noqa: B023
 
 
 @some
 @given(st.sampled_from([b"A", b"T", b"l", b"lv", b"u", b"x", b"y", b""]), st.binary(), st.binary())
 def test_random_bytes_are_a_value_or_an_error(kind, layout, payload):
-    outcome(lambda: batching.row_value(kind + layout, payload))
-    outcome(lambda: batching.merge_rows([NewEntry(kind + layout, payload)] * 2))
+    outcome(lambda: row_value(kind + layout, payload))
+    outcome(lambda: merge_rows([NewEntry(kind + layout, payload)] * 2))
 
 
 @few
@@ -460,8 +351,8 @@ def test_a_truncated_row_is_an_error(output):
     for entry in entries(output, columns=True):
         if entry.payload:
             short = entry._replace(payload=entry.payload[:-1])
-            assert outcome(lambda: batching.merge_rows([short])) == "error"  # noqa: B023
-            assert outcome(lambda: batching.merge_rows([entry, short])) == "error"  # noqa: B023
+            assert outcome(lambda: merge_rows([short])) == "error"  # noqa: B023
+            assert outcome(lambda: merge_rows([entry, short])) == "error"  # noqa: B023
 
 
 @pytest.mark.parametrize(
@@ -479,7 +370,7 @@ def test_a_truncated_row_is_an_error(output):
     ids=repr,
 )  # fmt: skip
 def test_malformed_rows_are_refused(layout, payload):
-    assert outcome(lambda: batching.row_value(layout, payload)) == "error"
+    assert outcome(lambda: row_value(layout, payload)) == "error"
 
 
 def test_a_row_is_no_value_and_a_value_is_no_row():
@@ -489,4 +380,4 @@ def test_a_row_is_no_value_and_a_value_is_no_row():
         assert outcome(lambda: codec.decode(entry.layout, entry.payload)) == "error"  # noqa: B023
     for value in (np.zeros(2), [1], {"a": [1]}):
         entry = NewEntry(*codec.encode(value))
-        assert outcome(lambda: batching.merge_rows([entry])) == "error"  # noqa: B023
+        assert outcome(lambda: merge_rows([entry])) == "error"  # noqa: B023

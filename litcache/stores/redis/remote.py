@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from litcache.errors import StoreError
 from litcache.stores.breaker import Breaker
 from litcache.stores.namespaces import Notes
+from litcache.stores.redis.url import public, resolved, stripped
 
 if TYPE_CHECKING:
     from litcache.stores.redis.cluster import Cluster
@@ -63,7 +64,7 @@ class Remote:
         nodes = _nodes()
         nodes.Options(url, timeout)
         self._url = url
-        self._name: str = nodes.public(nodes.resolved(url))
+        self._name = public(resolved(url))
         self._timeout = timeout
         self._cluster = cluster
         self._monotonic = monotonic
@@ -71,7 +72,7 @@ class Remote:
         self._processes: dict[int, _Process] = {}
 
     def __getstate__(self) -> dict[str, Any]:
-        url = _nodes().stripped(self._url)
+        url = stripped(self._url)
         withheld = self._withheld or url != self._url
         return {**self.__dict__, "_url": url, "_withheld": withheld, "_processes": {}}
 

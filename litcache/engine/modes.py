@@ -1,0 +1,269 @@
+"""What differs by mode: what the method is called with, and what its outputs are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, ClassVar, NamedTuple
+
+from litcache.engine.call import Call, Misses, NotRowsError, Part, Place
+from litcache.errors import BatchSizeError, ValueEncodingError
+from litcache.keys.contexts import Context
+from litcache.stores.base import Entry
+from litcache.values import codec
+from litcache.values.codec import Encoded
+from litcache.values.containers import Kind, assemble, own, together
+from litcache.values.items import take
+from litcache.values.rows import count_rows, encode_rows, merge_rows, row_at, row_value
+
+# ---------------------------------------------------------------------- outputs are values
+
+
+class _Values(Call):
+    """A call whose outputs are values, one for each item."""
+
+    values: list[Any]
+
+    def begin(self) -> None:
+        self.values = [None] * len(self.items)
+
+    def accept(self, entries: list[Any], device: Any) -> None:
+        self.values = codec.decode_many(entries, device)
+
+    def take(self, position: int, entry: Entry, device: Any) -> None:
+        self.values[position] = codec.decode(entry.layout, entry.payload, device)
+
+    def keep(
+        self, position: int, entry: Entry | None, output: Any, index: int, device: Any
+    ) -> None:
+        value = self.output_at(output, index)
+        if entry is not None and codec.differs_from_stored(value):
+            value = codec.decode(entry.layout, entry.payload, device)
+        self.values[position] = value
+
+    def output_at(self, output: Any, index: int) -> Any:
+        return output[index]
+
+    def result(self, device: Any) -> Any:
+        return self.values
+
+
+class One(_Values):
+    """One item: the method's argument itself."""
+
+    mode = "single"
+
+    def parts(self, group: Sequence[Misses]) -> Iterator[Part]:
+        for misses in group:
+            yield Part(self.items[0], self.context(0), [(misses, 0)])
+
+    def encode(
+        self, method: str, output: Any, places: Sequence[Place]
+    ) -> list[Encoded | ValueEncodingError]:
+        return codec.encode_many((output,))
+
+    def output_at(self, output: Any, index: int) -> Any:
+        return output
+
+    def result(self, device: Any) -> Any:
+        return self.values[0]
+
+
+class Unbatched(NamedTuple):
+    """The outputs of a batch of LitServe's, after `unbatch`.
+
+    Attributes:
+        outputs: One for each item.
+        fault: Why none of them may be stored, if there is a reason.
+    """
+
+    outputs: list[Any]
+    fault: str | None = None
+
+
+class Batch(_Values):
+    """A batch of LitServe's: `batch`, `predict` and `unbatch` make one output of each item."""
+
+    mode = "batch"
+
+    def parts(self, group: Sequence[Misses]) -> Iterator[Part]:
+        places = [(misses, position) for misses in group for position in misses.to_compute]
+        items = [misses.call.items[position] for misses, position in places]
+        contexts = None
+        if self.contexts is not None:
+            contexts = [misses.call.context(position) for misses, position in places]
+        yield Part(items, contexts, places)
+
+    def encode(
+        self, method: str, output: Unbatched, places: Sequence[Place]
+    ) -> list[Encoded | ValueEncodingError]:
+        if len(output.outputs) != len(places):
+            raise BatchSizeError(method, len(places), len(output.outputs))
+        if output.fault is not None:
+            error = ValueEncodingError(output.fault, "$", type(output.outputs))
+            return [error] * len(places)
+        return codec.encode_many(output.outputs)
+
+    def output_at(self, output: Unbatched, index: int) -> Any:
+        return output.outputs[index]
+
+
+# ---------------------------------------------------------------------- outputs are rows
+
+
+class _Row(NamedTuple):
+    """A row that cannot be stored."""
+
+    value: Any
+
+
+class _Rows(Call):
+    """A call whose outputs are the rows of containers."""
+
+    columns: ClassVar[bool]
+
+    entries: list[Any]
+    whole: Any = None
+    """The method's own container, if it answers the whole call."""
+    unstored: Any = None
+    """A container of the method's with a row that cannot be stored, if there is one."""
+
+    def begin(self) -> None:
+        self.entries = [None] * len(self.items)
+
+    def accept(self, entries: list[Any], device: Any) -> None:
+        self.entries = entries
+
+    def take(self, position: int, entry: Entry, device: Any) -> None:
+        self.entries[position] = entry
+
+    def keep(
+        self, position: int, entry: Entry | None, output: Any, index: int, device: Any
+    ) -> None:
+        if entry is not None:
+            self.entries[position] = entry
+        else:
+            self.unstored = output
+            self.entries[position] = _Row(own(self.output_at(output, index)))
+
+    def encode(
+        self, method: str, output: Any, places: Sequence[Place]
+    ) -> list[Encoded | ValueEncodingError]:
+        self.check(method, output, places)
+        if len(places) == len(self.items) and all(misses.call is self for misses, _ in places):
+            self.whole = output
+        return encode_rows(output, columns=self.columns)
+
+    def check(self, method: str, output: Any, places: Sequence[Place]) -> None:
+        """Raise `NotRowsError` or `BatchSizeError` unless an output has a row for each item."""
+        count = count_rows(output, columns=self.columns)
+        if count is None:
+            raise NotRowsError(output, places)
+        if count != len(places):
+            raise BatchSizeError(method, len(places), count)
+
+    def output_at(self, output: Any, index: int) -> Any:
+        return row_at(output, index, columns=self.columns)
+
+    def merge(self, start: int, stop: int, device: Any) -> Any:
+        """Return some rows in the container that the method returns.
+
+        Raises:
+            ValueEncodingError: If they do not fit together.
+        """
+        entries = self.entries[start:stop]
+        if self.unstored is None or not any(isinstance(entry, _Row) for entry in entries):
+            return merge_rows(entries, device)
+        rows = [
+            entry.value
+            if isinstance(entry, _Row)
+            else row_value(entry.layout, entry.payload, device)
+            for entry in entries
+        ]
+        return assemble(rows, self.unstored, columns=self.columns)
+
+
+class Rows(_Rows):
+    """The rows of a container that LitServe's own `batch` makes.
+
+    Args:
+        container: What `predict` was called with.
+        items: Its rows.
+        contexts: A context for each of them, if the method takes one.
+    """
+
+    mode = "row"
+    columns = False
+
+    def __init__(
+        self, container: Any, items: Sequence[object], contexts: Sequence[Context] | None = None
+    ) -> None:
+        super().__init__(items, contexts)
+        self.container = container
+
+    def parts(self, group: Sequence[Misses]) -> Iterator[Part]:
+        (misses,) = group
+        positions = misses.to_compute
+        places = [(misses, position) for position in positions]
+        if len(positions) == len(self.items):
+            yield Part(self.container, self.contexts, places)
+        else:
+            contexts = None
+            if self.contexts is not None:
+                contexts = [self.contexts[position] for position in positions]
+            yield Part(take(self.container, positions), contexts, places)
+
+    def result(self, device: Any) -> Any:
+        if self.whole is not None and not codec.differs_from_stored(self.whole):
+            return self.whole
+        return self.merge(0, len(self.items), device)
+
+
+class Lists(_Rows):
+    """Lists of items, each a request or the argument of a call: their misses are pooled.
+
+    Args:
+        requests: The items of each list.
+        kinds: Of each list, what container the method gets its items in.
+        max_items: At most so many items in one call of the method; `None`: no bound.
+    """
+
+    mode = "list"
+    columns = True
+
+    def __init__(
+        self, requests: Sequence[list[Any]], kinds: Sequence[Kind], max_items: int | None
+    ) -> None:
+        super().__init__([item for request in requests for item in request])
+        self.sizes = [len(request) for request in requests]
+        self.kinds = [
+            kind for kind, size in zip(kinds, self.sizes, strict=True) for _ in range(size)
+        ]
+        self.max_items = max_items
+
+    def parts(self, group: Sequence[Misses]) -> Iterator[Part]:
+        # What the method gets depends on the kind of its own request, never on other requests.
+        alike: dict[Kind, list[Place]] = {}
+        for misses in group:
+            for position in misses.to_compute:
+                kind = misses.call.kinds[position]  # type: ignore[attr-defined]
+                alike.setdefault(kind, []).append((misses, position))
+        for kind, places in alike.items():
+            size = self.max_items or len(places)
+            for start in range(0, len(places), size):
+                some = places[start : start + size]
+                items = [misses.call.items[position] for misses, position in some]
+                yield Part(together(items, kind), None, some)
+
+    def result(self, device: Any) -> Any:
+        """Return the rows of the only list."""
+        if self.whole is not None and not codec.differs_from_stored(self.whole):
+            return self.whole
+        return self.merge(0, len(self.items), device)
+
+    def results(self, device: Any) -> list[Any]:
+        """Return the rows of each list, in the container that the method returns."""
+        merged, start = [], 0
+        for size in self.sizes:
+            merged.append(self.merge(start, start + size, device))
+            start += size
+        return merged

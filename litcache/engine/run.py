@@ -1,0 +1,306 @@
+"""One way through the engine: look up, compute, publish, wait; for threads and for tasks.
+
+What is left of a call that did not hit is a generator of steps, which does no I/O and calls no
+model. A driver does each step and sends back what it gave: `run` in a thread, `run_async` in a
+task, and the loops and the HTTP tier as they go.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import partial
+from typing import Any, NamedTuple
+
+from litcache.engine import threads
+from litcache.engine.cache import Cache
+from litcache.engine.call import COALESCED, Call, Misses, Part
+from litcache.engine.flight import Claim
+from litcache.stores.base import Entry
+
+
+class Compute(NamedTuple):
+    """Call the method with a part; send back what it returned and the seconds it took."""
+
+    part: Part
+
+
+class Ask(NamedTuple):
+    """Call a function that may wait for a store; send back what it returned."""
+
+    function: Callable[[], Any]
+
+
+class Write(NamedTuple):
+    """Call a function that writes to a store; nobody needs to wait for it."""
+
+    function: Callable[[], bool]
+
+
+class Wait(NamedTuple):
+    """Wait for a claim of another call; send back whether it was published in time."""
+
+    claim: Claim
+    seconds: float | None
+
+
+Step = Compute | Ask | Write | Wait
+Steps = Generator[Step, Any, None]
+
+
+# ---------------------------------------------------------------------- the steps
+
+
+def computation(cache: Cache, group: Sequence[Misses]) -> Steps:
+    """Compute the misses of calls together, and publish and store them.
+
+    Args:
+        cache: Their cache.
+        group: Calls of one mode.
+    """
+    cache.before_compute(group)
+    for part in group[0].call.parts(group):
+        output, seconds = yield Compute(part)
+        # Before the next part: a method may use its output buffer again.
+        cache.keep(part.places, output, seconds)
+    write = cache.publish(group)
+    if write is not None:
+        yield Write(write)
+
+
+def settle(
+    cache: Cache,
+    misses: Misses,
+    compute: Callable[[Cache, Sequence[Misses]], Steps] = computation,
+) -> Steps:
+    """Take the steps that give every item of a call an output.
+
+    Its own misses are computed and published before it waits for those of others, so that no two
+    calls wait for each other.
+
+    Args:
+        cache: The call's cache.
+        misses: What did not hit.
+        compute: What computes its misses; a loop puts those of several calls into one batch.
+    """
+    try:
+        unclaimed, misses.unclaimed = misses.unclaimed, []
+        yield from _claim(cache, misses, unclaimed)
+        while misses.to_compute or misses.waits:
+            if misses.to_compute:
+                yield from compute(cache, [misses])
+            else:
+                yield from _wait(cache, misses)
+    except BaseException:  # Ctrl-C and cancelled tasks too: nobody may wait for this call
+        cache.abandon(misses)
+        raise
+    finally:
+        cache.finish(misses)
+
+
+def _claim(cache: Cache, misses: Misses, missing: Sequence[int], *, force: bool = False) -> Steps:
+    """Sort what misses into what to compute here, now, and what to wait for."""
+    leaders: dict[bytes, int] = {}
+    for position in missing:
+        key = misses.keys[position]
+        if key is None:
+            misses.to_compute.append(position)
+        elif key in leaders:
+            misses.equals.setdefault(leaders[key], []).append(position)
+        else:
+            leaders[key] = position
+    if leaders:
+        claim = misses.claim = Claim(misses.call.scope.epoch)
+        taken = cache.flight.claim(claim, leaders, refreshed=misses.call.refreshed, force=force)
+        for key, other in taken.items():
+            position = leaders.pop(key)
+            for waiting in (position, *misses.equals.pop(position, ())):
+                misses.waits[waiting] = other
+        if not force:
+            yield from _look_again(cache, misses, leaders)
+        if not leaders:
+            misses.claim = None
+            claim.give_up()
+            cache.flight.release(claim)
+    misses.to_compute = sorted([*misses.to_compute, *leaders.values()])
+
+
+def _look_again(cache: Cache, misses: Misses, leaders: dict[bytes, int]) -> Steps:
+    """Look claimed keys up again if others finished between the look-up and the claim."""
+    released = cache.flight.released
+    keys = [key for key in leaders if key not in misses.call.refreshed]
+    if released is misses.released or not misses.store_works or not keys:
+        return
+    misses.released = released
+    entries: list[Entry | None] | None = yield Ask(
+        partial(cache.guarded.get_many, misses.call.scope, keys)
+    )
+    for key, entry in zip(keys, entries or (), strict=False):
+        position = leaders[key]
+        if entry is not None and cache.take(misses, position, entry):
+            del leaders[key]
+            misses.outcomes[position] = COALESCED
+            _share(cache, misses, misses.equals.pop(position, ()), entry)
+
+
+def _share(cache: Cache, misses: Misses, positions: Sequence[int], entry: Entry) -> None:
+    for position in positions:
+        if cache.take(misses, position, entry):
+            misses.outcomes[position] = COALESCED
+        else:
+            cache.compute_alone(misses, position)
+
+
+def _wait(cache: Cache, misses: Misses) -> Steps:
+    """Wait for one of the calls that compute for this one, and take what they published."""
+    other = next(iter(misses.waits.values()))
+    held = _held.get()
+    in_time = False
+    if not other.depends_on(held):  # else the two calls would wait for each other
+        try:
+            for claim in held:
+                claim.waits_for = other
+            in_time = yield Wait(other, cache.remaining(misses))
+        finally:
+            for claim in held:
+                claim.waits_for = None
+    if in_time:
+        yield from _claim(cache, misses, _resumed(cache, misses))
+    else:
+        waiting = sorted(misses.waits)
+        misses.waits.clear()
+        yield from _claim(cache, misses, waiting, force=True)
+
+
+def _resumed(cache: Cache, misses: Misses) -> list[int]:
+    """Take what the calls waited for have published; return what they did not compute."""
+    missing: list[int] = []
+    for position, claim in list(misses.waits.items()):
+        key = misses.keys[position]
+        if not claim.done or key is None:
+            continue
+        del misses.waits[position]
+        entry = claim.entries.get(key)
+        if key not in claim.entries:
+            missing.append(position)
+        elif entry is None:
+            cache.compute_alone(misses, position)
+        else:
+            _share(cache, misses, (position,), entry)
+    return missing
+
+
+# ---------------------------------------------------------------------- inside the model
+
+
+_computing: ContextVar[tuple[Cache, ...]] = ContextVar("litcache_computing", default=())
+_held: ContextVar[tuple[Claim, ...]] = ContextVar("litcache_held", default=())
+
+caches_computing = _computing.get
+"""Return the caches whose methods this thread or task is inside already."""
+
+
+@contextmanager
+def computing(cache: Cache, part: Part | None = None) -> Iterator[None]:
+    """Let the user's own calls of hooks, and of the method itself, pass while it computes."""
+    token = _computing.set((*_computing.get(), cache))
+    claims = {misses.claim for misses, _ in part.places} - {None} if part is not None else ()
+    holding = _held.set((*_held.get(), *claims))
+    try:
+        yield
+    finally:
+        _held.reset(holding)
+        _computing.reset(token)
+
+
+# ---------------------------------------------------------------------- the drivers
+
+
+def drive(cache: Cache, steps: Steps, compute: Callable[[Part], Any]) -> None:
+    """Take steps in this thread.
+
+    Args:
+        cache: The cache whose steps they are.
+        steps: What `settle` or `computation` returned.
+        compute: Calls the method with a part.
+    """
+    try:
+        step = _next(steps, None)
+        while step is not None:
+            step = _take(cache, steps, step, compute)
+    finally:
+        steps.close()
+
+
+def _next(steps: Steps, reply: Any) -> Step | None:
+    """Return the next step; `None` at the end."""
+    try:
+        return steps.send(reply)
+    except StopIteration:
+        return None
+
+
+def _take(cache: Cache, steps: Steps, step: Step, compute: Callable[[Part], Any]) -> Step | None:
+    """Take one step; return the next."""
+    reply: Any
+    try:
+        if isinstance(step, Compute):
+            started = time.perf_counter()
+            with computing(cache, step.part):
+                output = compute(step.part)
+            reply = output, time.perf_counter() - started
+        elif isinstance(step, Wait):
+            reply = step.claim.wait(step.seconds)
+        else:
+            reply = step.function()
+    except BaseException as error:
+        return steps.throw(error)
+    return _next(steps, reply)
+
+
+async def lookup_async(cache: Cache, call: Call) -> Misses | None:
+    """Look the items of a call up in this task, as `Cache.lookup` does.
+
+    Keys are made here, before another task can change what they are made of; only the question to
+    a store that may wait for I/O goes to a thread.
+    """
+    if not cache.store.blocking:
+        return cache.lookup(call)
+    cache.ask(call, cache.scope.renewed())
+    return cache.sort(call, await threads.run(cache.guarded.find, call))
+
+
+async def drive_async(cache: Cache, steps: Steps, compute: Callable[[Part], Any]) -> None:
+    """Take steps in this task, as `drive` does; `compute` returns an awaitable."""
+    try:
+        step = _next(steps, None)
+        while step is not None:
+            step = await _take_async(cache, steps, step, compute)
+    finally:
+        steps.close()
+
+
+async def _take_async(
+    cache: Cache, steps: Steps, step: Step, compute: Callable[[Part], Any]
+) -> Step | None:
+    """Take one step in this task; return the next."""
+    reply: Any
+    try:
+        if isinstance(step, Compute):
+            started = time.perf_counter()
+            with computing(cache, step.part):
+                output = await compute(step.part)
+            reply = output, time.perf_counter() - started
+        elif isinstance(step, Wait):
+            reply = await step.claim.wait_async(step.seconds)
+        elif not cache.store.blocking:
+            reply = step.function()
+        elif isinstance(step, Write):
+            reply = threads.submit(step.function)  # an answer does not wait for its write
+        else:
+            reply = await threads.run(step.function)
+    except BaseException as error:
+        return steps.throw(error)
+    return _next(steps, reply)

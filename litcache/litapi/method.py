@@ -1,0 +1,250 @@
+"""The method that `@cached_predict` makes, unbound and bound."""
+
+from __future__ import annotations
+
+import weakref
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, overload
+
+import wrapt
+from litserve import LitAPI
+
+from litcache.engine.cache import Cache
+from litcache.engine.handle import CacheHandle
+from litcache.engine.modes import Rows
+from litcache.engine.run import caches_computing
+from litcache.errors import UnsupportedMethodError
+from litcache.litapi.answers import (
+    answer_batch,
+    answer_lists,
+    answer_one,
+    answer_one_async,
+    answer_rows,
+    answer_rows_async,
+    list_of,
+    pass_lists,
+)
+from litcache.litapi.classes import policy_of, takes_context
+from litcache.litapi.hooks import call_users, take_over
+from litcache.litapi.proxies import ANNOTATIONS, copy_by_name, reduce_by_name
+from litcache.litapi.role import Role
+from litcache.litapi.state import cache_of, is_elsewhere, serving_mode, state_of
+from litcache.litapi.tokens import Items, Outputs
+from litcache.policy import CachePolicy
+from litcache.switches import is_disabled
+from litcache.values.items import split
+
+_P = ParamSpec("_P")
+_Q = ParamSpec("_Q")
+_R = TypeVar("_R", covariant=True)
+
+_OVERRIDDEN = (
+    "this override calls a cached method below it and is not decorated itself, so nothing is "
+    "cached; put @cached_predict on the override"
+)
+_MORE_ARGUMENTS = "called with more than an item and its context: the call goes uncached"
+_UNCUT = "its input cannot be cut into items: goes uncached"
+
+
+class BoundCachedMethod(
+    wrapt.BoundFunctionWrapper,  # type: ignore[type-arg]
+    Generic[_P, _R],
+):
+    """A cached method of one API."""
+
+    __annotations__ = ANNOTATIONS
+
+    @property
+    def cache(self) -> CacheHandle:
+        """The method's cache: its policy, counters and entries."""
+        api = self._self_instance
+        if api is None:
+            raise AttributeError("a cache belongs to an API, not to its class")
+        name = self._self_parent.role_in(type(api)).name
+        policy = policy_of(type(api), name)
+        if policy is None:
+            raise AttributeError(f"{type(api).__qualname__}.{name}: {_OVERRIDDEN}")
+        return CacheHandle(
+            cache_of(api, name), serving_mode(api, name, policy), lambda: is_elsewhere(api)
+        )
+
+    @property
+    def __func__(self) -> Any:
+        """The function by whose signature LitServe decides whether to pass the context."""
+        if self._self_instance is None:
+            raise AttributeError("__func__")  # like any function of a class
+        method = self._self_parent
+        return method.role_in(type(self._self_instance)).shown or method
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return reduce_by_name(self)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        return copy_by_name(self, memo)
+
+    def _call(self, *args: Any, **kwargs: Any) -> Any:
+        api, method = self._self_instance, self._self_parent
+        if api is None:  # called on the class, with the API as the first argument
+            if not args:
+                return self.__wrapped__(**kwargs)  # which says that self is missing
+            return method.__get__(args[0], type(args[0]))(*args[1:], **kwargs)
+        cls = type(api)
+        role = method._self_roles.get(id(cls)) or method.role_in(cls)
+        if role.passes or is_disabled():
+            if role.is_overridden:
+                role.reporter.warn_once("override", _OVERRIDDEN)
+            return self._pass(role, args, kwargs)
+        if len(args) == 1 and not kwargs:
+            item, context = args[0], None
+        else:
+            bound = role.bind(args, kwargs)
+            if bound is None:
+                role.reporter.warn_once("arguments", _MORE_ARGUMENTS)
+                return self._pass(role, args, kwargs)
+            item, context = bound
+        attributes = api.__dict__
+        state = attributes.get("_litcache")
+        cache = state.caches.get(role.name) if state is not None else None
+        if cache is None or cache.api is not api:
+            cache = cache_of(api, role.name)
+        if cache in caches_computing() or role.name in attributes:
+            return self._pass(role, args, kwargs)
+        if role.in_rows or (api.max_batch_size > 1 and role.name == "predict"):
+            return self._answer_many(role, api, cache, item, context)
+        if role.is_async:
+            return answer_one_async(cache, self, item, context)
+        return answer_one(cache, self, item, context)
+
+    if TYPE_CHECKING:
+
+        def __call__(self, *args: _P.args, **kwargs: _P.kwargs) -> _R:
+            """Answer a call, from the cache or by the user's method."""
+            ...
+    else:
+        __call__ = _call
+
+    def _answer_many(self, role: Role, api: LitAPI, cache: Cache, item: Any, context: Any) -> Any:
+        """Answer a batch, or a list of items."""
+        if type(item) is Items:  # LitServe's batched loop: see hooks.Hook
+            if item.is_opened:
+                item = item.open()
+            elif role.in_rows:
+                return Outputs(answer_lists(cache, self, item.items))
+            else:
+                return Outputs(answer_batch(cache, api, self, item.items, context))
+        if role.in_rows:
+            lists = list_of(item, cache.policy.max_items)
+            if lists is None:
+                return self._uncut(cache, item, context)
+            if role.is_async:
+                return answer_rows_async(cache, self, lists, item)
+            return answer_rows(cache, self, lists, item)
+        by_default = role.batches_by_default and not {"batch", "unbatch"} & api.__dict__.keys()
+        items = split(item) if by_default else None
+        if not items or (context is not None and len(context) != len(items)):
+            return self._uncut(cache, item, context)
+        return answer_rows(cache, self, Rows(item, items, context), item, context)
+
+    def compute(self, item: Any, context: Any, items: int | None = None) -> Any:
+        """Call the user's method; `items` says how many items it gets, if that is known."""
+        self._note_call(items)
+        if context is not None and self._self_parent.takes_context:
+            return call_users(self.__wrapped__, item, context=context)
+        return call_users(self.__wrapped__, item)
+
+    def _note_call(self, items: int | None) -> None:
+        """Count a call of the user's method, for the metrics and for the APIRunner."""
+        api = self._self_instance
+        name, state = self._self_parent.role_in(type(api)).name, state_of(api)
+        if name in state.caches and not is_disabled():
+            state.caches[name].counters.add_batch(1 if items is None else items)
+        if state.on_model_call is not None and name == "predict":
+            state.on_model_call(items)
+
+    def _uncut(self, cache: Cache, item: Any, context: Any) -> Any:
+        """Call the user's method with an argument that cannot be cut into items."""
+        if not (type(item) is list and not item):
+            cache.reporter.warn_once("uncut", _UNCUT)
+            cache.counters.add(uncacheable=1)
+            if cache.policy.items == "list":
+                cache.counters.add_requests(empty=1)
+        return self.compute(item, context)
+
+    def _pass(self, role: Role, args: Any, kwargs: Any) -> Any:
+        """Call the user's method as if it were not decorated."""
+        if args and type(args[0]) is Items:  # see hooks.Hook: LitServe does not pool lists
+            if role.in_rows and not args[0].is_opened:
+                api, max_items = self._self_instance, self._self_parent.policy.max_items
+                return Outputs(pass_lists(self, api, role.qualified, args[0].items, max_items))
+            args = (args[0].open(), *args[1:])
+        if role.shown is not None:
+            kwargs.pop("context", None)
+        if is_disabled():
+            self._note_call(None)
+        return call_users(self.__wrapped__, *args, **kwargs)
+
+
+class CachedMethod(wrapt.FunctionWrapper, Generic[_P, _R]):  # type: ignore[type-arg]
+    """A method that `@cached_predict` decorates, in the class that defines it.
+
+    Args:
+        function: The user's function; its first parameter is `self`.
+        policy: How its outputs are cached.
+    """
+
+    __annotations__ = ANNOTATIONS
+    __bound_function_wrapper__ = BoundCachedMethod
+
+    def __init__(self, function: Any, policy: CachePolicy) -> None:
+        super().__init__(function, _refuse)
+        self._self_policy = policy
+        self._self_takes_context = takes_context(function)
+        self._self_roles: dict[int, Role] = {}
+
+    if TYPE_CHECKING:
+
+        @overload  # type: ignore[override]
+        def __get__(self, instance: None, owner: type, /) -> BoundCachedMethod[_P, _R]: ...
+        @overload
+        def __get__(
+            self: CachedMethod[Concatenate[Any, _Q], _R], instance: object, owner: type = ..., /
+        ) -> BoundCachedMethod[_Q, _R]: ...
+        def __get__(self, instance: Any, owner: Any = None, /) -> Any: ...
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        take_over(owner)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Refuse the call: Python calls a method of an API on what `__get__` returns."""
+        name = self.__qualname__
+        if "." not in name.rpartition("<locals>.")[2]:
+            raise UnsupportedMethodError(
+                name, "it is a plain function; put @cached_predict on a method of a LitAPI"
+            )
+        raise UnsupportedMethodError(name, "another decorator hides it; put @cached_predict on top")
+
+    @property
+    def policy(self) -> CachePolicy:
+        """How its outputs are cached."""
+        return self._self_policy
+
+    @property
+    def takes_context(self) -> bool:
+        """Whether the user's function takes `context`."""
+        return self._self_takes_context
+
+    def role_in(self, cls: type) -> Role:
+        """Return the role of this method in a class."""
+        role = self._self_roles.get(id(cls))
+        if role is None:
+            role = Role(self, self.policy, cls)
+            take_over(cls)  # for a class that got the method after it was made
+            roles, key = self._self_roles, id(cls)
+            roles[key] = role
+            # By its id: a reference to the class would keep it from being freed.
+            weakref.finalize(cls, roles.pop, key, None).atexit = False
+        return role
+
+
+def _refuse(*_: Any) -> Any:
+    """Fill the place of wrapt's wrapper function, which `BoundCachedMethod` never calls."""
+    raise AssertionError

@@ -1,0 +1,71 @@
+"""Proxies of a user's function, which look like that function to LitServe."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import wrapt
+
+# A class that is asked for its annotations gets some of its own, which would hide the function's.
+ANNOTATIONS = property(lambda proxy: proxy.__wrapped__.__annotations__)
+
+
+class Acting(wrapt.ObjectProxy):  # type: ignore[type-arg]
+    """A proxy that looks like a bound method and does something else.
+
+    Args:
+        bound: The method.
+        act: What a call does.
+    """
+
+    __annotations__ = ANNOTATIONS
+
+    def __init__(self, bound: Callable[..., Any], act: Callable[..., Any]) -> None:
+        super().__init__(bound)
+        self._self_act = act
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Do what stands in the place of the method."""
+        return self._self_act(*args, **kwargs)
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return reduce_by_name(self)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        return copy_by_name(self, memo)
+
+
+class WithContext(wrapt.CallableObjectProxy):  # type: ignore[type-arg]
+    """A proxy of a function, whose signature has one more parameter: `context`.
+
+    Args:
+        function: The function.
+    """
+
+    __annotations__ = ANNOTATIONS
+
+    def __init__(self, function: Any) -> None:
+        super().__init__(function)
+        signature = inspect.signature(function)
+        context = inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, default=None)
+        parameters = list(signature.parameters.values())
+        last = bool(parameters) and parameters[-1].kind is inspect.Parameter.VAR_KEYWORD
+        parameters.insert(len(parameters) - last, context)
+        self._self_signature = signature.replace(parameters=parameters)
+
+    @property
+    def __signature__(self) -> inspect.Signature:
+        return self._self_signature
+
+
+def reduce_by_name(bound: Any) -> tuple[Any, ...]:
+    """Return how to pickle a proxy of a bound method: as Python pickles a bound method."""
+    return getattr, (bound.__self__, bound.__name__)
+
+
+def copy_by_name(bound: Any, memo: dict[int, Any]) -> Any:
+    """Return a deep copy of a proxy of a bound method: the method of the copied object."""
+    return getattr(copy.deepcopy(bound.__self__, memo), bound.__name__)

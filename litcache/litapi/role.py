@@ -1,0 +1,88 @@
+"""The role of a cached method in one class of API."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from typing import Any
+
+from litserve import LitAPI
+
+from litcache.errors import UnsupportedMethodError
+from litcache.litapi.classes import (
+    CACHEABLE,
+    attribute_of,
+    has_default,
+    policy_of,
+    takes_context,
+    wants_contexts,
+)
+from litcache.litapi.proxies import WithContext
+from litcache.observe.log import Reporter
+from litcache.policy import CachePolicy
+
+
+class Role:
+    """The role of a cached method in one class, which is found out once and read at every call.
+
+    Args:
+        method: The method, as the class that defines it holds it.
+        policy: The method's policy.
+        cls: The class, which may be a subclass of that one.
+
+    Attributes:
+        name: The name of the method in the class: `predict` or `decode_request`.
+        passes: Whether the method does not cache here, because the class overrides it.
+        is_overridden: Whether the override is not cached.
+        is_async: Whether the method is `async def`.
+        wants_context: Whether LitServe must pass the context.
+        in_rows: Whether the items are the elements of lists (`items="list"`).
+        batches_by_default: Whether the class leaves `batch` and `unbatch` to LitServe.
+        qualified: The method's name for messages.
+        shown: A function that looks as if it took `context`, so that LitServe passes it; `None` if
+            the method takes it itself, or nobody wants it.
+        reporter: Warns in the name of the method.
+    """
+
+    def __init__(self, method: Any, policy: CachePolicy, cls: type) -> None:
+        name = self.name = _name_in(cls, method)
+        qualified = self.qualified = f"{cls.__qualname__}.{name}"
+        if not issubclass(cls, LitAPI):
+            raise UnsupportedMethodError(
+                qualified,
+                f"{cls.__qualname__} is no LitAPI, and its methods are called by no server",
+            )
+        if name not in CACHEABLE:
+            raise UnsupportedMethodError(qualified, "only predict and decode_request are cached")
+        if policy.items == "list" and name != "predict":
+            raise UnsupportedMethodError(qualified, 'items="list" is for predict only')
+        self.passes = attribute_of(cls, name) is not method
+        self.is_overridden = policy_of(cls, name) is None
+        self.is_async = inspect.iscoroutinefunction(method.__wrapped__)
+        self.wants_context = wants_contexts(cls, name, policy)
+        self.in_rows = policy.items == "list"
+        self.batches_by_default = has_default(cls, "batch") and has_default(cls, "unbatch")
+        self.reporter = Reporter(qualified)
+        parameters = list(inspect.signature(method.__wrapped__).parameters)[1:]
+        self._item = parameters[0] if parameters else None
+        self._second = parameters[1] if len(parameters) > 1 else None
+        hides_context = self.wants_context and not takes_context(method)
+        self.shown = WithContext(method) if hides_context else None
+
+    def bind(self, args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[Any, Any] | None:
+        """Return the item and the context of a call; `None` if it has other arguments, too."""
+        kwargs = dict(kwargs)
+        context = kwargs.pop("context", None) if self.wants_context else None
+        if len(args) == 2 and self._second == "context":
+            args, context = args[:1], args[1]
+        if not args and self._item in kwargs:
+            args = (kwargs.pop(self._item),)
+        return (args[0], context) if len(args) == 1 and not kwargs else None
+
+
+def _name_in(cls: type, method: Any) -> str:
+    """Return the name of a method in a class, which may not be the name of its function."""
+    for name in CACHEABLE:
+        if any(base.__dict__.get(name) is method for base in cls.__mro__):
+            return name
+    return str(method.__name__)

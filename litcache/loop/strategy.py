@@ -1,0 +1,251 @@
+"""How a loop answers requests: out of the cache where `predict` is cached, else by computing."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from litserve import LitAPI
+
+from litcache.engine import run
+from litcache.engine.cache import Cache
+from litcache.engine.call import Misses, NotRowsError, Part, answered
+from litcache.engine.modes import Batch as BatchCall
+from litcache.engine.modes import Lists
+from litcache.engine.run import Compute, Steps, Wait
+from litcache.errors import BatchSizeError, ValueEncodingError
+from litcache.litapi.answers import NOT_CUT
+from litcache.litapi.batches import BatchSizeMismatch
+from litcache.loop.model import Model
+from litcache.loop.requests import COMPUTES, DONE, WAITS, Batch, Request
+from litcache.observe.log import logger
+from litcache.values.containers import kind_of
+from litcache.values.items import split_items
+
+
+class Strategy(Protocol):
+    """How the requests of a loop get their outputs; each step sets `Request.state`."""
+
+    @property
+    def at_once(self) -> int:
+        """How many requests are looked up together if so many are there."""
+
+    def look_up(self, requests: Sequence[Request]) -> None:
+        """Take requests that were decoded."""
+
+    def look_again(self, request: Request) -> None:
+        """Go on with a request that waits, if what it waits for is there or does not come."""
+
+    def compute(self, batch: Batch) -> None:
+        """Compute what the requests of a batch miss; called in the thread of the model."""
+
+    def computed(self, request: Request) -> None:
+        """Go on with a request whose batch was computed."""
+
+    def give_up(self, request: Request) -> None:
+        """End a request that failed: others compute what it has claimed."""
+
+    def restore(self, request: Request, decode: Callable[[Request], None]) -> None:
+        """Give a request whose batch failed its item and context as they were before."""
+
+
+class Plain:
+    """The strategy of an API whose `predict` is not cached: the model computes every request.
+
+    Args:
+        model: What computes.
+    """
+
+    at_once = 1
+
+    def __init__(self, model: Model) -> None:
+        self._model = model
+
+    def look_up(self, requests: Sequence[Request]) -> None:
+        for request in requests:
+            request.state = COMPUTES
+
+    def look_again(self, request: Request) -> None:
+        raise AssertionError("no request waits for another")
+
+    def compute(self, batch: Batch) -> None:
+        items = [request.decoded for request in batch.requests]
+        contexts = [request.context for request in batch.requests]
+        outputs = self._model.compute_batch(items, contexts).outputs
+        for request, output in zip(batch.requests, outputs, strict=True):
+            request.output = output
+
+    def computed(self, request: Request) -> None:
+        request.state = DONE
+
+    def give_up(self, request: Request) -> None:
+        """Do nothing: nobody waits for this request."""
+
+    def restore(self, request: Request, decode: Callable[[Request], None]) -> None:
+        decode(request)
+
+
+class Cached:
+    """The strategy of an API whose `predict` is cached.
+
+    Args:
+        api: The API.
+        cache: The cache of its `predict`.
+        model: What computes misses.
+        wants_context: Whether the method or its policy reads contexts.
+    """
+
+    def __init__(self, api: LitAPI, cache: Cache, model: Model, *, wants_context: bool) -> None:
+        self._cache = cache
+        self._model = model
+        self._lists = cache.policy.items == "list"
+        self._wants_context = wants_context
+        # A question to a store that waits for I/O costs as much as many keys.
+        self.at_once = int(api.max_batch_size) if cache.store.blocking else 1
+
+    # ------------------------------------------------------------------ look-ups
+
+    def look_up(self, requests: Sequence[Request]) -> None:
+        cached = []
+        for request in requests:
+            request.call, request.state = self._call(request), COMPUTES
+            if request.call is not None:
+                cached.append(request)
+        calls = [request.call for request in cached if request.call is not None]
+        found = self._cache.lookup_each(calls) if calls else []
+        for request, misses in zip(cached, found, strict=True):
+            request.misses = misses
+            if misses is None:
+                self._finish(request)
+            else:
+                request.steps = run.settle(self._cache, misses, _with_others)
+                self._go_on(request, None)
+
+    def _call(self, request: Request) -> BatchCall | Lists | None:
+        """Return the call of a request; `None` if it is computed without the cache."""
+        if not self._lists:
+            contexts = (request.context,) if self._wants_context else None
+            return BatchCall((request.decoded,), contexts)
+        items = split_items(request.decoded)
+        if items is None:
+            return None
+        return Lists([items], [kind_of(request.decoded)], self._cache.policy.max_items)
+
+    def _go_on(self, request: Request, reply: Any) -> None:
+        """Take the steps of a request until it needs the model, waits, or is done."""
+        assert request.steps is not None
+        try:
+            step = request.steps.send(reply)
+            while not isinstance(step, Compute | Wait):
+                step = request.steps.send(step.function())
+        except StopIteration:
+            self._finish(request)
+            return
+        if isinstance(step, Compute):
+            request.state = COMPUTES
+        else:
+            request.state, request.waits_for = WAITS, step.claim
+            seconds = step.seconds
+            request.waits_until = None if seconds is None else time.monotonic() + seconds
+
+    def _finish(self, request: Request) -> None:
+        """Give a request the output of its call, now that every item has one."""
+        call = request.call
+        request.state = DONE
+        if isinstance(call, Lists):
+            self._cache.counters.add_requests(*answered(request.misses, call.sizes))
+        try:
+            assert call is not None
+            request.output = call.result(self._cache.device)
+            if not self._lists:
+                (request.output,) = request.output
+        except ValueEncodingError as error:  # rows of containers that do not fit together
+            self._cache.reporter.swallow("rows", error, NOT_CUT)
+            self._leave(request)
+            request.state = COMPUTES
+
+    def look_again(self, request: Request) -> None:
+        assert request.waits_for is not None
+        if request.waits_for.done:
+            self._go_on(request, True)
+        elif request.waits_until is not None and time.monotonic() >= request.waits_until:
+            self._go_on(request, False)
+
+    # ------------------------------------------------------------------ computing
+
+    def compute(self, batch: Batch) -> None:
+        # A call without misses has failed in storing what was computed, in strict mode.
+        group = [r.misses for r in batch.requests if r.misses is not None and r.misses.to_compute]
+        if group:
+            self._compute_group(group, batch)
+        for request in batch.requests:
+            if request.call is None:  # it cannot be cut into items
+                self._compute_uncached(request)
+
+    def _compute_group(self, group: list[Misses], batch: Batch) -> None:
+        cache = self._cache
+
+        def compute(part: Part) -> Any:
+            if self._lists:
+                return self._model.compute(part.argument, None, len(part.places))
+            return self._model.compute_batch(part.argument, part.contexts)
+
+        try:
+            run.drive(cache, run.computation(cache, group), compute)
+        except BatchSizeError as error:
+            logger.error("%s", error)  # clients are told no more than "Batch size mismatch"
+            raise BatchSizeMismatch(error.method, error.expected, error.actual) from None
+        except (NotRowsError, ValueEncodingError) as error:
+            if not self._lists:
+                raise
+            cache.reporter.swallow("rows", error, NOT_CUT)
+            for request in batch.requests:
+                self._leave(request)
+
+    def _leave(self, request: Request) -> None:
+        """Compute a request without the cache."""
+        self.give_up(request)
+        request.call = request.misses = request.steps = None
+
+    def _compute_uncached(self, request: Request) -> None:
+        rows = split_items(request.decoded)
+        argument = request.decoded if rows is None else rows
+        count = 0 if type(argument) is list and not argument else None
+        with run.computing(self._cache):
+            request.output = self._model.compute(argument, None, count)
+
+    def computed(self, request: Request) -> None:
+        if request.steps is None:
+            request.state = DONE
+        else:
+            self._go_on(request, None)
+
+    # ------------------------------------------------------------------ ends
+
+    def give_up(self, request: Request) -> None:
+        if request.steps is not None:
+            request.steps.close()
+
+    def restore(self, request: Request, decode: Callable[[Request], None]) -> None:
+        misses = request.misses
+        if misses is not None and self._cache.predicates.unchanged(misses):
+            return
+        decode(request)
+        if misses is None:
+            return
+        fresh = self._call(request)
+        if fresh is None or not self._cache.predicates.same(misses, fresh):
+            raise RuntimeError(
+                "the batch of this request failed, and decode_request makes another item of it "
+                "when it is called again: it changes the request"
+            )
+        misses.call.items, misses.call.contexts = fresh.items, fresh.contexts
+
+
+def _with_others(cache: Cache, group: Sequence[Misses]) -> Steps:
+    """Wait until a batch that holds the misses of a call, among others, was computed."""
+    yield Compute(_OF_A_BATCH)
+
+
+_OF_A_BATCH = Part(None, None, [])

@@ -1,0 +1,123 @@
+"""Containers of rows: which kind a method gets, and rows put together again."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Hashable, Sequence
+from typing import Any
+
+from litcache.arrays import is_array, is_tensor
+
+Kind = tuple[Hashable, ...]
+"""The kind of a container: a list, or arrays or tensors of one dtype and shape of a row."""
+
+LIST: Kind = ("list",)
+
+
+def kind_of(container: Any) -> Kind:
+    """Return the kind of container in which a method gets the items of a request.
+
+    Args:
+        container: What `decode_request` returned.
+
+    Returns:
+        `LIST` for anything but an array or tensor.
+
+    Example:
+        >>> kind_of(["a", "b"]) == kind_of("a") == LIST
+        True
+    """
+    if is_array(container):
+        return ("array", container.dtype, container.shape[1:])
+    if is_tensor(container):
+        return ("tensor", container.dtype, tuple(container.shape[1:]), container.device)
+    return LIST
+
+
+def together(rows: Sequence[Any], kind: Kind) -> Any:
+    """Return rows, of several requests, as one container.
+
+    Args:
+        rows: Rows of containers of one kind.
+        kind: Which.
+
+    Returns:
+        A list, an array `(n, …)` or a tensor `(n, …)`.
+
+    Example:
+        >>> together(("a", "b"), LIST)
+        ['a', 'b']
+    """
+    if kind[0] == "array":
+        numpy: Any = sys.modules["numpy"]
+        joined = numpy.empty((len(rows), *kind[2]), kind[1])  # type: ignore[misc]
+        for index, row in enumerate(rows):
+            joined[index] = row
+        return joined
+    if kind[0] == "tensor":
+        return sys.modules["torch"].stack(list(rows))
+    return list(rows)
+
+
+def own(row: Any) -> Any:
+    """Return a row in memory of its own, since a method may use its output buffer again.
+
+    Args:
+        row: A row of an output.
+
+    Returns:
+        A copy of an array or tensor, of columns a copy of each cell; anything else as it is.
+
+    Example:
+        >>> own("text")
+        'text'
+    """
+    if is_array(row):
+        return row.copy()
+    if is_tensor(row):
+        return row.clone()
+    if type(row) is tuple:
+        return tuple(map(own, row))
+    if type(row) is dict:
+        return {name: own(cell) for name, cell in row.items()}
+    return row
+
+
+def assemble(rows: Sequence[Any], like: Any, *, columns: bool) -> Any:
+    """Put rows into a container of the kind that their method returned.
+
+    Args:
+        rows: The rows, of any calls, in order.
+        like: A container that the method returned.
+        columns: Whether a tuple or a dict is one of columns.
+
+    Returns:
+        The container; a list where the rows fit into no array or tensor.
+
+    Example:
+        >>> assemble([{"text": "a"}, {"text": "b"}], {"text": ["x"]}, columns=True)
+        {'text': ['a', 'b']}
+    """
+    if columns and type(like) is dict:
+        return {
+            name: assemble([row[name] for row in rows], column, columns=False)
+            for name, column in like.items()
+        }
+    if columns and type(like) is tuple:
+        return tuple(
+            assemble([row[at] for row in rows], column, columns=False)
+            for at, column in enumerate(like)
+        )
+    if type(like) is tuple:
+        return tuple(rows)
+    try:
+        if is_array(like):
+            joined = sys.modules["numpy"].empty((len(rows), *like.shape[1:]), like.dtype)
+            for index, row in enumerate(rows):
+                joined[index] = row
+            return joined
+        if is_tensor(like):
+            return sys.modules["torch"].stack(list(rows))
+    except (ValueError, TypeError, RuntimeError):  # rows of other shapes or dtypes
+        pass
+    return list(rows)
