@@ -9,7 +9,7 @@ export ORT_DISABLE_TELEMETRY = 1
 WORKERS ?= 2
 PYTEST := $(VENV)/bin/pytest -q -n $(WORKERS) --dist loadfile
 
-.PHONY: check test demo lint types unit e2e wheel soak fuzz bench clean
+.PHONY: check test demo lint types unit e2e wheel soak fuzz conformance bench clean
 
 check: lint types unit
 
@@ -50,6 +50,9 @@ wheel: $(VENV)/.ready
 fuzz: $(VENV)/.ready
 	cd tests && ../$(VENV)/bin/python -m fuzz $(if $(SEED),--seed $(SEED)) $(if $(PLAN),--plan "$(PLAN)")
 
+conformance: $(VENV)/.ready
+	cd tests && ../$(VENV)/bin/python -m conformance
+
 bench: $(VENV)/.ready
 	$(VENV)/bin/pip install -q -r requirements/bench.txt -c requirements/constraints.txt
 	$(VENV)/bin/python -m benchmarks
@@ -67,4 +70,4 @@ $(DEMO)/.ready: pyproject.toml requirements/demo.txt requirements/demo-model.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(DEMO) $(WHEEL) dist
+	rm -rf $(VENV) $(DEMO) $(WHEEL) dist .conformance

@@ -6,6 +6,7 @@ import argparse
 import collections
 import os
 import random
+import subprocess
 import sys
 import tempfile
 import time
@@ -38,22 +39,42 @@ def stores_with_redis() -> Iterator[Stores]:
         yield Stores(server.url)
 
 
+SEEDS_A_PROCESS = 1000
+"""The classes of an API and all that LitServe makes for it are kept as long as the process."""
+
+
 def main() -> int:
     """Run what the arguments ask for; return 1 if a plan fails."""
     parser = argparse.ArgumentParser(prog="python -m fuzz", description=__doc__)
     parser.add_argument("--seed", type=int, help="replay this seed alone")
     parser.add_argument("--plan", help="replay a plan as it was printed: 'Plan(...)'")
     parser.add_argument("--start", type=int, default=0, help="the first seed")
+    parser.add_argument("--stop", type=int, help="the seed to stop before, in one process")
     seconds = float(os.environ.get("LITCACHE_FUZZ_SECONDS") or 60)
     parser.add_argument("--seconds", type=float, default=seconds, help="how long")
     parser.add_argument("--known", action="store_true", help="run known faults too")
-    parser.add_argument("--failures", type=int, default=10, help="stop after so many")
     asked = parser.parse_args()
+    if asked.seed is None and not asked.plan and asked.stop is None:
+        return in_processes(asked)
     with stores_with_redis() as stores:
         if asked.plan or asked.seed is not None:
             plan = eval(asked.plan, {"Plan": Plan}) if asked.plan else draw(asked.seed)
             return replay(plan, stores)
         return fuzz(asked, stores)
+
+
+def in_processes(asked: argparse.Namespace) -> int:
+    """Fuzz in one process after another, until the time is over or one has found something."""
+    until = time.monotonic() + asked.seconds
+    start = asked.start
+    while (left := until - time.monotonic()) > 0:
+        stop = start + SEEDS_A_PROCESS
+        command = [sys.executable, "-m", "fuzz", "--start", str(start), "--stop", str(stop)]
+        command += ["--seconds", f"{left:.1f}", *(["--known"] if asked.known else [])]
+        if done := subprocess.run(command).returncode:
+            return done
+        start = stop
+    return 0
 
 
 def replay(plan: Plan, stores: Stores) -> int:
@@ -70,26 +91,28 @@ def replay(plan: Plan, stores: Stores) -> int:
 
 
 def fuzz(asked: argparse.Namespace, stores: Stores) -> int:
-    """Run seed after seed until the time is over; keys and plans in turn."""
+    """Run seed after seed until the time is over: keys, acts and plans."""
     until = time.monotonic() + asked.seconds
-    seed, failures = asked.start, 0
+    failures = 0
     counts: collections.Counter[str] = collections.Counter()
-    while time.monotonic() < until and failures < asked.failures:
+    for seed in range(asked.start, asked.stop):
+        if time.monotonic() > until:
+            break
         plan = draw(seed)
         counts["keys"] += keys.check(seed)
         name = random.Random(seed).choice([i for i in ITEMS if i not in KNOWN_AFTERWARDS])
         counts["acts"] += afterwards.check(seed, name)
         if known(plan) and not asked.known:
             counts["known"] += 1
-        else:
-            counts["plans"] += 1
-            counts[plan.driver] += 1
-            if failure(plan, stores) is not None:
-                failures += 1
-                print(f"\nseed {seed}")
-                replay(plan, stores)
-        seed += 1
-    print(f"\nseeds {asked.start} to {seed - 1}: {dict(counts)}, {failures} failures")
+            continue
+        counts[plan.driver] += 1
+        if failure(plan, stores) is not None:
+            failures += 1
+            print(f"\nseed {seed}")
+            replay(plan, stores)
+    print(
+        f"seeds from {asked.start}: {dict(sorted(counts.items()))}, {failures} failures", flush=True
+    )
     return 1 if failures else 0
 
 

@@ -206,7 +206,7 @@ class Run:
         outcomes = ("hits", "misses", "coalesced", "bypassed", "uncacheable")
         counted = {name: getattr(info, name) for name in outcomes}
         in_sight = self.plan.served and not (self.failed or self.plan.lists)
-        in_sight = in_sight and "predict" in self.plan.cached
+        in_sight = in_sight and "predict" in self.plan.cached and not self.plan.warm_up
         if in_sight and sum(counted.values()) != self.asked:
             self._wrong(f"{self.asked} items were asked for, counted are {counted}")
         return counted

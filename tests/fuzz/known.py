@@ -9,7 +9,6 @@ from collections.abc import Callable
 
 from fuzz.items import SHAPES
 from fuzz.plan import Plan
-from fuzz.rows import KINDS
 
 
 def _gathers(plan: Plan) -> bool:
@@ -19,7 +18,7 @@ def _gathers(plan: Plan) -> bool:
 def _runs_again(plan: Plan) -> bool:
     by_hand = plan.driver in ("hand", "threads") and plan.size > 1
     uncut = by_hand and plan.container in ("keys", "characters", "iterator")
-    return uncut or ((bool(plan.lists) or by_hand) and not KINDS[plan.row].stored)
+    return uncut or ((bool(plan.lists) or by_hand) and not plan.stored)
 
 
 def _only_decodes(plan: Plan) -> bool:
@@ -28,7 +27,6 @@ def _only_decodes(plan: Plan) -> bool:
 
 
 KNOWN: dict[str, Callable[[Plan], bool]] = {
-    "5: a str subclass with attributes": lambda plan: plan.item == "attributed",
     "6: what predict gets of a list": _gathers,
     "7: key= reads an upload": lambda plan: plan.item == "stream" and "key" in plan.options,
     "8: unbatch returns dict.values() or a generator": lambda plan: (

@@ -95,7 +95,9 @@ class Stores:
         if name == "redis" and self.redis_url is not None:
             return RedisStore(self.redis_url, timeout=2.0)
         if name in ("shared", "tiered"):
-            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="litcache-fuzz-"))
+            folder = stack.enter_context(
+                tempfile.TemporaryDirectory(prefix="litcache-fuzz-", ignore_cleanup_errors=True)
+            )
             shared = SharedStore(Path(folder) / "store", "8 MiB", timeout=2.0, clock=clock)
             if name != "tiered":
                 return shared
