@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from ctypes import string_at
+from ctypes import c_ubyte, string_at
 from importlib import import_module
 from typing import Any
 
@@ -90,12 +90,13 @@ def tensor_elements(tensor: Any) -> Any:
     whole = tensor.detach().resolve_conj().resolve_neg().cpu().contiguous()
     if not whole.numel():
         return b""
-    # A single element counts as contiguous whatever its stride; as bytes it must have stride 1.
-    flat = whole.as_strided((whole.numel(),), (1,)).view(sys.modules["torch"].uint8)
-    try:
-        return flat.numpy()
-    except RuntimeError:  # no numpy, or another than torch was built for
-        return string_at(flat.data_ptr(), flat.numel())
+    address, size = whole.data_ptr(), whole.numel() * whole.element_size()
+    if sys.modules.get("numpy") is None:
+        return string_at(address, size)
+    # tensor.numpy() would hold the storage for good: resize_() then fails in the user's hands.
+    elements = (c_ubyte * size).from_address(address)
+    elements.tensor = whole  # whose memory it is
+    return numpy().frombuffer(elements, "u1")
 
 
 def array_elements(array: Any) -> Iterator[Any]:

@@ -10,7 +10,7 @@ import msgpack
 
 from litcache.keys.contexts import select
 from litcache.keys.encoder import canonical
-from litcache.keys.leaves import LARGE
+from litcache.keys.writer import LARGE
 from litcache.policy import CachePolicy, with_context
 from litcache.stores import base
 

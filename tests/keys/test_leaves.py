@@ -11,7 +11,7 @@ import pytest
 from blake3 import blake3
 
 from litcache.errors import KeyEncodingError
-from litcache.keys import leaves as module
+from litcache.keys import writer as module
 from litcache.keys.encoder import canonical
 
 BIG = 5000  # beyond the 4 KiB that stand in full
