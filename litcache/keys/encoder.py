@@ -122,12 +122,16 @@ class _Encoder(Writer):
         if not known or not (bases or objects.is_plain(cls)):
             raise Unencodable("its type has no canonical form" + remedy(value))
         base = _BASES[id(bases[0])](self, value) if bases else b""
-        return ext(Code.OBJECT, self.pack(class_name(cls)) + base + self._dict(objects.state(value)))
+        return ext(
+            Code.OBJECT, self.pack(class_name(cls)) + base + self._dict(objects.state(value))
+        )
 
     def _deque(self, value: deque[Any]) -> bytes:
         parts = self.walk(enumerate(deque.__iter__(value)))
         size = vars(deque)["maxlen"].__get__(value)
-        return ext(Code.RECORD, self.pack("collections.deque") + self.pack(size) + self.array(parts))
+        return ext(
+            Code.RECORD, self.pack("collections.deque") + self.pack(size) + self.array(parts)
+        )
 
 
 def _foreign(value: object) -> Handler | None:

@@ -5,7 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from litcache.keys.leaves import clock, date
-from litcache.keys.writer import Code, Handler, Unencodable, Writer, class_name, ext, inherits, loaded
+from litcache.keys.writer import (
+    Code,
+    Handler,
+    Unencodable,
+    Writer,
+    class_name,
+    ext,
+    inherits,
+    loaded,
+)
 
 
 def handler_of(cls: type) -> Handler | None:

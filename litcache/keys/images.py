@@ -56,7 +56,7 @@ def _image_file(to: Writer, image: Any) -> bytes:
     core = _core(image)
     if core is None and file is None:
         raise Unencodable(f"it is an image whose file is closed; {REMEDY}")
-    if core is not None and file is None and vars(image).get("n_frames", 1) != 1:
+    if core is not None and file is None and "n_frames" in vars(image) and not _is_single(image):
         raise Unencodable(f"it is an image whose other frames are out of reach; {REMEDY}")
     return to.record(
         class_name(type(image)),
@@ -79,11 +79,19 @@ def _core(image: Any) -> Any:
 
 def _file(image: Any) -> Any:
     """Return the file from which an image, or its other frames, will still be read."""
-    for name in ("_fp", "fp"):
-        file = vars(image).get(name)
-        if file is not None and hasattr(file, "read"):
-            return file
-    return None
+    found = [vars(image).get("fp"), None if _is_single(image) else vars(image).get("_fp")]
+    return next((file for file in found if hasattr(file, "read")), None)
+
+
+def _is_single(image: Any) -> bool:
+    """Return whether its plugin found one frame alone when it opened an image.
+
+    What Pillow finds when it is asked, it keeps too: that does not count.
+    """
+    for name, single in (("n_frames", 1), ("is_animated", False)):
+        if not hasattr(type(image), name) and vars(image).get(name) is single:
+            return True
+    return False
 
 
 def _pixels(image: Any) -> list[object]:

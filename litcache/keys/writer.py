@@ -96,7 +96,7 @@ class Writer:
         """Return one array of parts that are encoded already."""
         return b"".join([self.packer.pack_array_header(len(parts)), *parts])
 
-    def record(self, name: str, **parts: object) -> bytes:
+    def record(self, name: str, /, **parts: object) -> bytes:
         """Encode a value of a known class by the name of the class and its parts, in order."""
         return ext(Code.RECORD, self.pack(name) + self.array(self.walk(parts.items())))
 
