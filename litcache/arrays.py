@@ -10,11 +10,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from ctypes import c_ubyte, string_at
+from decimal import Decimal
+from fractions import Fraction
 from importlib import import_module
 from typing import Any
 
 # Up to so many bytes a copy takes less time than a view.
 _SMALL_BYTES = 4096
+_NUMBERS = frozenset({int, float, complex, Decimal, Fraction})
 
 
 def numpy() -> Any:
@@ -54,6 +57,23 @@ def is_scalar(value: Any) -> bool:
     kind = type(value)
     generic = getattr(sys.modules.get("numpy"), "generic", ())
     return issubclass(kind, generic) and value.dtype.type is kind
+
+
+def is_number(value: Any) -> bool:
+    """Return whether a value is one number: of Python, of numpy, or a tensor of no dimension.
+
+    Example:
+        >>> import numpy as np
+        >>> is_number(7), is_number(np.float32(1)), is_number(np.array(1)), is_number(True)
+        (True, True, True, False)
+    """
+    if type(value) in _NUMBERS:
+        return True
+    if is_scalar(value) or is_array(value):
+        return value.ndim == 0 and value.dtype.kind in "iufc"
+    if is_tensor(value):
+        return value.ndim == 0 and value.dtype is not sys.modules["torch"].bool
+    return False
 
 
 def has_rows(value: Any) -> bool:
