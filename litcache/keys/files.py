@@ -7,14 +7,18 @@ from __future__ import annotations
 
 import io
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
-from typing import Any
+import types
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from typing import Any, TypeVar
 
+from litcache.keys.objects import state
 from litcache.keys.writer import Handler, Unencodable, Writer
 
+T = TypeVar("T")
+
 _PLAIN = frozenset({type(None), bool, int, float, complex, str, bytes})
-_MOST_PARTS = 10_000
+_MOST_PARTS = 1_000
 
 
 def content(file: Any) -> bytes:
@@ -58,43 +62,48 @@ FILES: dict[type, Handler] = {
 """The handlers of files in memory."""
 
 
-@contextmanager
-def rewound(*values: object) -> Iterator[None]:
-    """Put the files in values back to where they stood, whatever is done to them meanwhile.
+def rewinding(function: Callable[..., T]) -> Callable[..., T]:
+    """Return a function that leaves files in its arguments where they stood, though it read them.
 
     Args:
-        values: An item and its context; files in containers and attributes are found too.
+        function: A function of the user, of an item and what belongs to it.
+
+    Returns:
+        The same; files in containers and attributes of the arguments are found too.
 
     Example:
-        >>> file = io.BytesIO(b"pixels")
-        >>> with rewound({"image": file}):
-        ...     file.read()
+        >>> upload = {"image": io.BytesIO(b"pixels")}
+        >>> rewinding(lambda item: item["image"].read())(upload)
         b'pixels'
-        >>> file.tell()
+        >>> upload["image"].tell()
         0
     """
-    places: list[tuple[Any, int]] = []
-    for file in _files_in(values):
-        with suppress(Exception):  # it is closed, or a pipe
-            places.append((file, file.tell()))
-    try:
-        yield
-    finally:
-        for file, place in places:
-            with suppress(Exception):
-                if file.tell() != place:
-                    file.seek(place)
+
+    def rewound(*arguments: Any) -> T:
+        places: list[tuple[Any, int]] = []
+        for file in _files_in(arguments):
+            with suppress(Exception):  # it is closed, or a pipe
+                places.append((file, file.tell()))
+        try:
+            return function(*arguments)
+        finally:
+            for file, place in places:
+                with suppress(Exception):  # the function closed it
+                    if file.tell() != place:
+                        file.seek(place)
+
+    return rewound
 
 
 def _files_in(values: object) -> Iterator[Any]:
     """Yield the files in a value, as far as containers and attributes lead to them."""
     waiting: list[Any] = [values]
-    seen: set[int] = set()
+    seen: dict[int, object] = {}
     while waiting and len(seen) < _MOST_PARTS:
         value = waiting.pop()
         if type(value) in _PLAIN or id(value) in seen:
             continue
-        seen.add(id(value))
+        seen[id(value)] = value
         if isinstance(value, (io.IOBase, tempfile.SpooledTemporaryFile)):
             yield value
         elif isinstance(value, dict):
@@ -102,5 +111,5 @@ def _files_in(values: object) -> Iterator[Any]:
         elif isinstance(value, (list, tuple, set, frozenset)):
             if not _PLAIN.issuperset(map(type, value)):
                 waiting.extend(value)
-        elif not isinstance(value, type):
-            waiting.extend(getattr(value, "__dict__", {}).values())
+        elif not isinstance(value, (type, types.ModuleType, types.FunctionType)):
+            waiting.extend(state(value).values())
