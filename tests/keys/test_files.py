@@ -49,7 +49,11 @@ def test_a_key_that_reads_an_upload_tells_contents_apart():
 
     api = API()
     with APIRunner(api) as runner:
-        assert [runner.run({"file": upload(data)}) for data in (b"a", b"b", b"a")] == ["A", "B", "A"]
+        assert [runner.run({"file": upload(data)}) for data in (b"a", b"b", b"a")] == [
+            "A",
+            "B",
+            "A",
+        ]
     assert api.decode_request.cache.info().hits == 1
 
 
