@@ -142,7 +142,7 @@ def _part(value: object, above: dict[int, object]) -> object:
 
 
 def _same(before: object, after: object) -> bool:
-    """Compare notes: canonical forms and numbers by value, objects without a form by what they hold."""
+    """Compare notes: canonical forms by value, objects without one by what they hold."""
     if isinstance(before, Opaque):
         return before.same(after)
     return type(before) is type(after) and before == after

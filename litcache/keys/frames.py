@@ -53,7 +53,7 @@ def _series(to: Writer, series: Any) -> bytes:
 
 
 def _index(to: Writer, index: Any) -> bytes:
-    """Encode an index by its class, names and values; the bounds of a range stand for its values."""
+    """Encode an index by its class, names and values; a range by its bounds."""
     name = class_name(type(index))
     if type(index) is loaded("pandas", "RangeIndex"):
         bounds = [index.start, index.stop, index.step]
@@ -68,7 +68,7 @@ def _index(to: Writer, index: Any) -> bytes:
 def _values(to: Writer, column: Any) -> list[object]:
     """Return the dtype of a column and its values as arrays, or one by one."""
     dtype, text = column.dtype, str(column.dtype)
-    if dtype == object:
+    if text == "object":
         return [text, column.tolist()]
     if not hasattr(dtype, "construct_array_type"):
         return [text, column.to_numpy()]

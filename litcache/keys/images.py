@@ -1,8 +1,8 @@
 """The canonical msgpack of PIL images: all that can be read of them, read without touching them.
 
 Reading an image by its own methods changes it: `load` makes a lazy image an ordinary one, on which
-`draft` has no effect, and `is_animated` undoes the edits of a GIF. So what a lazy image will show is
-taken from the bytes of its file, which decide it, and pixels are read from beneath the image.
+`draft` has no effect, and `is_animated` undoes the edits of a GIF. So a lazy image is told by the
+bytes of its file, which decide what it will show, and pixels are read from beneath the image.
 """
 
 from __future__ import annotations

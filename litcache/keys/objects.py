@@ -89,7 +89,7 @@ def state(value: object) -> dict[Any, object]:
 
 
 def _is_derived(cls: type, name: object) -> bool:
-    """Return whether an attribute is kept of what others make, and is there once it was asked for."""
+    """Return whether an attribute is made of the others, and there only if it was asked for."""
     if name == "_attrs_cached_hash":
         return True
     for base in cls.__mro__:

@@ -115,7 +115,7 @@ def encode_rows(output: Any, *, columns: bool) -> list[Encoded | ValueEncodingEr
     if not count:
         return []
     try:
-        if is_array(output) and output.dtype.kind in "US" and output.dtype == _natural(output):
+        if is_array(output) and output.dtype.char in "US" and output.dtype == _natural(output):
             # Alone, a row would have been as wide as its own texts, not as those of its batch.
             rows = [output[at : at + 1] for at in range(count)]
             return [encode_elements(row.astype(_natural(row)), rows=True) for row in rows]
