@@ -81,10 +81,20 @@ def test_images_differ_by_class_mode_size_pixels_palette_and_info():
     palettes[1].putpalette([1, 2, 3] * 256)
     palettes[2].info["transparency"] = 0
     palettes[3].info["transparency"] = b"\0\1"
-    values = [plain, *map(gradient, ("L", "RGBA", "F", "1", "LA", "CMYK")), plain.resize((30, 40)),
-              plain.rotate(180), *palettes, Image.new("RGB", (0, 0)), Image.new("RGB", (0, 1)),
-              Image.new("L", (0, 0)), Image.new("RGB", (200, 200)), Image.new("RGB", (100, 400)),
-              opened(image_bytes(plain, "PNG")), loaded(opened(image_bytes(plain, "PNG")))]  # fmt: skip
+    values = [
+        plain,
+        *map(gradient, ("L", "RGBA", "F", "1", "LA", "CMYK")),
+        plain.resize((30, 40)),
+        plain.rotate(180),
+        *palettes,
+        Image.new("RGB", (0, 0)),
+        Image.new("RGB", (0, 1)),
+        Image.new("L", (0, 0)),
+        Image.new("RGB", (200, 200)),
+        Image.new("RGB", (100, 400)),
+        opened(image_bytes(plain, "PNG")),
+        loaded(opened(image_bytes(plain, "PNG"))),
+    ]
     for more in ({"transparency": (1, 2, 3)}, {"dpi": (72, 72)}, {"icc_profile": b"a"}, {"x": 1}):
         values.append(plain.copy())
         values[-1].info.update(more)

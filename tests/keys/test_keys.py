@@ -592,8 +592,17 @@ def test_pydantic_models_count_fields_extras_and_private_attributes():
 
     noted = Query(text="a")
     noted._note = "n"
-    values = [Query(text="a"), Query(text="a", top=3), Query(text="b"), Query(text="a", top=4),
-              Query(text="a", more=1), Query(text="a", more=2), noted, Other(text="a"), {"text": "a", "top": 3}]  # fmt: skip
+    values = [
+        Query(text="a"),
+        Query(text="a", top=3),
+        Query(text="b"),
+        Query(text="a", top=4),
+        Query(text="a", more=1),
+        Query(text="a", more=2),
+        noted,
+        Other(text="a"),
+        {"text": "a", "top": 3},
+    ]
     assert collisions(values) == []
     assert canonical(Query(text="a", top=3)) == canonical(Query(top=3, text="a"))
     with pytest.raises(KeyEncodingError) as caught:
