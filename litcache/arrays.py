@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from ctypes import string_at
+from ctypes import c_ubyte, string_at
+from decimal import Decimal
+from fractions import Fraction
 from importlib import import_module
 from typing import Any
 
 # Up to so many bytes a copy takes less time than a view.
 _SMALL_BYTES = 4096
+_NUMBERS = frozenset({int, float, complex, Decimal, Fraction})
 
 
 def numpy() -> Any:
@@ -56,6 +59,23 @@ def is_scalar(value: Any) -> bool:
     return issubclass(kind, generic) and value.dtype.type is kind
 
 
+def is_number(value: Any) -> bool:
+    """Return whether a value is one number: of Python, of numpy, or a tensor of no dimension.
+
+    Example:
+        >>> import numpy as np
+        >>> is_number(7), is_number(np.float32(1)), is_number(np.array(1)), is_number(True)
+        (True, True, True, False)
+    """
+    if type(value) in _NUMBERS:
+        return True
+    if is_scalar(value) or is_array(value):
+        return value.ndim == 0 and value.dtype.kind in "iufc"
+    if is_tensor(value):
+        return value.ndim == 0 and value.dtype is not sys.modules["torch"].bool
+    return False
+
+
 def has_rows(value: Any) -> bool:
     """Return whether a value is an array or a dense tensor with a first axis.
 
@@ -90,12 +110,13 @@ def tensor_elements(tensor: Any) -> Any:
     whole = tensor.detach().resolve_conj().resolve_neg().cpu().contiguous()
     if not whole.numel():
         return b""
-    # A single element counts as contiguous whatever its stride; as bytes it must have stride 1.
-    flat = whole.as_strided((whole.numel(),), (1,)).view(sys.modules["torch"].uint8)
-    try:
-        return flat.numpy()
-    except RuntimeError:  # no numpy, or another than torch was built for
-        return string_at(flat.data_ptr(), flat.numel())
+    address, size = whole.data_ptr(), whole.numel() * whole.element_size()
+    if sys.modules.get("numpy") is None:
+        return string_at(address, size)
+    # tensor.numpy() would hold the storage for good: resize_() then fails in the user's hands.
+    elements = (c_ubyte * size).from_address(address)
+    elements.tensor = whole  # whose memory it is
+    return numpy().frombuffer(elements, "u1")
 
 
 def array_elements(array: Any) -> Iterator[Any]:

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from litcache.engine.call import Call, Misses
 from litcache.keys.contexts import changes
+from litcache.keys.files import rewinding
 from litcache.keys.keyer import Keyring
 from litcache.observe.log import Reporter
 from litcache.policy import CachePolicy, with_context
+
+
+def _asked(function: Callable[..., Any] | None, arguments: int) -> Callable[..., Any] | None:
+    """Return a function of the policy that takes a context, and moves no file that it reads."""
+    asked = with_context(function, arguments)
+    return None if asked is None else rewinding(asked)
 
 
 class Predicates:
@@ -23,9 +31,9 @@ class Predicates:
     def __init__(self, policy: CachePolicy, keyring: Keyring, reporter: Reporter) -> None:
         self._keyring = keyring
         self._reporter = reporter
-        self._bypass_if = with_context(policy.bypass_if, 1)
-        self._refresh_if = with_context(policy.refresh_if, 1)
-        self._store_if = with_context(policy.store_if, 2)
+        self._bypass_if = _asked(policy.bypass_if, 1)
+        self._refresh_if = _asked(policy.refresh_if, 1)
+        self._store_if = _asked(policy.store_if, 2)
 
     def ask(self, call: Call) -> None:
         """Give a call the keys of its items, and what the policy says of each."""

@@ -9,7 +9,7 @@ import msgpack
 from blake3 import blake3
 from starlette.types import Scope
 
-from litcache.keys.leaves import LARGE
+from litcache.keys.writer import LARGE
 from litcache.stores import base
 
 _SIZE = 16

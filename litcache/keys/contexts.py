@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import FunctionType, ModuleType
 from typing import Any
 
+from litcache.arrays import is_tensor
 from litcache.errors import KeyEncodingError
 from litcache.keys.encoder import canonical
+from litcache.keys.objects import state
+from litcache.keys.writer import inherits, loaded
 
 Context = dict[str, Any]
+
+_PLAIN = frozenset({type(None), bool, int, str, bytes})
+_MOST_PARTS = 1_000
+_LARGEST = 1 << 16
 
 
 def select(context: Mapping[str, object], names: bool | tuple[str, ...]) -> dict[str, object]:
@@ -37,7 +45,7 @@ def snapshot(context: Mapping[str, object]) -> dict[str, object]:
         context: One item's context.
 
     Returns:
-        The canonical form of each entry; the entry itself where it has none.
+        The canonical form of each entry; an `Opaque` where it has none.
     """
     return {name: _form(value) for name, value in context.items()}
 
@@ -69,15 +77,72 @@ def changes(
     return changed, [name for name in before if name not in context]
 
 
+class Opaque:
+    """What was seen of an object that has no canonical form, so that a change of it is noticed.
+
+    Args:
+        value: The object.
+        above: The objects that it was reached through, and those met before.
+
+    Attributes:
+        value: The object: two notes of different objects are never the same.
+        parts: What its attributes or elements were.
+    """
+
+    __slots__ = ("parts", "value")
+
+    def __init__(self, value: object, above: dict[int, object]) -> None:
+        above[id(value)] = value
+        self.value = value
+        self.parts = {name: _part(part, above) for name, part in _parts(value).items()}
+
+    def same(self, other: object) -> bool:
+        """Return whether another note is of the same object, as it was."""
+        return (
+            isinstance(other, Opaque)
+            and other.value is self.value
+            and other.parts.keys() == self.parts.keys()
+            and all(_same(part, other.parts[name]) for name, part in self.parts.items())
+        )
+
+
 def _form(value: object) -> object:
     try:
         return canonical(value)
     except KeyEncodingError:
+        return Opaque(value, {})
+
+
+def _parts(value: object) -> Mapping[Any, object]:
+    """Return what an object holds, as far as Python can see it."""
+    if isinstance(value, dict):
         return value
+    if isinstance(value, (list, tuple)):
+        return dict(enumerate(value))
+    if isinstance(value, (type, ModuleType, FunctionType)):
+        return {}
+    try:
+        return state(value)
+    except Exception:  # a property of the user's may raise anything
+        return {}
+
+
+def _part(value: object, above: dict[int, object]) -> object:
+    """Return a note of a part of an object; of a large one that it is there, not what is in it."""
+    if type(value) in _PLAIN:
+        return type(value), value
+    if is_tensor(value) or inherits(type(value), loaded("torch.nn", "Parameter")):
+        return id(value), value._version  # type: ignore[attr-defined]
+    if id(value) in above or len(above) > _MOST_PARTS or getattr(value, "nbytes", 0) > _LARGEST:
+        return id(value)
+    try:
+        return canonical(value)
+    except KeyEncodingError:
+        return Opaque(value, above)
 
 
 def _same(before: object, after: object) -> bool:
-    """Compare canonical forms by value, and entries without one by identity."""
-    if type(before) is bytes and type(after) is bytes:
-        return before == after
-    return before is after
+    """Compare notes: canonical forms by value, objects without one by what they hold."""
+    if isinstance(before, Opaque):
+        return before.same(after)
+    return type(before) is type(after) and before == after

@@ -7,37 +7,31 @@ is an `int`, but they make other items.
 
 from __future__ import annotations
 
-import dataclasses
+import enum
 import operator
 import types
-from collections import OrderedDict, defaultdict
+from collections import OrderedDict, defaultdict, deque
 from collections.abc import Collection, Iterable
-from contextlib import suppress
 from itertools import chain
 from typing import Any
 
 from litcache.errors import KeyEncodingError, path_of
-from litcache.keys.leaves import (
-    EXACT,
+from litcache.keys import elements, frames, images, objects, services
+from litcache.keys.files import FILES
+from litcache.keys.leaves import EXACT, SUBCLASSED, enum_member
+from litcache.keys.remedies import remedy
+from litcache.keys.writer import (
     LARGE,
-    SUBCLASSED,
     Code,
     Handler,
     Unencodable,
     Writer,
     class_name,
     ext,
-    foreign,
     inherits,
-    loaded,
 )
 
-MAX_DEPTH = 100
-"""How many levels of containers an item may have; a cycle has more than any number of them."""
-
 _NATIVE = frozenset({type(None), bool, int, float, str, bytes})
-_IMMUTABLE = 1 << 8  # Py_TPFLAGS_IMMUTABLETYPE
-_IN_C = frozenset({types.MethodDescriptorType, types.WrapperDescriptorType})
 
 
 def canonical(value: object, digest: str = "blake", root: str = "$") -> bytes:
@@ -71,7 +65,7 @@ class _Encoder(Writer):
     def encode(self, value: object) -> bytes:
         """Return the canonical bytes of a value; the error says where a part has none."""
         try:
-            handler = _HANDLERS.get(id(type(value))) or foreign(value) or _Encoder._object
+            handler = _HANDLERS.get(id(type(value))) or _foreign(value) or _Encoder._object
             return handler(self, value)
         except KeyEncodingError:
             raise
@@ -83,46 +77,28 @@ class _Encoder(Writer):
     def _error(self, reason: str, value: object) -> KeyEncodingError:
         return KeyEncodingError(reason, path_of(self.trail, self.root), type(value))
 
-    def _enter(self) -> None:
-        if len(self.trail) >= MAX_DEPTH:
-            raise Unencodable(f"it is more than {MAX_DEPTH} levels deep, or contains itself")
-
-    def _walk(self, steps: Iterable[tuple[object, object]]) -> list[bytes]:
-        """Encode parts, each with the step that leads to it."""
-        self._enter()
-        trail, encode, parts = self.trail, self.encode, []
-        trail.append(None)
-        for step, part in steps:
-            trail[-1] = step
-            parts.append(encode(part))
-        trail.pop()
-        return parts
-
     def _pairs(self, items: Collection[tuple[object, object]]) -> list[tuple[bytes, bytes]]:
-        keys = self._walk([(key, key) for key, _ in items])
-        return list(zip(keys, self._walk(items), strict=True))
-
-    def _array(self, parts: list[bytes]) -> bytes:
-        return b"".join([self.packer.pack_array_header(len(parts)), *parts])
+        keys = self.walk([(key, key) for key, _ in items])
+        return list(zip(keys, self.walk(items), strict=True))
 
     def _map(self, pairs: list[tuple[bytes, bytes]]) -> bytes:
         return b"".join([self.packer.pack_map_header(len(pairs)), *chain.from_iterable(pairs)])
 
     def _list(self, value: list[Any]) -> bytes:
-        self._enter()
+        self.enter()
         value = value if type(value) is list else list.copy(value)
         if _is_native(value):
             try:
                 return self.pack(value)
             except (OverflowError, UnicodeEncodeError):  # a long integer, a lone surrogate
-                return self._array(self._walk(enumerate(value)))
-        return self._array(self._walk(enumerate(value)))
+                return self.array(self.walk(enumerate(value)))
+        return self.array(self.walk(enumerate(value)))
 
     def _set(self, code: int, elements: Iterable[object]) -> bytes:
-        return ext(code, self._array(sorted(self._walk(enumerate(elements)))))
+        return ext(code, self.array(sorted(self.walk(enumerate(elements)))))
 
     def _dict(self, value: dict[Any, Any]) -> bytes:
-        self._enter()
+        self.enter()
         if type(value) is dict and set(map(type, value)) == {str} and _is_native(value.values()):
             try:
                 if max(map(len, value)) <= LARGE:
@@ -139,18 +115,36 @@ class _Encoder(Writer):
         return ext(Code.DEFAULT, self.pack(name) + self._dict(value))
 
     def _object(self, value: object) -> bytes:
-        """Encode a dataclass, pydantic model or subclass of a builtin: class, base value, state."""
+        """Encode an instance of a class whose parts are known: class, base value, state."""
         cls = type(value)
-        bases = [base for base in cls.__mro__[:-1] if _is_in_c(base)]
-        model = inherits(cls, loaded("pydantic", "BaseModel"))
-        known = bases or model or dataclasses.is_dataclass(cls)
-        if not known or not all(id(base) in _BASES for base in bases):
-            raise Unencodable("its type has no canonical form")
-        state = _state(value)
-        if model:  # which fields were set is no part of a model's value, nor of its __eq__
-            state.pop("__pydantic_fields_set__", None)
-        base = _HANDLERS[id(bases[0])](self, value) if bases else b""
-        return ext(Code.OBJECT, self.pack(class_name(cls)) + base + self._dict(state))
+        bases = objects.bases_in_c(cls)
+        known = all(id(base) in _BASES for base in bases)
+        if not known or not (bases or objects.is_plain(cls)):
+            raise Unencodable("its type has no canonical form" + remedy(value))
+        base = _BASES[id(bases[0])](self, value) if bases else b""
+        return ext(
+            Code.OBJECT, self.pack(class_name(cls)) + base + self._dict(objects.state(value))
+        )
+
+    def _deque(self, value: deque[Any]) -> bytes:
+        parts = self.walk(enumerate(deque.__iter__(value)))
+        size = vars(deque)["maxlen"].__get__(value)
+        return ext(
+            Code.RECORD, self.pack("collections.deque") + self.pack(size) + self.array(parts)
+        )
+
+
+def _foreign(value: object) -> Handler | None:
+    """Return the handler of a value of a library, of an enum or of a generic class, else None."""
+    handler = elements.handler_of(value)
+    if handler is not None:
+        return handler
+    cls = type(value)
+    if inherits(cls, enum.Enum):
+        return enum_member
+    if id(cls) in objects.ALIASES:
+        return objects.alias
+    return images.handler_of(cls) or frames.handler_of(cls) or services.handler_of(cls)
 
 
 def _is_native(values: Collection[Any]) -> bool:
@@ -162,33 +156,6 @@ def _is_native(values: Collection[Any]) -> bool:
     return kinds.isdisjoint({str, bytes}) or all(len(value) <= LARGE for value in sized)
 
 
-def _is_in_c(cls: type) -> bool:
-    """Return whether a class is written in C: its instances may hold what Python cannot see.
-
-    A class statement makes no immutable class and no C functions of the class's own.
-    """
-    return bool(cls.__flags__ & _IMMUTABLE) or any(
-        (type(attribute) in _IN_C and attribute.__objclass__ is cls)
-        or (type(attribute) is types.BuiltinFunctionType and attribute.__self__ is cls)
-        for attribute in vars(cls).values()
-    )
-
-
-def _state(value: object) -> dict[Any, object]:
-    """Return the attributes of an instance: slots, `__dict__` and the fields of a dataclass."""
-    found: dict[Any, object] = {}
-    for base in type(value).__mro__:
-        for name, slot in vars(base).items() if "__slots__" in vars(base) else ():
-            if type(slot) is types.MemberDescriptorType:
-                with suppress(AttributeError):  # not set
-                    found.setdefault(name, slot.__get__(value))
-    found.update(getattr(value, "__dict__", ()))
-    if dataclasses.is_dataclass(type(value)):
-        fields = dataclasses.fields(value)  # type: ignore[arg-type]
-        found.update({field.name: getattr(value, field.name) for field in fields})
-    return found
-
-
 _CONTAINERS: dict[type, Handler] = {
     list: _Encoder._list,
     tuple: lambda to, value: ext(Code.TUPLE, to._list(list(tuple.__iter__(value)))),
@@ -197,7 +164,13 @@ _CONTAINERS: dict[type, Handler] = {
     defaultdict: _Encoder._default_dict,
     set: lambda to, value: to._set(Code.SET, set.__iter__(value)),
     frozenset: lambda to, value: to._set(Code.FROZENSET, frozenset.__iter__(value)),
+    deque: _Encoder._deque,
 }
 # By id, since a user's metaclass may define __hash__ and __eq__.
-_HANDLERS = {id(cls): run for cls, run in {**EXACT, **SUBCLASSED, **_CONTAINERS}.items()}
-_BASES = frozenset(map(id, {**SUBCLASSED, **_CONTAINERS}))
+_HANDLERS = {
+    id(cls): handler for cls, handler in {**EXACT, **FILES, **SUBCLASSED, **_CONTAINERS}.items()
+}
+_BASES: dict[int, Handler] = {
+    id(cls): handler for cls, handler in {**SUBCLASSED, **_CONTAINERS}.items()
+}
+_BASES[id(types.SimpleNamespace)] = lambda to, value: b""

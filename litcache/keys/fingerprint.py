@@ -13,7 +13,7 @@ from typing import Any
 from blake3 import blake3
 
 from litcache.keys.encoder import canonical
-from litcache.keys.leaves import class_name
+from litcache.keys.writer import class_name
 from litcache.stores import base
 
 _CHUNK_BYTES = 1 << 20

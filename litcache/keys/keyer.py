@@ -10,7 +10,8 @@ import msgpack
 
 from litcache.keys.contexts import select
 from litcache.keys.encoder import canonical
-from litcache.keys.leaves import LARGE
+from litcache.keys.files import rewinding
+from litcache.keys.writer import LARGE
 from litcache.policy import CachePolicy, with_context
 from litcache.stores import base
 
@@ -158,7 +159,8 @@ class Keyring:
         self._api = api
         self._persistent = persistent
         self._context = policy.context if reads_context else False
-        self._key = with_context(policy.key, 1)
+        key = with_context(policy.key, 1)
+        self._key = None if key is None else rewinding(key)
         self._version: str | None = None
         self.turn = 0
         self.suspended = False

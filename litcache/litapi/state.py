@@ -7,7 +7,7 @@ from collections.abc import Callable
 from litserve import LitAPI
 
 from litcache.engine.cache import Cache
-from litcache.keys.leaves import class_name
+from litcache.keys.writer import class_name
 from litcache.litapi.classes import context_takers, policy_of
 from litcache.observe import pages
 from litcache.observe.counters import Labels

@@ -8,7 +8,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Mapping
 
-from litcache.keys.contexts import snapshot
+from litcache.keys.contexts import Opaque, snapshot
 from litcache.observe.counters import CacheInfo
 from litcache.switches import is_strict
 
@@ -110,7 +110,7 @@ class Reporter:
         for context in contexts:
             for name, form in snapshot(context).items():
                 forms = self._varied.setdefault(name, set())
-                forms.add(form if isinstance(form, bytes) else id(form))
+                forms.add(id(form.value) if isinstance(form, Opaque) else form)
         if self._misses >= _MISSES_BEFORE_WARNING:
             differed = sorted(n for n, forms in self._varied.items() if len(forms) >= self._misses)
             self._stop_watching()

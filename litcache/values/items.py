@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from litcache import arrays
-from litcache.arrays import has_rows, is_array, is_tensor
+from litcache.arrays import has_rows, is_array, is_number, is_tensor
 
-_NUMBERS = frozenset({int, float})
+_PLAIN_NUMBERS = frozenset({int, float})
 
 
 def split(container: Any) -> list[Any] | None:
@@ -39,9 +39,9 @@ def split_items(decoded: object) -> list[Any] | None:
         decoded: What `decode_request` returned.
 
     Returns:
-        The elements of a list of anything but numbers; a list of numbers (token ids) as one item;
-        the rows of an array or tensor; a bare string as one item. `None` for all else, and for
-        anything empty.
+        The elements of a list of anything but numbers; a list of numbers (token ids) as one item,
+        whatever kinds of numbers it holds; the rows of an array or tensor; a bare string as one
+        item. `None` for all else, and for anything empty.
 
     Example:
         >>> split_items(["a", "b"]), split_items([101, 7592, 102]), split_items("a")
@@ -50,9 +50,13 @@ def split_items(decoded: object) -> list[Any] | None:
     if type(decoded) is str:
         return [decoded]
     rows = split(decoded)
-    if type(decoded) is list and rows and _NUMBERS.issuperset(map(type, rows)):
+    if type(decoded) is list and rows and _are_numbers(rows):
         return [decoded]
     return rows or None
+
+
+def _are_numbers(parts: list[Any]) -> bool:
+    return _PLAIN_NUMBERS.issuperset(map(type, parts)) or all(map(is_number, parts))
 
 
 def take(container: Any, indices: Sequence[int]) -> Any:

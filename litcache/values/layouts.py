@@ -162,7 +162,7 @@ class ArrayLayout:
     def read(self, payloads: Sequence[Payload], device: object = None) -> list[object]:
         """Return one array for each payload, rows of one that is joined."""
         if len(payloads) == 1:
-            return [self._array(self.shape, payloads)]
+            return [self._array(self.shape, payloads).copy()]  # which owns its memory: resize()
         joined = self.join(payloads)
         if self.shape:
             return list(joined)
@@ -195,12 +195,13 @@ class TensorLayout:
         if len(buffer) != self.nbytes * len(payloads):
             raise ValueEncodingError("the payload has another size than its layout")
         shape = (len(payloads), *self.shape)
-        if buffer:
-            tensor = self.torch.frombuffer(buffer, dtype=self.dtype).view(shape)
-        else:
-            tensor = self.torch.empty(shape, dtype=self.dtype, device="cpu")
         target = placement(self.made_on, device)
-        return tensor if target is None else tensor.to(target)
+        if not buffer:
+            return self.torch.empty(shape, dtype=self.dtype, device=target or "cpu")
+        data = self.torch.frombuffer(buffer, dtype=self.torch.uint8)
+        # A tensor over a buffer of ours could not be resized.
+        data = data.clone() if target is None else data.to(target)
+        return data.view(self.dtype).view(shape)
 
     def read(self, payloads: Sequence[Payload], device: object = None) -> list[object]:
         """Return one tensor for each payload: on the CPU of its own, else rows of one copied."""

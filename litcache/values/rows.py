@@ -15,7 +15,7 @@ from functools import lru_cache
 from typing import Any
 
 from litcache import arrays
-from litcache.arrays import has_rows
+from litcache.arrays import has_rows, is_array
 from litcache.errors import ValueEncodingError, path_of
 from litcache.stores.base import Entry
 from litcache.values.codec import Encoded, cut, encode_many, read_many
@@ -115,6 +115,10 @@ def encode_rows(output: Any, *, columns: bool) -> list[Encoded | ValueEncodingEr
     if not count:
         return []
     try:
+        if is_array(output) and output.dtype.char in "US" and output.dtype == _natural(output):
+            # Alone, a row would have been as wide as its own texts, not as those of its batch.
+            rows = [output[at : at + 1] for at in range(count)]
+            return [encode_elements(row.astype(_natural(row)), rows=True) for row in rows]
         layout, data = encode_elements(output, rows=True)
     except ValueEncodingError as error:
         return [error] * count
@@ -200,8 +204,14 @@ def _merge(layouts: Sequence[bytes], payloads: Sequence[Payload], device: object
     raise ValueEncodingError("rows of containers that do not fit together")
 
 
+def _natural(texts: Any) -> Any:
+    """Return the dtype that numpy chooses for the texts of an array: as wide as the longest."""
+    longest = int(arrays.numpy().char.str_len(texts).max()) if texts.size else 0
+    return arrays.numpy().dtype(f"{texts.dtype.str[0]}{texts.dtype.kind}{max(1, longest)}")
+
+
 def _join_texts(layouts: Sequence[bytes], payloads: Sequence[Payload]) -> Any:
-    """Join rows of string arrays, whose dtype is as wide as the longest string of its batch."""
+    """Join rows of string arrays into one as wide as the longest string of the rows."""
     plans: list[Any] = [parse(layout) for layout in layouts]
     like = {(plan.dtype.kind, plan.dtype.byteorder, plan.shape) for plan in plans}
     if len(like) != 1 or plans[0].dtype.kind not in "US":

@@ -7,145 +7,34 @@ recursion.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import date, datetime, time, timedelta, timezone
-from decimal import Decimal
-from pathlib import PosixPath, PurePosixPath, PureWindowsPath, WindowsPath
 from typing import Any
-from uuid import UUID, SafeUUID
 
-import msgpack
-
-from litcache import arrays
 from litcache.arrays import array_bytes, is_array, is_scalar, is_tensor
 from litcache.errors import ValueEncodingError, path_of
+from litcache.values import sharing
 from litcache.values.layouts import array_layout, encode_elements, parse
 from litcache.values.packing import MALFORMED, packed, unpacked
+from litcache.values.tags import (
+    AGAIN,
+    BY_CODE,
+    ELEMENTS,
+    MAPPING,
+    NESTING,
+    SCALAR,
+    SHARED,
+    SIMPLE,
+    TEXT,
+    Tag,
+    int_parts,
+)
 
 _LEVELS = 100
-_MICROSECOND = timedelta(microseconds=1)
+_DEEP = f"nested more than {_LEVELS} levels deep, or in itself"
 
 NATIVE: frozenset[type] = frozenset({type(None), bool, int, float, str, bytes})
 
 # A place in a value: the name of the whole, or the place of a container and the step into it.
 Place = str | tuple[Any, object]
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class _Tag:
-    """How values of one type are made into a list of parts, and made of one again."""
-
-    code: int
-    parts: Callable[[Any], list[Any]]
-    restore: Callable[[list[Any]], object]
-
-    def mark(self, parts: list[Any]) -> list[Any]:
-        return [msgpack.ExtType(self.code, b"\0"), *parts]
-
-
-def _only(part_type: type, restore: Callable[[Any], object]) -> Callable[[list[Any]], object]:
-    """Return a function that restores a value from one part, which must be of one type.
-
-    A number for `bytearray` would make it take so many bytes.
-    """
-
-    def checked(parts: list[Any]) -> object:
-        (part,) = parts
-        if type(part) is not part_type:
-            raise TypeError(f"{part_type.__name__} expected")
-        return restore(part)
-
-    return checked
-
-
-def _pairs(parts: list[Any]) -> dict[Any, Any]:
-    return dict(zip(parts[::2], parts[1::2], strict=True))
-
-
-def _int_parts(value: int) -> list[Any]:
-    return [value.to_bytes(value.bit_length() // 8 + 1, "little", signed=True)]
-
-
-def _date_parts(value: date) -> list[Any]:
-    return [value.year, value.month, value.day]
-
-
-def _time_parts(value: datetime | time) -> list[Any]:
-    parts: list[Any] = [value.hour, value.minute, value.second, value.microsecond, value.fold]
-    if value.tzinfo is None:
-        return parts
-    if type(value.tzinfo) is not timezone:
-        raise TypeError("of time zones only fixed offsets (datetime.timezone) are stored")
-    offset, name = value.tzinfo.utcoffset(None), value.tzinfo.tzname(None)
-    parts.append(offset // _MICROSECOND)
-    return parts if name == timezone(offset).tzname(None) else [*parts, name]
-
-
-def _zone(fold: int, offset: int | None = None, *name: str) -> dict[str, Any]:
-    zone = None if offset is None else timezone(offset * _MICROSECOND, *name)
-    return {"fold": fold, "tzinfo": zone}
-
-
-def _path_parts(value: PurePosixPath | PureWindowsPath) -> list[Any]:
-    if type(value)(str(value)).parts != value.parts:
-        raise ValueError("a path whose string is that of another")  # PureWindowsPath("./a:b")
-    return [str(value)]
-
-
-def _scalar(parts: list[Any]) -> Any:
-    layout, payload = parts
-    array: Any = parse(layout).read([payload])[0]
-    return array[()]
-
-
-def _numpy_text(parts: list[Any]) -> object:
-    (text,) = parts
-    numpy = arrays.numpy()
-    return numpy.str_(text) if type(text) is str else _only(bytes, numpy.bytes_)(parts)
-
-
-# The codes stand in stored bytes: a change of one raises stores.base.FORMAT.
-_NESTING: dict[type, _Tag] = {
-    tuple: _Tag(1, list, tuple),
-    set: _Tag(2, list, set),
-    frozenset: _Tag(3, list, frozenset),
-}
-_MAPPING = _Tag(4, list, _pairs)
-_SIMPLE: dict[type, _Tag] = {
-    bytearray: _Tag(5, lambda value: [bytes(value)], _only(bytes, bytearray)),
-    int: _Tag(6, _int_parts, _only(bytes, lambda b: int.from_bytes(b, "little", signed=True))),
-    complex: _Tag(7, lambda value: [value.real, value.imag], lambda parts: complex(*parts)),
-    Decimal: _Tag(8, lambda value: [str(value)], _only(str, Decimal)),
-    datetime: _Tag(
-        9,
-        lambda value: _date_parts(value) + _time_parts(value),
-        lambda parts: datetime(*parts[:7], **_zone(*parts[7:])),
-    ),
-    date: _Tag(10, _date_parts, lambda parts: date(*parts)),
-    time: _Tag(11, _time_parts, lambda parts: time(*parts[:4], **_zone(*parts[4:]))),
-    timedelta: _Tag(
-        12,
-        lambda value: [value.days, value.seconds, value.microseconds],
-        lambda parts: timedelta(*parts),
-    ),
-    UUID: _Tag(
-        13,
-        lambda value: [value.bytes, value.is_safe.value],
-        lambda parts: UUID(bytes=parts[0], is_safe=SafeUUID(parts[1])),
-    ),
-    PosixPath: _Tag(14, _path_parts, _only(str, PosixPath)),
-    WindowsPath: _Tag(15, _path_parts, _only(str, WindowsPath)),
-    PurePosixPath: _Tag(16, _path_parts, _only(str, PurePosixPath)),
-    PureWindowsPath: _Tag(17, _path_parts, _only(str, PureWindowsPath)),
-}
-_ELEMENTS = _Tag(18, list, list)  # restored by the reader, who knows the device
-_SCALAR = _Tag(19, list, _scalar)
-_TEXT = _Tag(20, list, _numpy_text)
-_BY_CODE = {
-    tag.code: tag
-    for tag in (*_NESTING.values(), _MAPPING, *_SIMPLE.values(), _ELEMENTS, _SCALAR, _TEXT)
-}
 
 
 def encode_plain(value: object, place: Place = "$") -> bytes:
@@ -167,7 +56,7 @@ def encode_plain(value: object, place: Place = "$") -> bytes:
         {'label': 'cat', 'box': (1, 2)}
     """
     try:
-        return packed(_lower(value, place, 0), _pack_int)
+        return packed(_lowered(value, place), _pack_int)
     except (ValueError, TypeError, OverflowError, RuntimeError) as error:
         # Too long for msgpack; changed by another thread meanwhile; near the end of the stack.
         raise ValueEncodingError(str(error), path(place), type(value)) from error
@@ -201,24 +90,31 @@ def decode_plain(data: bytes, device: object = None) -> Any:
 class _Reader:
     """Makes values of their parts while msgpack reads them, innermost first."""
 
-    __slots__ = ("device", "open")
+    __slots__ = ("device", "open", "shared")
 
     def __init__(self, device: object) -> None:
         self.device = device
         self.open = 0
+        self.shared: dict[int, object] = {}
 
-    def tag(self, code: int, data: bytes) -> _Tag:
+    def tag(self, code: int, data: bytes) -> Tag:
         self.open += 1
-        return _BY_CODE[code]
+        return BY_CODE[code]
 
     def value(self, parts: list[Any]) -> object:
-        if not parts or type(parts[0]) is not _Tag:
+        if not parts or type(parts[0]) is not Tag:
             return parts
         self.open -= 1
         tag = parts.pop(0)
-        if tag is _ELEMENTS:
+        if tag is ELEMENTS:
             layout, payload = parts
             return parse(layout).read([payload], self.device)[0]
+        if tag is SHARED:
+            number, self.shared[number] = parts
+            return self.shared[number]
+        if tag is AGAIN:
+            (number,) = parts
+            return self.shared[number]
         return tag.restore(parts)
 
 
@@ -230,53 +126,108 @@ def _pack_int(value: object) -> list[Any]:
     """Return the parts of an integer above 64 bits, the one builtin that msgpack refuses."""
     if type(value) is not int:
         raise TypeError(f"changed meanwhile: {type(value).__name__}")
-    return _SIMPLE[int].mark(_int_parts(value))
+    return SIMPLE[int].mark(int_parts(value))
 
 
-def _lower(value: Any, place: Place, level: int) -> object:
+def _lowered(value: object, place: Place) -> object:
     """Return a value as msgpack can pack it: the value itself, where nothing in it needs a tag."""
-    kind = type(value)
-    if kind in NATIVE:
+    if type(value) in NATIVE:
         return value
-    if kind is list or kind is dict or kind in _NESTING:
-        if level == _LEVELS:
-            reason = f"nested more than {_LEVELS} levels deep"
-            raise ValueEncodingError(reason, path(place), kind)
-        if kind is dict:
-            return _lower_dict(value, place, level)
-        parts = value
-        if not NATIVE.issuperset(map(type, value)):
-            parts = [_lower(part, (place, at), level + 1) for at, part in enumerate(value)]
-        return parts if kind is list else _NESTING[kind].mark(parts)
+    lowering = _Lowering({})
     try:
-        tag = _SIMPLE.get(kind)
-        return _lower_foreign(value) if tag is None else tag.mark(tag.parts(value))
-    except ValueEncodingError as error:
-        raise ValueEncodingError(error.reason, path(place), kind) from None
-    except (TypeError, ValueError) as error:
-        raise ValueEncodingError(str(error), path(place), kind) from error
+        form = lowering.lower(value, place, 0)
+    except _StandsTwice:
+        lowering = _Lowering(sharing.numbers(value))
+        form = lowering.lower(value, place, 0)
+    if sharing.overlap(lowering.elements):
+        reason = "arrays or tensors in it share memory, and those of a hit would not: return copies"
+        raise ValueEncodingError(reason, path(place), type(value))
+    return form
 
 
-def _lower_dict(value: dict[Any, Any], place: Place, level: int) -> object:
-    native = NATIVE.issuperset(map(type, value))
-    if native and NATIVE.issuperset(map(type, value.values())):
-        return value
-    lowered = [
-        (_lower(key, (place, key), level + 1), _lower(part, (place, key), level + 1))
-        for key, part in value.items()
-    ]
-    return dict(lowered) if native else _MAPPING.mark([part for pair in lowered for part in pair])
+class _StandsTwice(Exception):
+    """A part that can be changed stands at several places of a value."""
 
 
-def _lower_foreign(value: Any) -> list[Any]:
-    """Return a value of numpy or torch as msgpack can pack it; all others are errors."""
-    if is_array(value) or is_tensor(value):
-        return _ELEMENTS.mark(list(encode_elements(value)))
-    if is_scalar(value):
-        if value.dtype.kind in "US":
-            return _TEXT.mark([value[:]])  # .item() drops zeros at its end
-        return _SCALAR.mark([array_layout(b"a", value.dtype, ()), array_bytes(value)])
-    raise ValueEncodingError("values of this type are not stored")
+class _Lowering:
+    """Turns a value into what msgpack can pack.
+
+    Args:
+        numbers: The numbers of the parts that stand at several places, by id; none are expected in
+            most values.
+
+    Attributes:
+        elements: The arrays and tensors that were met.
+    """
+
+    __slots__ = ("_done", "_numbers", "_seen", "elements")
+
+    def __init__(self, numbers: dict[int, int]) -> None:
+        self._numbers = numbers
+        self._seen: set[int] = set()
+        self._done: set[int] = set()
+        self.elements: list[Any] = []
+
+    def lower(self, value: Any, place: Place, level: int) -> object:
+        kind = type(value)
+        if kind in NATIVE:
+            return value
+        if id(value) in self._seen and sharing.is_changeable(value):
+            if id(value) in self._done:
+                return AGAIN.mark([self._numbers[id(value)]])
+            if not self._numbers:
+                raise _StandsTwice
+            raise ValueEncodingError(_DEEP, path(place), kind)  # it contains itself
+        self._seen.add(id(value))
+        form = self._parts(value, kind, place, level)
+        number = self._numbers.get(id(value))
+        if number is None:
+            return form
+        self._done.add(id(value))
+        return SHARED.mark([number, form])
+
+    def _parts(self, value: Any, kind: type, place: Place, level: int) -> object:
+        if kind is list or kind is dict or kind in NESTING:
+            if level == _LEVELS:
+                raise ValueEncodingError(_DEEP, path(place), kind)
+            if kind is dict:
+                return self._dict(value, place, level)
+            parts = value
+            if not NATIVE.issuperset(map(type, value)):
+                lower = self.lower
+                parts = [lower(part, (place, at), level + 1) for at, part in enumerate(value)]
+            return parts if kind is list else NESTING[kind].mark(parts)
+        try:
+            tag = SIMPLE.get(kind)
+            return self._foreign(value) if tag is None else tag.mark(tag.parts(value))
+        except ValueEncodingError as error:
+            raise ValueEncodingError(error.reason, path(place), kind) from None
+        except (TypeError, ValueError) as error:
+            raise ValueEncodingError(str(error), path(place), kind) from error
+
+    def _dict(self, value: dict[Any, Any], place: Place, level: int) -> object:
+        native = NATIVE.issuperset(map(type, value))
+        if native and NATIVE.issuperset(map(type, value.values())):
+            return value
+        lower = self.lower
+        lowered = [
+            (lower(key, (place, key), level + 1), lower(part, (place, key), level + 1))
+            for key, part in value.items()
+        ]
+        if native:
+            return dict(lowered)
+        return MAPPING.mark([part for pair in lowered for part in pair])
+
+    def _foreign(self, value: Any) -> list[Any]:
+        """Return a value of numpy or torch as msgpack can pack it; all others are errors."""
+        if is_array(value) or is_tensor(value):
+            self.elements.append(value)
+            return ELEMENTS.mark(list(encode_elements(value)))
+        if is_scalar(value):
+            if value.dtype.kind in "US":
+                return TEXT.mark([value[:]])  # .item() drops zeros at its end
+            return SCALAR.mark([array_layout(b"a", value.dtype, ()), array_bytes(value)])
+        raise ValueEncodingError("values of this type are not stored")
 
 
 def path(place: Place) -> str:

@@ -25,7 +25,7 @@ from hypothesis import given, settings
 from litcache.errors import KeyEncodingError
 from litcache.keys.encoder import canonical
 from litcache.keys.keyer import Keyer
-from litcache.keys.leaves import class_name
+from litcache.keys.writer import class_name
 from litcache.stores.base import FORMAT
 
 KEYER = Keyer("app.EmbeddingAPI.predict", "batch", "v1")

@@ -327,7 +327,7 @@ def test_the_end_of_the_stack_is_an_error_like_any_other():
             return ValueEncodingError
 
     used = len(inspect.stack(0))
-    ends = range(sys.getrecursionlimit() - used - 250, sys.getrecursionlimit() - used - 30, 10)
+    ends = range(sys.getrecursionlimit() - used - 400, sys.getrecursionlimit() - used - 30, 10)
     assert {encoded_below(end) for end in ends} == {tuple, ValueEncodingError}
 
 

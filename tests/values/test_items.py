@@ -1,5 +1,8 @@
 """Batches are cut into items."""
 
+from decimal import Decimal
+from fractions import Fraction
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -34,6 +37,22 @@ few = settings(max_examples=30, deadline=None, suppress_health_check=list(Health
 )
 def test_a_request_is_cut_into_items(decoded, items):
     assert split_items(decoded) == items
+
+
+def test_a_list_of_numbers_of_any_kind_is_one_item():
+    np, torch = pytest.importorskip("numpy"), pytest.importorskip("torch")
+    ids = [101, 7592, 102]
+    for numbers in (
+        list(np.array(ids)), list(torch.tensor(ids)), [1, np.float32(2)], [np.int8(1), 2.5],
+        [np.array(1), 2], [torch.tensor(1.5), 2], [1j], [Decimal(1), Fraction(1, 2)],
+    ):  # fmt: skip
+        (item,) = split_items(numbers)
+        assert item is numbers
+    for others in (
+        [np.array([1]), np.array([2])], [torch.tensor([1])], [np.str_("a")], [True, 1],
+        [np.bool_(True)], [torch.tensor(True)], ["a", 1], [np.datetime64("2020")],
+    ):  # fmt: skip
+        assert len(split_items(others)) == len(others)
 
 
 def test_arrays_and_tensors_are_cut_along_their_first_axis():

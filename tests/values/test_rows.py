@@ -153,6 +153,34 @@ def test_string_arrays_as_wide_as_their_longest_text_are_merged():
     assert facts(wide) == facts(np.array([[b"a"], [b"abc"]]))
 
 
+TEXTS = st.lists(st.lists(st.sampled_from(["", "a", "zebra", "é" * 9]), min_size=2, max_size=2))
+
+
+@some
+@given(st.lists(TEXTS.filter(bool), min_size=1, max_size=3), st.sampled_from("US"), st.data())
+def test_texts_are_as_wide_as_the_method_would_make_them_alone(batches, kind, data):
+    """`np.array` makes a batch as wide as its longest text, whatever batch a row came from."""
+    np = pytest.importorskip("numpy")
+
+    def predict(texts):
+        return np.array(texts if kind == "U" else [[t.encode() for t in row] for row in texts])
+
+    computed = [row for batch in batches for row in entries(predict(batch))]
+    asked = [row for batch in batches for row in batch]
+    some = data.draw(st.lists(st.sampled_from(range(len(asked))), min_size=1))
+    answer = merge_rows([computed[place] for place in some])
+    assert facts(answer) == facts(predict([asked[place] for place in some]))
+
+
+def test_texts_of_a_fixed_width_keep_it():
+    np = pytest.importorskip("numpy")
+    for dtype in ("U16", ">U16", "S16"):
+        computed = entries(np.array([["a", "bc"], ["d", ""]], dtype))
+        assert merge_rows(computed[1:]).dtype == np.dtype(dtype)
+    both = {"label": np.array(["cat", "zebra"]), "n": [1, 2]}
+    assert merge_rows(entries(both, columns=True)[:1])["label"].dtype == np.dtype("U3")
+
+
 @pytest.mark.parametrize("rows", ["none", "lists", "arrays", "tensors", "columns"])
 def test_rows_that_do_not_fit_together_are_refused(rows):
     np, torch = pytest.importorskip("numpy"), pytest.importorskip("torch")

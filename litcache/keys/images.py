@@ -1,0 +1,185 @@
+"""The canonical msgpack of PIL images: all that can be read of them, read without touching them.
+
+Reading an image by its own methods changes it: `load` makes a lazy image an ordinary one, on which
+`draft` has no effect, and `is_animated` undoes the edits of a GIF. So a lazy image is told by the
+bytes of its file, which decide what it will show, and pixels are read from beneath the image.
+"""
+
+from __future__ import annotations
+
+import io
+import sys
+from typing import Any
+
+from litcache.errors import KeyEncodingError
+from litcache.keys.files import content
+from litcache.keys.writer import Handler, Unencodable, Writer, class_name, inherits, loaded
+
+REMEDY = 'give a copy, as image.convert("RGB")'
+
+# What is read of an image in another way, and where its bytes come from and how Pillow reads them.
+_OWN = frozenset({
+    "im", "mode", "size", "palette", "info", "fp", "filename", "tile", "readonly", "map",
+    "pyaccess", "decodermaxblock", "encoderinfo", "encoderconfig",
+})  # fmt: skip
+# The settings with which a lazy image will be decoded.
+_SETTINGS = ("decoderconfig", "_reduce", "reduce", "layers")
+
+
+def handler_of(cls: type) -> Handler | None:
+    """Return the handler of a class of images, or of numbers in their `info`, else None."""
+    if cls is loaded("PIL.Image", "Image"):
+        return _image
+    if inherits(cls, loaded("PIL.ImageFile", "ImageFile")):
+        return _image_file
+    return _rational if cls is loaded("PIL.TiffImagePlugin", "IFDRational") else None
+
+
+def _image(to: Writer, image: Any) -> bytes:
+    """Encode an image without a file: its pixels, and whatever else was put into it."""
+    return to.record(
+        "PIL.Image.Image",
+        info=image.info,
+        exif=_exif_edits(image, b""),
+        pixels=_pixels(image),
+        attributes={name: vars(image)[name] for name in _public(image)},
+    )
+
+
+def _image_file(to: Writer, image: Any) -> bytes:
+    """Encode an image that knows its file: by the file if it is lazy, by the pixels if it is not.
+
+    One of several frames is encoded by both: the other frames will be read from the file.
+    """
+    file = _file(image)
+    data = content(file) if file is not None else b""
+    core = _core(image)
+    if core is None and file is None:
+        raise Unencodable(f"it is an image whose file is closed; {REMEDY}")
+    if core is not None and file is None and "n_frames" in vars(image) and not _is_single(image):
+        raise Unencodable(f"it is an image whose other frames are out of reach; {REMEDY}")
+    return to.record(
+        class_name(type(image)),
+        format=image.format,
+        frame=image.tell(),
+        info=image.info,
+        exif=_exif_edits(image, data),
+        pixels=_outline(image) if core is None else _pixels(image),
+        pending=bool(image.tile),
+        settings=[vars(image).get(name) for name in _SETTINGS if name in vars(image)],
+        file=data,
+        attributes=_readable(to, image),
+    )
+
+
+def _core(image: Any) -> Any:
+    """Return what holds the pixels of an image; `None` while it is lazy."""
+    return vars(image).get("_im", vars(image).get("im"))
+
+
+def _file(image: Any) -> Any:
+    """Return the file from which an image, or its other frames, will still be read."""
+    found = [vars(image).get("fp"), None if _is_single(image) else vars(image).get("_fp")]
+    return next((file for file in found if hasattr(file, "read")), None)
+
+
+def _is_single(image: Any) -> bool:
+    """Return whether its plugin found one frame alone when it opened an image.
+
+    What Pillow finds when it is asked, it keeps too: that does not count.
+    """
+    for name, single in (("n_frames", 1), ("is_animated", False)):
+        if not hasattr(type(image), name) and vars(image).get(name) is single:
+            return True
+    return False
+
+
+def _pixels(image: Any) -> list[object]:
+    """Return mode, size, palette and pixels, of a second image that shares the pixels."""
+    image_module = sys.modules["PIL.Image"]
+    core = image.im
+    twin: Any = image_module.Image()
+    # Pillow brings a new palette into the pixels when they are next read; here, into a copy.
+    twin.im = core if image.palette is None else core.copy()
+    twin._mode, twin._size = image.mode, image.size
+    twin.palette = None if image.palette is None else image.palette.copy()
+    clear = image.info.get("transparency")
+    twin.info = {} if clear is None else {"transparency": clear}
+    palette = twin.getpalette(None)
+    colors = None if palette is None else [twin.im.getpalettemode(), bytes(palette)]
+    return [image.mode, list(image.size), colors, twin.tobytes()]
+
+
+def _outline(image: Any) -> list[object]:
+    """Return mode, size and palette of a lazy image, as its file or the user has set them."""
+    palette = image.palette
+    if palette is None:
+        return [image.mode, list(image.size), None]
+    colors = [palette.mode, palette.rawmode, bytes(palette.palette or b"")]
+    return [image.mode, list(image.size), colors]
+
+
+def _exif_edits(image: Any, data: bytes) -> object:
+    """Return the EXIF of an image if it was changed since it was read, else None.
+
+    What was merely read stands in `info` and in the file.
+    """
+    exif = getattr(image, "_exif", None)
+    if exif is None or not getattr(exif, "_loaded", False):
+        return None
+    image_module = sys.modules["PIL.Image"]
+    if data:
+        with image_module.open(io.BytesIO(data)) as twin:
+            fresh = twin.getexif()
+            return _differing(exif, fresh)
+    twin = image_module.new("1", (1, 1))
+    twin.info = dict(image.info)
+    return _differing(exif, twin.getexif())
+
+
+def _differing(exif: Any, fresh: Any) -> object:
+    tags, before = _tags(exif), _tags(fresh)
+    parts = {
+        tag: part for tag, part in dict(exif._ifds).items() if not _same(part, fresh.get_ifd(tag))
+    }
+    return None if _same(tags, before) and not parts else [tags, parts]
+
+
+def _tags(exif: Any) -> dict[int, object]:
+    """Return the tags of an EXIF, whether Pillow has read them already or will when asked."""
+    unread = {} if exif._info is None else {tag: exif._info[tag] for tag in exif._info}
+    return {**{tag: exif._fixup(part) for tag, part in unread.items()}, **exif._data}
+
+
+def _same(one: dict[int, Any], other: dict[int, Any]) -> bool:
+    return bool(one == other)
+
+
+def _public(image: Any) -> list[str]:
+    """Return the names of the attributes that a plugin, or the user, gave an image."""
+    return sorted(name for name in vars(image) if name[:1] != "_" and name not in _OWN)
+
+
+def _readable(to: Writer, image: Any) -> bytes:
+    """Return the forms of what a plugin, or the user, gave an image.
+
+    Pillow's own objects are left out: the file decides what they are.
+    """
+    forms: list[bytes] = []
+    depth = len(to.trail)
+    for name in _public(image):
+        part = vars(image)[name]
+        try:
+            forms += [to.pack(name), to.encode(part)]
+        except KeyEncodingError:
+            del to.trail[depth:]
+            if not class_name(type(part)).startswith(("PIL.", "builtins.Imaging")):
+                raise
+    return b"".join(forms)
+
+
+def _rational(to: Writer, value: Any) -> bytes:
+    """Encode a fraction of EXIF and TIFF, which may be nothing divided by nothing."""
+    return to.record(
+        "PIL.TiffImagePlugin.IFDRational", over=value.numerator, under=value.denominator
+    )

@@ -1,0 +1,104 @@
+"""Which parts of a value are one object, or share their memory.
+
+What is changed at one place of such a value changes at the other. So it must be on a hit.
+"""
+
+from __future__ import annotations
+
+from ctypes import c_ubyte
+from itertools import combinations
+from typing import Any
+
+from litcache import arrays
+from litcache.arrays import is_array, is_tensor
+
+_CHANGEABLE = frozenset({list, dict, set, bytearray})
+_CONTAINERS = frozenset({list, dict, set, frozenset, tuple})
+_WORK = 10_000
+
+
+def is_changeable(value: object) -> bool:
+    """Return whether a stored value can be changed in place."""
+    return type(value) in _CHANGEABLE or is_array(value) or is_tensor(value)
+
+
+def numbers(value: object) -> dict[int, int]:
+    """Return the ids of the parts that can be changed and stand at several places, numbered.
+
+    Args:
+        value: Any value; only builtin containers are looked into.
+
+    Returns:
+        A number for each id.
+
+    Example:
+        >>> part = [1]
+        >>> numbers([part, part, [1]]) == {id(part): 0}
+        True
+    """
+    seen: set[int] = set()
+    found: dict[int, int] = {}
+    waiting: list[Any] = [value]
+    while waiting:
+        value = waiting.pop()
+        if id(value) in seen:
+            if is_changeable(value):
+                found.setdefault(id(value), len(found))
+            continue
+        if type(value) in _CONTAINERS or is_changeable(value):
+            seen.add(id(value))
+        if type(value) in _CONTAINERS:
+            waiting.extend(value.values() if isinstance(value, dict) else value)
+    return found
+
+
+def overlap(elements: list[Any]) -> bool:
+    """Return whether two of several arrays or tensors share memory: views of one another.
+
+    Args:
+        elements: Arrays and tensors, each once.
+
+    Example:
+        >>> import numpy as np
+        >>> grid = np.zeros((4, 4))
+        >>> overlap([grid[:, 0], grid[:, 1]]), overlap([grid, grid[0]])
+        (False, True)
+    """
+    if len(elements) < 2:
+        return False
+    together: dict[int, list[Any]] = {}
+    for value in elements:
+        together.setdefault(_owner(value), []).append(value)
+    return any(
+        _share(one, other) for views in together.values() for one, other in combinations(views, 2)
+    )
+
+
+def _owner(value: Any) -> int:
+    """Return what stands for the memory that an array or tensor is a view of."""
+    if is_tensor(value):
+        return int(value.untyped_storage().data_ptr())
+    while is_array(value.base):
+        value = value.base
+    return id(value if value.base is None else value.base)
+
+
+def _share(one: Any, other: Any) -> bool:
+    try:
+        numpy = arrays.numpy()
+        return bool(numpy.shares_memory(_memory(one), _memory(other), max_work=_WORK))
+    except (ImportError, RuntimeError):  # tensors without numpy; too hard to tell
+        return True
+
+
+def _memory(value: Any) -> Any:
+    """Return an array where a tensor lies, of which no element may be read."""
+    if is_array(value):
+        return value
+    size, steps = value.element_size(), value.stride()
+    strides = [size * step for step in steps]
+    span = size + sum(step * (count - 1) for step, count in zip(strides, value.shape, strict=True))
+    if not value.numel():
+        return arrays.numpy().empty(0, "u1")
+    memory = (c_ubyte * span).from_address(value.data_ptr())
+    return arrays.numpy().ndarray(tuple(value.shape), f"V{size}", memory, strides=strides)
