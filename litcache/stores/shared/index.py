@@ -41,8 +41,6 @@ _SYNCHRONIZE_SECONDS = 0.1
 _WAL_BYTES = 4 << 20
 # The share of the file that entries may use: what one write adds must fit into the rest.
 _FULL = 0.94
-# So many deletes are remembered, for the tiers in front.
-_REMEMBERED = 500
 
 # The tokens ride along, so that one statement sees one state of them and of the entries.
 _MOST = 64
@@ -156,32 +154,6 @@ class Index:
         db.execute(f"UPDATE spaces SET tokens = randomblob({TOKENS_BYTES}){where}", which)
         for table in ("versions", "deleted"):
             db.execute(f"DELETE FROM {table}{where}", which)
-
-    def renew_deletes(self, db: sqlite3.Connection, scope: Scope, keys: Sequence[bytes]) -> None:
-        """Give a namespace a new token of deletes, and remember what was deleted."""
-        tokens = tokens_in(self.find(db, scope.tag, ()))
-        if tokens is None:
-            return
-        epoch, token = tokens[:EPOCH_BYTES], tokens[EPOCH_BYTES:]
-        db.execute("UPDATE spaces SET tokens = ? WHERE tag = ?", (epoch + new_epoch(), scope.tag))
-        # The token stands at the first: where that is forgotten, not all of them are remembered.
-        rows = [(scope.tag, None if number else token, key) for number, key in enumerate(keys)]
-        db.executemany("INSERT INTO deleted(tag, token, key) VALUES (?, ?, ?)", rows)
-        db.execute(
-            "DELETE FROM deleted WHERE number <= (SELECT max(number) FROM deleted) - ?",
-            (_REMEMBERED,),
-        )
-
-    def deleted_since(self, tag: bytes, tokens: bytes) -> list[bytes] | None:
-        """Return the keys deleted since a namespace had these tokens; `None` if unknown."""
-        since = "SELECT number FROM deleted WHERE tag = ? AND token = ?"
-        later = f"SELECT key FROM deleted WHERE tag = ? AND number >= ({since})"
-        with self.reading:
-            now = tokens_in(self.find(self.reader, tag, ()))
-            if now is None or now[:EPOCH_BYTES] != tokens[:EPOCH_BYTES]:
-                return None
-            rows = self.reader.execute(later, (tag, tag, tokens[EPOCH_BYTES:])).fetchall()
-        return [key for (key,) in rows] or None
 
     def note_version(self, db: sqlite3.Connection, tag: bytes, version: str) -> None:
         """Note that a version wrote to a namespace."""

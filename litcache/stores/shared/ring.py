@@ -16,6 +16,7 @@ from litcache.stores.base import Scope
 from litcache.stores.frame import EPOCH_BYTES
 from litcache.stores.namespaces import Told
 from litcache.stores.shared.database import PAGE_BYTES, DamageError, NoRoomError
+from litcache.stores.shared.deletes import renew_deletes
 from litcache.stores.shared.eviction import evict
 from litcache.stores.shared.frames import KEY_BYTES, Frames
 from litcache.stores.shared.index import Index, tokens_in
@@ -296,7 +297,7 @@ class Ring:
         ) as db:
             tokens, found = self._read(db, scope.tag, hashes)
             db.executemany("DELETE FROM entries WHERE hash = ?", [(hash,) for hash in hashes])
-            self.index.renew_deletes(db, scope, keys)
+            renew_deletes(self.index, db, scope, keys)
         return tokens, found
 
     def forget(self, hashes: Sequence[int], patience: float) -> None:

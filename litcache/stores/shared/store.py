@@ -15,6 +15,7 @@ from litcache.stores.base import UNKNOWN_EPOCH, Entry, Scope, Store, StoreInfo
 from litcache.stores.frame import EPOCH_BYTES, frame, unframe
 from litcache.stores.namespaces import NamespaceInfo
 from litcache.stores.shared.database import BusyError, NoRoomError, StalledError
+from litcache.stores.shared.deletes import deleted_since
 from litcache.stores.shared.folder import Folder
 from litcache.stores.shared.generations import folder_path
 from litcache.stores.shared.index import TOKENS_BYTES
@@ -255,7 +256,7 @@ class SharedStore(Store):
 
     def deleted_since(self, scope: Scope, epoch: bytes) -> list[bytes] | None:
         """Return which keys were deleted since, as far as they are among the last 500."""
-        return self._run(lambda ring: ring.index.deleted_since(scope.tag, epoch))
+        return self._run(lambda ring: deleted_since(ring.index, scope.tag, epoch))
 
     def clear(self, namespace: str | None = None) -> None:
         """Drop entries, on the disk when this returns; where nothing else goes, begin anew."""
