@@ -6,16 +6,15 @@ import copy
 import gc
 import os
 import pickle
-import signal
 import subprocess
 import sys
 import threading
-import warnings
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.forks import in_a_fork
 
 from litcache.stores import memory, sieve
 from litcache.stores.base import NewEntry, Scope
@@ -498,23 +497,6 @@ def test_threads_leave_the_queue_the_dict_and_the_account_in_agreement():
     queue = sorted(node.key for node in queue_of(store))
     assert queue == sorted(key for space in store._spaces.values() for key in space.nodes)
     assert store.info().bytes == room_for(len(queue)) <= store.max_bytes
-
-
-def in_a_fork(check):
-    """Return what a forked process's check returned, or `hung` if it took ten seconds."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        child = os.fork()
-    if child == 0:
-        ended = 1
-        try:
-            # A child that hangs is ended by the alarm.
-            signal.alarm(10)
-            ended = 0 if check() else 1
-        finally:
-            os._exit(ended)
-    status = os.waitpid(child, 0)[1]
-    return "hung" if os.WIFSIGNALED(status) else os.WEXITSTATUS(status) == 0
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
