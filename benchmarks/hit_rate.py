@@ -14,7 +14,7 @@ from collections.abc import Callable, Hashable, Sequence
 from importlib.util import find_spec
 
 from benchmarks.common import Row, note, report, retail, web12, zipf
-from litcache.stores import memory
+from litcache.stores import sieve
 from litcache.stores.base import NewEntry, Scope
 from litcache.stores.memory import MemoryStore
 
@@ -232,15 +232,15 @@ def compare(name: str, trace: Sequence[int]) -> dict[str, list[Row]]:
 
 def _bound_costs(trace: Sequence[int]) -> float:
     """Return by how many points `SCAN_STEPS` changes a hit rate at most."""
-    bound, changes = memory.SCAN_STEPS, []
+    bound, changes = sieve.SCAN_STEPS, []
     for share in SHARES:
         capacity = int(len(set(trace)) * share)
         bounded = hit_rate(litcache_access(capacity), trace)
-        memory.SCAN_STEPS = len(trace)
+        sieve.SCAN_STEPS = len(trace)
         try:
             changes.append(abs(bounded - hit_rate(litcache_access(capacity), trace)) * POINT)
         finally:
-            memory.SCAN_STEPS = bound
+            sieve.SCAN_STEPS = bound
     return max(changes)
 
 

@@ -77,7 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     commands = parser.add_subparsers(required=True, metavar="command")
     for run, text in (
-        (_info, "show namespaces, versions, entries, bytes and look-ups"),
+        (_info, "show namespaces, versions, entries and bytes"),
         (_clear, "drop all entries of a namespace"),
         (_verify, "read all entries and count the corrupt ones"),
     ):
@@ -132,14 +132,9 @@ def _info(store: SharedStore | RedisStore, options: Any) -> _Result:
     }
     size = _bytes(info.bytes) + (f" of {_bytes(budget)}" if budget else "")
     lines = [f"{store!r}: {info.entries:,} entries, {size}"]
-    rows: list[tuple[str, ...]] = [
-        ("namespace", "versions", "entries", "bytes", "hits", "misses", "hit rate")
-    ]
+    rows: list[tuple[str, ...]] = [("namespace", "versions", "entries", "bytes")]
     for space in spaces:
-        looked_up = space.hits + space.misses
-        rate = f"{space.hits / looked_up:.1%}" if looked_up else "-"
-        numbers = (f"{space.entries:,}", _bytes(space.bytes), f"{space.hits:,}",
-                   f"{space.misses:,}", rate)  # fmt: skip
+        numbers = (f"{space.entries:,}", _bytes(space.bytes))
         rows.append((space.name, ", ".join(space.versions) or "-", *numbers))
     if spaces:
         lines += _table(rows)

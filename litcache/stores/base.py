@@ -169,6 +169,23 @@ class Store(ABC):
             StoreError: If the store cannot write.
         """
 
+    def deleted_since(self, scope: Scope, epoch: bytes) -> Sequence[bytes] | None:
+        """Return which keys were deleted since a look-up noted an epoch.
+
+        A tier in front drops these alone; where it is not known, all that it has of the namespace.
+
+        Args:
+            scope: Whose entries.
+            epoch: What `get_many` noted in its scope.
+
+        Returns:
+            The keys; `None` if that is not known, or the namespace was cleared since.
+
+        Raises:
+            StoreError: If the store cannot answer.
+        """
+        return None
+
     @abstractmethod
     def clear(self, namespace: str | None = None) -> None:
         """Drop the entries of a namespace and whatever is being computed for it now.

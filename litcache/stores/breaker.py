@@ -14,14 +14,14 @@ class Breaker:
     until `delay` seconds have passed, then one alone, the probe. A probe that succeeds closes the
     breaker; one that fails doubles the delay, up to `longest`. (M. Nygard, "Release It!", 2007.)
 
-    Calls say how they ended by the turn that `admit` gave them. One that began before the breaker
-    last opened, or before the probe, says nothing about the present and is ignored.
+    A call reports how it ended with the turn that `admit` gave it. One that began before the
+    breaker last opened, or before the probe, says nothing about the present and is ignored.
 
     Concurrency: safe in many threads; not to be used across a fork.
 
     Args:
         limit: So many failures in a row open it.
-        delay: Seconds until the first probe.
+        delay: Seconds until the first probe; infinite for none: then only `close` closes it.
         longest: The most seconds between two probes.
         clock: Seconds that never go back.
 
@@ -58,7 +58,7 @@ class Breaker:
         return self._until is not None
 
     def admit(self) -> int | None:
-        """Ask whether a call may be made.
+        """Return the turn of a call that may be made.
 
         Returns:
             The turn to give to `succeeded` or `failed`, one of which must follow; `None` if the
@@ -82,7 +82,7 @@ class Breaker:
             return self._turn
 
     def succeeded(self, turn: int) -> bool:
-        """Say that a call was answered.
+        """Note that a call was answered.
 
         Args:
             turn: What `admit` returned for it.
@@ -99,15 +99,34 @@ class Breaker:
         with self._lock:
             if turn != self._turn or self._failures == 0:
                 return False
-            was_open = self._until is not None
-            self._failures = 0
-            self._delay = self._first
-            self._until = None
-            self._probing = False
-            return was_open
+            return self._close()
+
+    def close(self) -> bool:
+        """Close the breaker: what it guards is known to answer, whoever asked.
+
+        Returns:
+            Whether it was open.
+
+        Example:
+            >>> breaker = Breaker(limit=1)
+            >>> breaker.failed(0), breaker.close(), breaker.is_open
+            (True, True, False)
+        """
+        if self._failures == 0:
+            return False
+        with self._lock:
+            return self._close()
+
+    def _close(self) -> bool:
+        was_open = self._until is not None
+        self._failures = 0
+        self._delay = self._first
+        self._until = None
+        self._probing = False
+        return was_open
 
     def failed(self, turn: int) -> bool:
-        """Say that a call was not answered.
+        """Note that a call was not answered.
 
         Args:
             turn: What `admit` returned for it.

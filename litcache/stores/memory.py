@@ -10,46 +10,19 @@ from typing import Any
 
 from litcache.forks import Forkable, begin_anew
 from litcache.policy import parse_bytes
-from litcache.stores.base import Entry, NewEntry, Scope, Store, StoreInfo
+from litcache.stores.base import Entry, Scope, Store, StoreInfo
+from litcache.stores.sieve import SCAN_STEPS, Node, Sieve, Space
 
-# What an entry takes beside its key, layout and payload, so that the process grows by no more than
-# a tenth beyond what is accounted (benchmarks/memory.py): the node (96), the headers of key and
-# payload (33 each, rounded up by the allocator) and its share of the dict, which under eviction
-# grows to 60 to 120 bytes an entry.
-ENTRY_BYTES = 288
-EXPIRY_BYTES = 32
+# How many entries a write looks at for those that have expired: so many for each that it brings,
+# and as many as an eviction does once, if it needs their room.
+SWEEP_STEPS = 16
 
-# How many entries one eviction looks at, at most: it bounds the slowest, since the mean is bounded
-# by the hits that set the flags. benchmarks/hit_rate.py shows that it costs no hits.
-SCAN_STEPS = 512
+# How many cleared entries each write frees, and a clear at once.
+FREED_STEPS = 256
 
 # How many layouts are kept to be shared by equal ones, and how long these may be.
 SHARED_LAYOUTS = 256
 SHARED_LAYOUT_BYTES = 256
-
-
-class _Node:
-    """An entry, and its place in the queue between an older and a newer one."""
-
-    __slots__ = ("expires", "key", "layout", "newer", "older", "payload", "tag", "visited")
-
-    newer: _Node
-    older: _Node
-
-    def __init__(self, key: bytes, tag: bytes, entry: Entry) -> None:
-        self.key = key
-        self.tag = tag
-        layout, payload = entry.layout, entry.payload
-        # What others could change in place is copied.
-        self.layout = layout if type(layout) is bytes else bytes(layout)
-        self.payload = payload if type(payload) is bytes else bytes(payload)
-        self.expires = entry.expires
-        self.visited = False
-
-    def size(self) -> int:
-        """Return the bytes accounted for this entry."""
-        size = ENTRY_BYTES + len(self.key) + len(self.layout) + len(self.payload)
-        return size if self.expires is None else size + EXPIRY_BYTES
 
 
 class MemoryStore(Store, Forkable):
@@ -58,6 +31,8 @@ class MemoryStore(Store, Forkable):
     Eviction is SIEVE (Zhang et al., "SIEVE is Simpler than LRU", NSDI '24) within a budget of
     bytes. What is accounted never exceeds the budget, and it covers keys and bookkeeping. An entry
     that exceeds the budget by itself is rejected, and what was there under its key is removed.
+    Entries that have expired go first: each write looks for some. A clear takes constant time; what
+    it dropped counts in the budget until later writes have freed it.
 
     Entries are handed out as they are held, without a copy, and verified by nobody.
 
@@ -95,14 +70,13 @@ class MemoryStore(Store, Forkable):
     def _start(self) -> None:
         """Begin with nothing stored and nothing counted."""
         self._lock = threading.Lock()
-        self._nodes: dict[bytes, _Node] = {}
-        # The queue is a ring: root.newer is its oldest entry, root.older its newest.
-        root = _Node(b"", b"", NewEntry(b"", b""))
-        root.newer = root.older = root
-        self._root = self._hand = root
-        self._layouts: dict[bytes, bytes] = {}
+        # By the tag of the namespace. One that was never used has the epoch of all.
+        self._spaces: dict[bytes, Space] = {}
         self._epoch = os.urandom(8)
-        self._epochs: dict[bytes, bytes] = {}
+        # Spaces that were cleared: nobody finds their entries, writes free them by and by.
+        self._cleared: list[Space] = []
+        self._sieve = Sieve()
+        self._layouts: dict[bytes, bytes] = {}
         self._bytes = self._evicted = self._expired = self._rejected = self._dropped = 0
         begin_anew(self)
 
@@ -121,22 +95,19 @@ class MemoryStore(Store, Forkable):
         self._start()
 
     def get_many(self, scope: Scope, keys: Sequence[bytes]) -> list[Entry | None]:
-        """Look entries up, and note in `scope` the epoch of its namespace.
-
-        Args:
-            scope: Whose entries; its `epoch` is set.
-            keys: The keys, 16 bytes each.
-
-        Returns:
-            One entry for each key, in order; `None` where there is none that is valid.
+        """Look entries up; what is found is the store's own, not a copy.
 
         Example:
             >>> MemoryStore().get_many(Scope("shop"), [b"k" * 16])
             [None]
         """
-        # The epoch first: entries written after a `clear` must not be taken for older ones.
-        scope.epoch = self._epochs.get(scope.tag, self._epoch)
-        found: list[Any] = list(map(self._nodes.get, keys))
+        space = self._spaces.get(scope.tag)
+        if space is None:
+            scope.epoch = self._epoch
+            return [None] * len(keys)
+        # The epoch first: after a delete, entries must not be taken for those before it.
+        scope.epoch = space.epoch
+        found: list[Any] = list(map(space.nodes.get, keys))
         now = self.clock()
         stale = False
         for node in found:
@@ -147,7 +118,7 @@ class MemoryStore(Store, Forkable):
                     node.visited = True
         return self._without_expired(found, now) if stale else found
 
-    def _without_expired(self, found: list[_Node | None], now: float) -> list[Entry | None]:
+    def _without_expired(self, found: list[Node | None], now: float) -> list[Entry | None]:
         """Remove the expired among the entries found, and answer `None` in their place."""
         valid: list[Entry | None] = []
         with self._lock:
@@ -156,57 +127,37 @@ class MemoryStore(Store, Forkable):
                     valid.append(node)
                     continue
                 valid.append(None)
-                if self._nodes.get(node.key) is node:
+                if node.space.nodes.get(node.key) is node:
                     self._remove(node)
                     self._expired += 1
         return valid
 
     def set_many(self, scope: Scope, entries: Mapping[bytes, Entry]) -> None:
-        """Store entries, unless the namespace was cleared since the look-up of `scope`.
-
-        Payloads and layouts that are not `bytes` are copied.
-
-        Args:
-            scope: Whose entries; its `epoch` is the one that the look-up saw.
-            entries: The entries by key.
-
-        Example:
-            >>> from litcache.stores.base import NewEntry
-            >>> store, scope = MemoryStore(), Scope("shop")
-            >>> store.set_many(scope, {b"k" * 16: NewEntry(b"", b"payload")})
-            >>> store.get_many(scope, [b"k" * 16])[0].payload
-            b'payload'
-        """
-        nodes = [_Node(key, scope.tag, entry) for key, entry in entries.items()]
+        """Store entries; payloads and layouts that are not `bytes` are copied."""
+        nodes = [Node(key, entry) for key, entry in entries.items()]
+        now = self.clock() if self._sieve.timed else 0.0
         with self._lock:
-            epoch = self._epochs.get(scope.tag, self._epoch)
-            if scope.epoch is not None and scope.epoch != epoch:
+            space = self._space(scope.tag)
+            if scope.epoch is not None and scope.epoch != space.epoch:
                 self._dropped += len(nodes)
                 return
+            self._free(FREED_STEPS)
+            self._drop_expired(now, SWEEP_STEPS * len(nodes))
+            looked = False
             for node in nodes:
-                self._put(node)
+                node.space = space
+                looked = self._put(node, now, looked)
 
     def delete_many(self, scope: Scope, keys: Sequence[bytes]) -> int:
-        """Delete entries, and give up what is being computed for the namespace.
-
-        Args:
-            scope: Whose entries.
-            keys: The keys, 16 bytes each.
-
-        Returns:
-            How many valid ones there were.
-
-        Example:
-            >>> MemoryStore().delete_many(Scope("shop"), [b"k" * 16])
-            0
-        """
+        """Delete entries, and give up what is being computed for the namespace."""
         now = self.clock()
         deleted = 0
         with self._lock:
+            space = self._space(scope.tag)
             if keys:  # an entry that is being computed now must not come back
-                self._epochs[scope.tag] = os.urandom(8)
+                space.epoch = os.urandom(8)
             for key in keys:
-                node = self._nodes.get(key)
+                node = space.nodes.get(key)
                 if node is None:
                     continue
                 self._remove(node)
@@ -217,40 +168,31 @@ class MemoryStore(Store, Forkable):
         return deleted
 
     def clear(self, namespace: str | None = None) -> None:
-        """Drop the entries of a namespace and whatever is being computed for it now.
-
-        Args:
-            namespace: Whose entries; `None` for all of this store's.
-
-        Example:
-            >>> MemoryStore().clear("shop")
-        """
-        epoch = os.urandom(8)
-        tag = None if namespace is None else Scope(namespace).tag
+        """Drop entries in constant time: nobody finds them, and later writes free their memory."""
         with self._lock:
-            if tag is None:
-                self._epochs = {}
-                self._epoch = epoch
-            else:
-                self._epochs[tag] = epoch
-            for node in list(self._nodes.values()):
-                if tag is None or node.tag == tag:
-                    self._remove(node)
-            if not self._nodes:
-                # A dict never shrinks.
-                self._nodes = {}
+            if namespace is None:
+                spaces, self._epoch = self._spaces, os.urandom(8)
+                self._spaces = {}
+                self._cleared += spaces.values()
                 self._layouts = {}
+            else:
+                tag = Scope(namespace).tag
+                self._cleared.append(self._space(tag))
+                self._spaces[tag] = Space(os.urandom(8))
+            self._free(FREED_STEPS)
 
     def info(self) -> StoreInfo:
-        """Return what the store holds, and what it did since it was made.
+        """Return what the store holds, without what was cleared, and did since it was made.
 
         Example:
             >>> MemoryStore().info().bytes
             0
         """
+        with self._lock:
+            spaces = list(self._spaces.values())
         return StoreInfo(
-            entries=len(self._nodes),
-            bytes=self._bytes,
+            entries=sum(len(space.nodes) for space in spaces),
+            bytes=sum(space.bytes for space in spaces),
             evicted=self._evicted,
             expired=self._expired,
             rejected=self._rejected,
@@ -259,52 +201,85 @@ class MemoryStore(Store, Forkable):
 
     # The methods below are called with the lock held.
 
-    def _put(self, node: _Node) -> None:
-        """Insert an entry as the newest, in place of the one that has its key."""
-        replaced = self._nodes.get(node.key)
+    def _space(self, tag: bytes) -> Space:
+        """Return the entries of a namespace, under the epoch that look-ups have noted."""
+        space = self._spaces.get(tag)
+        if space is None:
+            space = self._spaces[tag] = Space(self._epoch)
+        return space
+
+    def _put(self, node: Node, now: float, looked: bool) -> bool:
+        """Insert an entry as the newest, in place of the one that has its key.
+
+        Args:
+            node: The entry.
+            now: The wall clock.
+            looked: Whether this write has looked for expired entries to make room.
+
+        Returns:
+            Whether it has now.
+        """
+        space = node.space
+        replaced = space.nodes.get(node.key)
         if replaced is not None:
             self._remove(replaced)
             node.visited = replaced.visited
         size = node.size()
         if size > self.max_bytes:
             self._rejected += 1
-            return
+            return looked
         while self._bytes + size > self.max_bytes:
-            self._evict()
+            if self._cleared:
+                self._free(SWEEP_STEPS)
+            elif not looked:
+                looked = True
+                self._drop_expired(now, SCAN_STEPS)
+            else:
+                self._evict(now)
         node.layout = self._shared(node.layout)
-        root = self._root
-        node.older, node.newer = root.older, root
-        root.older.newer = node
-        root.older = node
+        self._sieve.append(node)
         self._bytes += size
-        self._nodes[node.key] = node
+        space.bytes += size
+        space.nodes[node.key] = node
+        return looked
 
-    def _evict(self) -> None:
-        """Evict the first entry from the hand on that was not hit since the hand passed it."""
-        node = self._hand
-        for _ in range(SCAN_STEPS):
-            if node is self._root:
-                node = node.newer
-            if not node.visited:
-                break
-            node.visited = False
-            node = node.newer
-        if node is self._root:
-            node = node.newer
-        self._hand = node
+    def _evict(self, now: float) -> None:
+        """Evict one entry."""
+        node = self._sieve.victim(now)
+        if node.expires is not None and node.expires <= now:
+            self._expired += 1
+        else:
+            self._evicted += 1
         self._remove(node)
-        self._evicted += 1
 
-    def _remove(self, node: _Node) -> None:
-        """Take an entry out of the dict and of the queue."""
-        if node is self._hand:
-            self._hand = node.newer
-        node.older.newer = node.newer
-        node.newer.older = node.older
-        # Whoever still holds the entry shall not hold its neighbours.
-        del node.older, node.newer
-        del self._nodes[node.key]
-        self._bytes -= node.size()
+    def _drop_expired(self, now: float, steps: int) -> None:
+        """Remove what has expired among some entries."""
+        for node in self._sieve.expired(now, steps):
+            self._remove(node)
+            self._expired += 1
+
+    def _free(self, steps: int) -> None:
+        """Free entries that were cleared."""
+        while self._cleared:
+            nodes = self._cleared[-1].nodes
+            while nodes:
+                if steps == 0:
+                    return
+                self._unlink(nodes.popitem()[1])
+                steps -= 1
+            self._cleared.pop()
+
+    def _remove(self, node: Node) -> None:
+        """Take an entry out of its namespace and of the queue."""
+        del node.space.nodes[node.key]
+        self._unlink(node)
+
+    def _unlink(self, node: Node) -> None:
+        """Take an entry out of the queue, and give its bytes back."""
+        self._sieve.remove(node)
+        size = node.size()
+        self._bytes -= size
+        node.space.bytes -= size
 
     def _shared(self, layout: bytes) -> bytes:
         """Return the one object that stands for all equal short layouts."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from litcache.errors import StoreError
+from litcache.forks import Forkable, begin_anew
 from litcache.stores.base import UNKNOWN_EPOCH, Entry, Scope, Store, StoreInfo
 
 # What was seen of the back is trusted so long. With the time that a call to the back takes it
@@ -15,7 +18,7 @@ from litcache.stores.base import UNKNOWN_EPOCH, Entry, Scope, Store, StoreInfo
 CHECK_SECONDS = 0.5
 
 
-class TieredStore(Store):
+class TieredStore(Forkable, Store):
     """A store of each process in front of one that processes share.
 
     Look-ups ask the front, then the back for what is missing; what the back has fills the front,
@@ -23,24 +26,28 @@ class TieredStore(Store):
 
     A front never knows by itself that another process cleared or deleted. So at most half a second
     after a look-up last heard the back's epoch of a namespace, the next one asks for it, in one
-    round trip. If it is another one, the front drops that namespace. `RedisStore` and
-    `SharedStore` renew what a look-up notes as the epoch when entries are deleted, too: a delete
-    costs each front the entries of its namespace. An entry that is refreshed replaces the one in
-    this front; others keep theirs until it expires or is evicted.
+    round trip. If it is another one, the front drops what was deleted since, or the whole namespace
+    where the back does not say what that was: it was cleared, or too much was deleted. An entry
+    that is refreshed replaces the one in this front; others keep theirs until it expires or is
+    evicted.
 
     While the back fails, the front goes on alone: look-ups answer what it has, writes reach it and
-    then raise `StoreError`, which is counted.
+    then raise, which is counted.
 
-    Concurrency: as safe as both its stores; holds no lock.
+    Concurrency: as safe as both its stores; one lock keeps threads from dropping what another of
+    them has just stored. A forked process asks the back anew.
 
     Args:
-        front: The store asked first, such as a `MemoryStore`.
+        front: The store asked first, of each process: such as a `MemoryStore`.
         back: The store that processes share.
         monotonic: The clock by which the back's epoch ages, in seconds.
 
     Attributes:
         front: The store asked first.
         back: The store that processes share.
+
+    Raises:
+        ValueError: If the front outlives the process.
 
     Example:
         >>> from litcache.stores.base import NewEntry
@@ -60,28 +67,40 @@ class TieredStore(Store):
     def __init__(
         self, front: Store, back: Store, *, monotonic: Callable[[], float] = time.monotonic
     ) -> None:
+        if front.persistent:
+            raise ValueError(
+                f"front={front!r} must be a store of each process, such as a MemoryStore: "
+                "TieredStore(front, back), the one that processes share behind it"
+            )
         self.front = front
         self.back = back
-        self.clock = back.clock
         self._monotonic = monotonic
-        # By tag of a namespace: when the back was last asked, and the epoch that it answered.
+        self._start()
+
+    def _start(self) -> None:
+        """Begin with nothing heard of the back."""
+        self.clock = self.back.clock
+        self._lock = threading.Lock()
+        # By the tag of a namespace: when the back was last asked, and the epoch that it answered.
         self._seen: dict[bytes, tuple[float, bytes]] = {}
+        begin_anew(self)
+
+    def after_fork_in_child(self) -> None:
+        """Begin anew: the lock is as another thread left it."""
+        self._start()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_seen": {}}
+        return {name: self.__dict__[name] for name in ("front", "back", "_monotonic")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._start()
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.front!r}, {self.back!r})"
 
     def get_many(self, scope: Scope, keys: Sequence[bytes]) -> list[Entry | None]:
         """Look entries up in the front, and what is missing there in the back.
-
-        Args:
-            scope: Whose entries; its `epoch` is set, to those of both stores.
-            keys: The keys, 16 bytes each.
-
-        Returns:
-            One entry for each key, in order; `None` where there is none that is valid.
 
         Raises:
             StoreError: If the front cannot answer.
@@ -98,14 +117,13 @@ class TieredStore(Store):
         try:
             entries = self.back.get_many(far, missing)
             if far.epoch != epoch:
-                self._renew(far, now)
-                self.front.get_many(near, ())
-                found, missing = [None] * len(keys), list(keys)
+                self._renew(far, epoch, now)
+                found = self.front.get_many(near, keys)
+                missing = [key for key, at in zip(keys, found, strict=True) if at is None]
                 entries = self.back.get_many(far, missing)
-            else:
-                self._seen[scope.tag] = now, epoch
-        except StoreError:
-            self._seen[scope.tag] = now, epoch
+            self._note_asked(scope, now)
+        except Exception:  # a back may be anybody's: whatever it raises, the front goes on
+            self._note_asked(scope, now)
             far.epoch = UNKNOWN_EPOCH
             entries = [None] * len(missing)
         scope.epoch = _both(near, far.epoch)
@@ -118,14 +136,11 @@ class TieredStore(Store):
         ]
 
     def set_many(self, scope: Scope, entries: Mapping[bytes, Entry]) -> None:
-        """Store entries in both stores, unless the namespace was cleared since the look-up.
-
-        Args:
-            scope: Whose entries; its `epoch` is the one that the look-up saw.
-            entries: The entries by key.
+        """Store entries in both stores.
 
         Raises:
-            StoreError: If the back cannot write, or could not answer the look-up.
+            StoreError: If the back cannot write, or could not answer the look-up; they are in the
+                front then.
         """
         if scope.epoch == UNKNOWN_EPOCH:
             raise StoreError("the front did not answer the look-up", type(self).__name__)
@@ -142,14 +157,7 @@ class TieredStore(Store):
         self.back.set_many(far, entries)
 
     def delete_many(self, scope: Scope, keys: Sequence[bytes]) -> int:
-        """Delete entries from both stores.
-
-        Args:
-            scope: Whose entries.
-            keys: The keys, 16 bytes each.
-
-        Returns:
-            How many there were, in the one that had more.
+        """Delete entries from both stores, and return how many the one had that had more.
 
         Raises:
             StoreError: If the back cannot write; they are gone from the front then.
@@ -161,11 +169,12 @@ class TieredStore(Store):
             # Again: a look-up under way may have brought them back.
             self.front.delete_many(scope.renewed(), keys)
 
-    def clear(self, namespace: str | None = None) -> None:
-        """Drop the entries of a namespace from both stores, and what is being computed for it.
+    def deleted_since(self, scope: Scope, epoch: bytes) -> Sequence[bytes] | None:
+        """Return what the back says of the part of the epoch that is its own."""
+        return self.back.deleted_since(scope, epoch[1 + epoch[0] :]) if epoch else None
 
-        Args:
-            namespace: Whose entries; `None` for all of both stores.
+    def clear(self, namespace: str | None = None) -> None:
+        """Drop the entries of a namespace from both stores.
 
         Raises:
             StoreError: If the back cannot write; the front is empty then.
@@ -189,7 +198,7 @@ class TieredStore(Store):
         near = self.front.info()
         try:
             far = self.back.info()
-        except StoreError:
+        except Exception:  # as in a look-up
             return near
         return StoreInfo(
             entries=far.entries,
@@ -206,12 +215,26 @@ class TieredStore(Store):
         self.front.close()
         self.back.close()
 
-    def _renew(self, far: Scope, now: float) -> None:
-        """Drop the front's namespace, unless another thread just did, and note the epoch."""
-        _, epoch = self._seen.get(far.tag, (now, None))
-        if far.epoch != epoch:
-            self.front.clear(far.namespace)
-        self._seen[far.tag] = now, far.epoch or UNKNOWN_EPOCH
+    def _note_asked(self, scope: Scope, now: float) -> None:
+        """Note when the back was asked; the epoch stays the one that the front is of."""
+        with self._lock:
+            _, epoch = self._seen.get(scope.tag, (now, UNKNOWN_EPOCH))
+            self._seen[scope.tag] = now, epoch
+
+    def _renew(self, far: Scope, before: bytes, now: float) -> None:
+        """Drop what the front may not answer any more, and note the epoch."""
+        deleted: Sequence[bytes] | None = None
+        with contextlib.suppress(Exception):  # what is not known is taken for all
+            deleted = self.back.deleted_since(far, before) if before else None
+        with self._lock:
+            _, epoch = self._seen.get(far.tag, (now, UNKNOWN_EPOCH))
+            if far.epoch == epoch and epoch:  # another thread was here first
+                return
+            if deleted is None or epoch != before:
+                self.front.clear(far.namespace)
+            else:
+                self.front.delete_many(far.renewed(), deleted)
+            self._seen[far.tag] = now, far.epoch or UNKNOWN_EPOCH
 
 
 def _both(near: Scope, far: bytes | None) -> bytes:

@@ -5,13 +5,10 @@ from __future__ import annotations
 import os
 import pickle
 import random
-import select
-import signal
 import sys
 import threading
 import time
 import unittest
-import warnings
 from collections.abc import Callable, Mapping
 from contextlib import closing, suppress
 from functools import cached_property
@@ -20,10 +17,10 @@ from typing import ClassVar
 from litcache.errors import StoreError
 from litcache.stores.base import Entry, NewEntry, Scope, Store
 from litcache.testing.doubles import FakeClock
+from litcache.testing.hard_use import SECONDS, key, mixed_use, parts, works_in_a_fork
 
 THREADS = 8
 _FILLING_BYTES = 256 << 10
-SECONDS = 60  # what a thread or a forked process may take before it counts as hung
 
 
 class StoreContract:
@@ -65,7 +62,7 @@ class StoreContract:
         store = self.make_store(self.clock)
         for number in range(-(-self.filled_bytes // _FILLING_BYTES)):
             entry = NewEntry(b"", bytes(_FILLING_BYTES), self.clock() + 1_000)
-            store.set_many(Scope("filling"), {_key(1_000_000 + number): entry})
+            store.set_many(Scope("filling"), {key(1_000_000 + number): entry})
         return store
 
     def teardown_method(self) -> None:
@@ -78,17 +75,16 @@ class StoreContract:
 
     def test_what_was_set_comes_back(self) -> None:
         entry = NewEntry(b"layout", b"payload", self.clock() + 10)
-        self._set({_key(1): entry, _key(2): NewEntry(b"", b"for ever")})
-        (timed, untimed) = self._get(_key(1), _key(2))
-        assert _parts(timed) == entry
-        assert _parts(untimed) == NewEntry(b"", b"for ever", None)
+        self._set({key(1): entry, key(2): NewEntry(b"", b"for ever")})
+        (timed, untimed) = self._get(key(1), key(2))
+        assert parts(timed) == entry
+        assert parts(untimed) == NewEntry(b"", b"for ever", None)
 
     def test_entries_come_back_in_the_order_of_the_keys_and_none_for_others(self) -> None:
-        self._set({_key(n): NewEntry(b"", b"%d" % n) for n in range(100)})
-        order = [*range(100), 777, 3, 3, 888]
-        random.Random(7).shuffle(order)
+        self._set({key(n): NewEntry(b"", b"%d" % n) for n in range(100)})
+        order = random.Random(7).sample([*range(100), 777, 3, 3, 888], 104)
         expected = [b"%d" % n if n < 100 else None for n in order]
-        assert self._payloads(*map(_key, order)) == expected
+        assert self._payloads(*map(key, order)) == expected
 
     def test_no_keys_are_no_entries(self) -> None:
         self._set({})
@@ -97,34 +93,34 @@ class StoreContract:
 
     def test_a_payload_may_be_empty_large_or_a_view(self) -> None:
         large = random.Random(7).randbytes(600_000)
-        self._set({_key(1): NewEntry(b"", b""), _key(2): NewEntry(b"", large)})
-        self._set({_key(3): NewEntry(b"", memoryview(b"before payload after")[7:14])})
-        assert self._payloads(_key(1), _key(2), _key(3)) == [b"", large, b"payload"]
+        self._set({key(1): NewEntry(b"", b""), key(2): NewEntry(b"", large)})
+        self._set({key(3): NewEntry(b"", memoryview(b"before payload after")[7:14])})
+        assert self._payloads(key(1), key(2), key(3)) == [b"", large, b"payload"]
 
     def test_an_entry_cannot_be_changed_from_outside(self) -> None:
         buffer = bytearray(b"payload")
-        self._set({_key(1): NewEntry(b"layout", memoryview(buffer))})
+        self._set({key(1): NewEntry(b"layout", memoryview(buffer))})
         buffer[:] = b"changed"
-        (found,) = self._get(_key(1))
-        assert _parts(found) == NewEntry(b"layout", b"payload", None)
+        (found,) = self._get(key(1))
+        assert parts(found) == NewEntry(b"layout", b"payload", None)
         assert found is not None
         assert memoryview(found.payload).readonly
 
     # Writes
 
     def test_a_later_entry_replaces_an_earlier_one(self) -> None:
-        self._set({_key(1): NewEntry(b"old layout", b"old", self.clock() + 10)})
-        self._set({_key(1): NewEntry(b"new layout", b"new one")})
-        (found,) = self._get(_key(1))
-        assert _parts(found) == NewEntry(b"new layout", b"new one", None)
-        assert self.store.delete_many(Scope("shop"), [_key(1)]) == 1
-        assert self._payloads(_key(1)) == [None]
+        self._set({key(1): NewEntry(b"old layout", b"old", self.clock() + 10)})
+        self._set({key(1): NewEntry(b"new layout", b"new one")})
+        (found,) = self._get(key(1))
+        assert parts(found) == NewEntry(b"new layout", b"new one", None)
+        assert self.store.delete_many(Scope("shop"), [key(1)]) == 1
+        assert self._payloads(key(1)) == [None]
 
     def test_delete_says_how_many_there_were(self) -> None:
-        self._set({_key(n): NewEntry(b"", b"payload") for n in range(3)})
-        assert self.store.delete_many(Scope("shop"), [_key(0), _key(1), _key(1), _key(9)]) == 2
-        assert self.store.delete_many(Scope("shop"), [_key(0)]) == 0
-        assert self._payloads(_key(0), _key(1), _key(2)) == [None, None, b"payload"]
+        self._set({key(n): NewEntry(b"", b"payload") for n in range(3)})
+        assert self.store.delete_many(Scope("shop"), [key(0), key(1), key(1), key(9)]) == 2
+        assert self.store.delete_many(Scope("shop"), [key(0)]) == 0
+        assert self._payloads(key(0), key(1), key(2)) == [None, None, b"payload"]
 
     def test_info_counts_what_is_there(self) -> None:
         def ever() -> int:
@@ -133,56 +129,55 @@ class StoreContract:
 
         before = ever()
         assert self.filled_bytes or before == 0
-        self._set({_key(n): NewEntry(b"", bytes(1000)) for n in range(10)})
+        self._set({key(n): NewEntry(b"", bytes(1000)) for n in range(10)})
         assert ever() == before + 10
         assert self.store.info().bytes >= 10_000
-        self._set({_key(n): NewEntry(b"", bytes(500)) for n in range(10)})
-        self.store.delete_many(Scope("shop"), [_key(0)])
+        self._set({key(n): NewEntry(b"", bytes(500)) for n in range(10)})
+        self.store.delete_many(Scope("shop"), [key(0)])
         assert ever() == before + 9
 
     # Expiry
 
     def test_an_entry_is_valid_until_it_expires(self) -> None:
-        self._set({_key(1): NewEntry(b"", b"payload", self.clock() + 10)})
+        self._set({key(1): NewEntry(b"", b"payload", self.clock() + 10)})
         self.clock.advance(9)
-        assert self._payloads(_key(1)) == [b"payload"]
+        assert self._payloads(key(1)) == [b"payload"]
         self.clock.advance(1)
-        assert self._payloads(_key(1)) == [None]
+        assert self._payloads(key(1)) == [None]
 
     def test_an_expired_entry_takes_no_other_with_it(self) -> None:
         now = self.clock()
-        self._set({_key(1): NewEntry(b"", b"1", now + 5), _key(2): NewEntry(b"", b"2", now + 50)})
-        self._set({_key(3): NewEntry(b"", b"3")})
+        self._set({key(1): NewEntry(b"", b"1", now + 5), key(2): NewEntry(b"", b"2", now + 50)})
+        self._set({key(3): NewEntry(b"", b"3")})
         self.clock.advance(10)
-        found = self._payloads(_key(1), _key(2), _key(1), _key(3))
-        assert found == [None, b"2", None, b"3"]
+        assert self._payloads(key(1), key(2), key(1), key(3)) == [None, b"2", None, b"3"]
 
     def test_an_expired_entry_can_be_set_again(self) -> None:
-        self._set({_key(1): NewEntry(b"", b"old", self.clock() + 1)})
+        self._set({key(1): NewEntry(b"", b"old", self.clock() + 1)})
         self.clock.advance(2)
-        self._set({_key(1): NewEntry(b"", b"new", self.clock() + 1)})
-        assert self._payloads(_key(1)) == [b"new"]
+        self._set({key(1): NewEntry(b"", b"new", self.clock() + 1)})
+        assert self._payloads(key(1)) == [b"new"]
 
     # Clearing, and the epochs that make it hold
 
     def test_clear_touches_no_other_namespace(self) -> None:
-        self._set({_key(1): NewEntry(b"", b"1")}, Scope("shop"))
-        self._set({_key(2): NewEntry(b"", b"2")}, Scope("blog"))
+        self._set({key(1): NewEntry(b"", b"1")}, Scope("shop"))
+        self._set({key(2): NewEntry(b"", b"2")}, Scope("blog"))
         self.store.clear("shop")
-        assert self._payloads(_key(1), namespace="shop") == [None]
-        assert self._payloads(_key(2), namespace="blog") == [b"2"]
+        assert self._payloads(key(1), namespace="shop") == [None]
+        assert self._payloads(key(2), namespace="blog") == [b"2"]
 
     def test_clear_without_a_namespace_drops_everything(self) -> None:
-        self._set({_key(1): NewEntry(b"", b"1")}, Scope("shop"))
-        self._set({_key(2): NewEntry(b"", b"2")}, Scope("blog"))
+        self._set({key(1): NewEntry(b"", b"1")}, Scope("shop"))
+        self._set({key(2): NewEntry(b"", b"2")}, Scope("blog"))
         self.store.clear()
-        assert self._payloads(_key(1), namespace="shop") == [None]
-        assert self._payloads(_key(2), namespace="blog") == [None]
+        assert self._payloads(key(1), namespace="shop") == [None]
+        assert self._payloads(key(2), namespace="blog") == [None]
 
     def test_a_look_up_notes_the_epoch_that_clear_renews(self) -> None:
         def epoch() -> bytes | None:
             scope = Scope("shop")
-            self.store.get_many(scope, [_key(1)])
+            self.store.get_many(scope, [key(1)])
             return scope.epoch
 
         first = epoch()
@@ -196,77 +191,77 @@ class StoreContract:
     def test_what_was_looked_up_before_a_clear_and_set_after_is_never_seen(self) -> None:
         for namespace in ("shop", None):
             scope = Scope("shop")
-            self.store.get_many(scope, [_key(1)])
+            self.store.get_many(scope, [key(1)])
             self.store.clear(namespace)
-            self._set({_key(1): NewEntry(b"", b"from before the clear")}, scope)
-            assert self._payloads(_key(1)) == [None]
+            self._set({key(1): NewEntry(b"", b"from before the clear")}, scope)
+            assert self._payloads(key(1)) == [None]
 
     def test_what_was_looked_up_before_a_delete_and_set_after_is_never_seen(self) -> None:
         scope = Scope("shop")
-        self.store.get_many(scope, [_key(1)])
-        self.store.delete_many(Scope("shop"), [_key(1)])
-        self._set({_key(1): NewEntry(b"", b"from before the delete")}, scope)
-        assert self._payloads(_key(1)) == [None]
-        self.store.get_many(scope, [_key(1)])
-        self._set({_key(1): NewEntry(b"", b"from after it")}, scope)
-        assert self._payloads(_key(1)) == [b"from after it"]
+        self.store.get_many(scope, [key(1)])
+        self.store.delete_many(Scope("shop"), [key(1)])
+        self._set({key(1): NewEntry(b"", b"from before the delete")}, scope)
+        assert self._payloads(key(1)) == [None]
+        self.store.get_many(scope, [key(1)])
+        self._set({key(1): NewEntry(b"", b"from after it")}, scope)
+        assert self._payloads(key(1)) == [b"from after it"]
 
     def test_after_a_failed_look_up_nothing_is_stored(self) -> None:
         scope = Scope("shop", "v1")
         scope.epoch = b""
         with suppress(StoreError):  # a store may say so
-            self._set({_key(1): NewEntry(b"", b"payload")}, scope)
-        assert self._payloads(_key(1)) == [None]
+            self._set({key(1): NewEntry(b"", b"payload")}, scope)
+        assert self._payloads(key(1)) == [None]
 
     def test_clear_disturbs_no_computation_of_another_namespace(self) -> None:
         scope = Scope("blog")
-        self.store.get_many(scope, [_key(1)])
+        self.store.get_many(scope, [key(1)])
         self.store.clear("shop")
-        self._set({_key(1): NewEntry(b"", b"payload")}, scope)
-        assert self._payloads(_key(1), namespace="blog") == [b"payload"]
+        self._set({key(1): NewEntry(b"", b"payload")}, scope)
+        assert self._payloads(key(1), namespace="blog") == [b"payload"]
 
     def test_a_cleared_namespace_fills_again(self) -> None:
         self.store.clear("shop")
         self.store.clear()
         scope = Scope("shop")
-        self.store.get_many(scope, [_key(1)])
-        self._set({_key(1): NewEntry(b"", b"1")}, scope)
-        self._set({_key(2): NewEntry(b"", b"2")}, Scope("shop"))
-        assert self._payloads(_key(1), _key(2)) == [b"1", b"2"]
+        self.store.get_many(scope, [key(1)])
+        self._set({key(1): NewEntry(b"", b"1")}, scope)
+        self._set({key(2): NewEntry(b"", b"2")}, Scope("shop"))
+        assert self._payloads(key(1), key(2)) == [b"1", b"2"]
 
     # Processes and threads
 
     def test_it_pickles_as_its_configuration(self) -> None:
         secret = b"what must not leave this process"
-        self._set({_key(1): NewEntry(b"", secret)})
+        self._set({key(1): NewEntry(b"", secret)})
         pickled = pickle.dumps(self.store)
         assert secret not in pickled
         with closing(pickle.loads(pickled)) as again:
-            again.set_many(Scope("shop"), {_key(2): NewEntry(b"", b"payload")})
-            (found,) = again.get_many(Scope("shop"), [_key(2)])
-            assert _parts(found) == NewEntry(b"", b"payload", None)
+            again.set_many(Scope("shop"), {key(2): NewEntry(b"", b"payload")})
+            (found,) = again.get_many(Scope("shop"), [key(2)])
+            assert parts(found) == NewEntry(b"", b"payload", None)
 
     def test_entries_outlive_the_process_if_the_store_is_persistent(self) -> None:
-        self._set({_key(1): NewEntry(b"", b"payload")})
+        self._set({key(1): NewEntry(b"", b"payload")})
         with closing(pickle.loads(pickle.dumps(self.store))) as again:
-            found = again.get_many(Scope("shop"), [_key(1)])
-        assert [_parts(entry) for entry in found] == (
+            found = again.get_many(Scope("shop"), [key(1)])
+        assert [parts(entry) for entry in found] == (
             [NewEntry(b"", b"payload", None)] if self.store.persistent else [None]
         )
 
     def test_what_one_process_deletes_is_gone_from_all(self) -> None:
-        self._drops_everywhere(lambda: self.store.delete_many(Scope("shop"), [_key(1)]))
+        self._drops_everywhere(lambda: self.store.delete_many(Scope("shop"), [key(1)]))
 
     def test_what_one_process_clears_is_gone_from_all(self) -> None:
         self._drops_everywhere(lambda: self.store.clear("shop"))
         self._drops_everywhere(self.store.clear)
 
     def test_it_can_be_used_after_close(self) -> None:
-        self._set({_key(1): NewEntry(b"", b"1")})
+        self._set({key(1): NewEntry(b"", b"1")})
         self.store.close()
         self.store.close()
-        self._set({_key(2): NewEntry(b"", b"2")})
-        assert self._payloads(_key(2)) == [b"2"]
+        self._set({key(2): NewEntry(b"", b"2")})
+        assert self._payloads(key(2)) == [b"2"]
 
     def test_threads_get_only_what_was_set_for_the_key(self) -> None:
         barrier = threading.Barrier(THREADS)
@@ -275,7 +270,7 @@ class StoreContract:
         def work(seed: int) -> None:
             try:
                 barrier.wait(SECONDS)
-                wrong.extend(_mixed_use(self.store, random.Random(seed), rounds=150))
+                wrong.extend(mixed_use(self.store, random.Random(seed), rounds=150))
             except BaseException as error:
                 wrong.append(error)
 
@@ -299,7 +294,7 @@ class StoreContract:
 
         def work() -> None:
             while not stop.is_set():
-                _mixed_use(self.store, random.Random(7), rounds=5)
+                mixed_use(self.store, random.Random(7), rounds=5)
 
         thread = threading.Thread(target=work, daemon=True)
         interval = sys.getswitchinterval()
@@ -308,23 +303,23 @@ class StoreContract:
         thread.start()
         try:
             for _ in range(10):
-                assert _works_in_a_fork(self.store)
+                assert works_in_a_fork(self.store)
         finally:
             sys.setswitchinterval(interval)
             stop.set()
             thread.join(SECONDS)
-        assert _mixed_use(self.store, random.Random(7), rounds=5) == []
+        assert mixed_use(self.store, random.Random(7), rounds=5) == []
 
     def _drops_everywhere(self, drop: Callable[[], object]) -> None:
-        self._set({_key(1): NewEntry(b"", b"payload")})
+        self._set({key(1): NewEntry(b"", b"payload")})
         with closing(pickle.loads(pickle.dumps(self.store))) as other:
             if self.store.persistent:
-                (found,) = other.get_many(Scope("shop"), [_key(1)])
+                (found,) = other.get_many(Scope("shop"), [key(1)])
                 assert found is not None
             drop()
-            assert self._payloads(_key(1)) == [None]
+            assert self._payloads(key(1)) == [None]
             deadline, pause = time.monotonic() + SECONDS, threading.Event()
-            while other.get_many(Scope("shop"), [_key(1)]) != [None]:
+            while other.get_many(Scope("shop"), [key(1)]) != [None]:
                 assert time.monotonic() < deadline, "another process answers it for ever"
                 pause.wait(0.01)
 
@@ -337,61 +332,3 @@ class StoreContract:
 
     def _set(self, entries: Mapping[bytes, NewEntry], scope: Scope | None = None) -> None:
         self.store.set_many(Scope("shop") if scope is None else scope, entries)
-
-
-def _key(number: int) -> bytes:
-    return number.to_bytes(16, "big")
-
-
-def _parts(entry: Entry | None) -> NewEntry | None:
-    if entry is None:
-        return None
-    return NewEntry(bytes(entry.layout), bytes(entry.payload), entry.expires)
-
-
-def _mixed_use(store: Store, rng: random.Random, rounds: int) -> list[object]:
-    """Use a store in every way, and return the entries that it gave but that nobody had set."""
-    wrong: list[object] = []
-    for _ in range(rounds):
-        namespace, start = rng.choice([("shop", 100), ("blog", 200)])
-        numbers = [start + rng.randrange(40) for _ in range(8)]
-        scope = Scope(namespace)
-        found = store.get_many(scope, [_key(n) for n in numbers])
-        for number, entry in zip(numbers, found, strict=True):
-            if entry is not None and bytes(entry.payload) != bytes(entry.layout) * number:
-                wrong.append((number, _parts(entry)))
-        mark = rng.randbytes(2)
-        store.set_many(scope, {_key(n): NewEntry(mark, mark * n) for n in numbers})
-        choice = rng.random()
-        if choice < 0.2:
-            store.delete_many(scope, [_key(n) for n in numbers[:2]])
-        elif choice < 0.25:
-            store.clear(namespace)
-        store.info()
-    return wrong
-
-
-def _works_in_a_fork(store: Store) -> bool:
-    """Return whether a forked process can set and get without hanging."""
-    reading, writing = os.pipe()
-    with warnings.catch_warnings():
-        # Python 3.12 and later warn of forks with threads: what is tested here.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        child = os.fork()
-    if child == 0:
-        try:
-            store.set_many(Scope("fork"), {_key(1): NewEntry(b"", b"payload")})
-            (found,) = store.get_many(Scope("fork"), [_key(1)])
-            if _parts(found) == NewEntry(b"", b"payload", None):
-                os.write(writing, b"!")
-        finally:
-            os._exit(0)
-    os.close(writing)
-    try:
-        answered, _, _ = select.select([reading], [], [], SECONDS)
-        if not answered:
-            os.kill(child, signal.SIGKILL)
-        return bool(answered) and os.read(reading, 1) == b"!"
-    finally:
-        os.close(reading)
-        os.waitpid(child, 0)

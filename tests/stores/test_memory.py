@@ -6,18 +6,17 @@ import copy
 import gc
 import os
 import pickle
-import signal
 import subprocess
 import sys
 import threading
-import warnings
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.forks import in_a_fork
 
-from litcache.stores import memory
+from litcache.stores import memory, sieve
 from litcache.stores.base import NewEntry, Scope
 from litcache.stores.memory import MemoryStore
 from litcache.testing.contract import StoreContract
@@ -35,6 +34,18 @@ def room_for(count, entry=ENTRY):
     probe = MemoryStore()
     probe.set_many(SCOPE, {key(0): entry})
     return count * probe.info().bytes
+
+
+def queue_of(store):
+    """Return the nodes of a store, the oldest first."""
+    root = store._sieve._root
+    node = root.newer
+    nodes = []
+    while node is not root:
+        assert node.newer.older is node
+        nodes.append(node)
+        node = node.newer
+    return nodes
 
 
 def fill(store, *numbers, entry=ENTRY):
@@ -118,14 +129,14 @@ def test_what_was_hit_outlives_what_was_not():
 
 
 def test_one_eviction_clears_no_more_flags_than_the_bound():
-    count = memory.SCAN_STEPS * 3
+    count = sieve.SCAN_STEPS * 3
     store = MemoryStore(room_for(count))
     fill(store, *range(count))
     assert len(held(store, *range(count))) == count
     fill(store, count)
-    cleared = sum(not node.visited for node in store._nodes.values())
+    cleared = sum(not node.visited for node in queue_of(store))
     # Those that the hand passed, and the new one.
-    assert cleared == memory.SCAN_STEPS + 1
+    assert cleared == sieve.SCAN_STEPS + 1
     assert store.info().evicted == 1
 
 
@@ -184,11 +195,11 @@ def test_what_is_accounted_never_exceeds_the_budget_and_is_exact(budget, batches
     assert store.most <= budget
     assert store.info().entries == len(there)
     assert store.info().bytes == sum(
-        memory.ENTRY_BYTES
+        sieve.ENTRY_BYTES
         + 16
         + len(e.layout)
         + len(e.payload)
-        + (memory.EXPIRY_BYTES if e.expires else 0)
+        + (sieve.EXPIRY_BYTES if e.expires else 0)
         for e in there
     )
     store.delete_many(SCOPE, [key(n) for n in range(16)])
@@ -305,6 +316,108 @@ def test_what_a_clear_overtook_removes_no_entry_set_since():
     assert held(store, 1) == [1]
 
 
+@pytest.mark.parametrize("valid_first", [True, False])
+@pytest.mark.parametrize("hit", [True, False])
+def test_expired_entries_that_nobody_reads_go_before_valid_ones(valid_first, hit):
+    clock = FakeClock()
+    store = MemoryStore(room_for(4_000), clock=clock)
+    short = NewEntry(b"layout", b"payload", clock() + 10)
+    valid, expiring = range(300), range(1_000, 4_000)
+    for part in (valid, expiring) if valid_first else (expiring, valid):
+        fill(store, *part, entry=short if part is expiring else ENTRY)
+    if hit:
+        assert held(store, *expiring) == [*expiring]
+    clock.advance(10_000)
+    fill(store, *range(10_000, 13_000))
+    assert held(store, *valid) == [*valid]
+    assert held(store, *range(10_000, 13_000)) == [*range(10_000, 13_000)]
+    assert store.info().evicted == 0
+
+
+def test_expired_entries_are_swept_though_there_is_room():
+    clock = FakeClock()
+    store = MemoryStore("64 MiB", clock=clock)
+    fill(store, *range(2_000), entry=NewEntry(b"", b"payload", clock() + 10))
+    clock.advance(10)
+    fill(store, *range(5_000, 5_400))
+    assert (store.info().entries, store.info().expired) == (400, 2_000)
+
+
+def test_a_round_of_the_sweep_that_found_none_is_the_last_until_one_expires():
+    clock = FakeClock()
+    store = MemoryStore("64 MiB", clock=clock)
+    fill(store, 1, entry=NewEntry(b"", b"payload", clock() + 10))
+    fill(store, 2, entry=NewEntry(b"", b"payload", clock() + 1_000))
+    clock.advance(10)
+    fill(store, 3)
+    assert (store.info().entries, store.info().expired) == (2, 1)
+    assert store._sieve.expired(clock(), 1_000) == []
+    clock.advance(990)
+    fill(store, 4)
+    assert (store.info().entries, store.info().expired) == (2, 2)
+
+
+@settings(deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 30), st.none() | st.integers(1, 20), st.integers(0, 10)),
+        max_size=200,
+    )
+)
+def test_no_valid_entry_is_swept(writes):
+    clock, expected = FakeClock(), {}
+    store = MemoryStore("64 MiB", clock=clock)
+    for number, ttl, passes in writes:
+        expires = None if ttl is None else clock() + ttl
+        fill(store, number, entry=NewEntry(b"", b"payload", expires))
+        expected[number] = expires
+        clock.advance(passes)
+        valid = [n for n in sorted(expected) if expected[n] is None or expected[n] > clock()]
+        assert held(store, *sorted(expected)) == valid
+
+
+def test_a_clear_of_many_entries_takes_no_longer_than_one_of_few(monkeypatch):
+    removed, remove = [], sieve.Sieve.remove
+    monkeypatch.setattr(
+        sieve.Sieve, "remove", lambda self, node: (removed.append(node), remove(self, node))
+    )
+    store = MemoryStore("64 MiB")
+    store.set_many(SCOPE.renewed(), {key(n): ENTRY for n in range(20_000)})
+    store.set_many(Scope("blog"), {key(50_000): ENTRY})
+    store.clear("shop")
+    assert len(removed) <= memory.FREED_STEPS
+    assert held(store, *range(20_000)) == []
+    assert (store.info().entries, store.info().bytes) == (1, room_for(1))
+    for number in range(100):
+        del removed[:]
+        fill(store, number)
+        assert len(removed) <= memory.FREED_STEPS
+    assert store._bytes == store.info().bytes == room_for(101)
+    assert held(store, *range(101)) == [*range(100)]
+
+
+def test_what_was_cleared_is_freed_before_anything_is_evicted():
+    store = MemoryStore(room_for(2_000))
+    fill(store, *range(1_000))
+    store.set_many(Scope("blog"), {key(n): ENTRY for n in range(5_000, 6_000)})
+    store.clear("shop")
+    store.set_many(SCOPE.renewed(), {key(n): ENTRY for n in range(10_000, 11_000)})
+    blog = store.get_many(Scope("blog"), [key(n) for n in range(5_000, 6_000)])
+    assert None not in blog
+    assert held(store, *range(10_000, 11_000)) == [*range(10_000, 11_000)]
+    assert store.info().evicted == 0
+
+
+def test_what_is_accounted_holds_what_was_cleared_until_it_is_freed():
+    store = MemoryStore(room_for(2_000))
+    for turn in range(20):
+        store.set_many(
+            SCOPE.renewed(), {key(n): ENTRY for n in range(turn * 9_999, turn * 9_999 + 1_500)}
+        )
+        store.clear()
+        assert store._bytes == room_for(len(queue_of(store))) <= store.max_bytes
+
+
 def test_clearing_counts_as_no_eviction_and_gives_all_bytes_back():
     store = MemoryStore()
     fill(store, 1, 2, 3)
@@ -381,30 +494,9 @@ def test_threads_leave_the_queue_the_dict_and_the_account_in_agreement():
             thread.join(60)
     finally:
         sys.setswitchinterval(interval)
-    queue, node = [], store._root.newer
-    while node is not store._root:
-        assert node.newer.older is node
-        queue.append(node.key)
-        node = node.newer
-    assert sorted(queue) == sorted(store._nodes)
+    queue = sorted(node.key for node in queue_of(store))
+    assert queue == sorted(key for space in store._spaces.values() for key in space.nodes)
     assert store.info().bytes == room_for(len(queue)) <= store.max_bytes
-
-
-def in_a_fork(check):
-    """Return what a forked process's check returned, or `hung` if it took ten seconds."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        child = os.fork()
-    if child == 0:
-        ended = 1
-        try:
-            # A child that hangs is ended by the alarm.
-            signal.alarm(10)
-            ended = 0 if check() else 1
-        finally:
-            os._exit(ended)
-    status = os.waitpid(child, 0)[1]
-    return "hung" if os.WIFSIGNALED(status) else os.WEXITSTATUS(status) == 0
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")

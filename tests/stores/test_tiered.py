@@ -8,6 +8,7 @@ import threading
 import uuid
 
 import pytest
+from support.forks import in_a_fork
 from support.redis_servers import Server
 
 from litcache.errors import StoreError
@@ -454,3 +455,165 @@ def test_of_threads_that_look_up_after_a_clear_none_sees_what_was_before(back):
         thread.join(60)
     assert not any(thread.is_alive() for thread in threads), "a thread hangs"
     assert wrong == []
+
+
+# Threads that begin together
+
+
+@pytest.mark.parametrize("threads", [2, 8])
+def test_of_threads_that_find_the_back_for_the_first_time_none_drops_what_another_stored(
+    back, clock, threads
+):
+    """Each is held between the back's answer and what it makes of it."""
+    barrier = threading.Barrier(threads)
+
+    class Meeting(Counting):
+        met = threading.local()
+
+        def get_many(self, scope, keys):
+            found = super().get_many(scope, keys)
+            if not hasattr(self.met, "once"):
+                self.met.once = True
+                barrier.wait(20)
+            return found
+
+    store = tier(Meeting(back), clock)
+    lost = []
+
+    def work(number):
+        scope, key = Scope("shop"), number.to_bytes(16, "big")
+        store.get_many(scope, [key])
+        store.set_many(scope, {key: NewEntry(b"", b"payload")})
+        if payloads(store.front, [key]) == [None]:
+            lost.append(number)
+
+    workers = [threading.Thread(target=work, args=(n,), daemon=True) for n in range(threads)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(30)
+    assert not any(worker.is_alive() for worker in workers)
+    assert lost == []
+    assert payloads(store.front, [n.to_bytes(16, "big") for n in range(threads)]) == (
+        [b"payload"] * threads
+    )
+
+
+def test_a_late_failure_of_the_back_costs_the_front_nothing_that_was_stored_meanwhile(clock):
+    held, go_on = threading.Event(), threading.Event()
+
+    class Late(Counting):
+        def get_many(self, scope, keys):
+            if threading.current_thread().name == "late":
+                held.set()
+                assert go_on.wait(20)
+                raise StoreError("too late", "Late")
+            return super().get_many(scope, keys)
+
+    store = tier(Late(MemoryStore()), clock)
+    late = threading.Thread(target=payloads, args=(store,), name="late")
+    late.start()
+    assert held.wait(20)
+    fill(store)
+    go_on.set()
+    late.join(20)
+    clock.advance(1)
+    payloads(store, KEYS)
+    assert payloads(store.front, KEYS) == [b"payload"] * 8
+
+
+# Deletes cost a front what was deleted, and no more
+
+
+@pytest.mark.parametrize("deletes", [1, 5])
+def test_a_delete_elsewhere_costs_a_front_that_entry_alone(back, clock, deletes):
+    if isinstance(back, RedisStore):
+        pytest.skip("not yet")
+    first, second = tier(back, clock), tier(back, clock)
+    fill(first)
+    assert payloads(second, KEYS) == [b"payload"] * 8
+    first.delete_many(Scope("shop"), KEYS[-1:])
+    fill(first, KEYS[-1:])
+    clock.advance(0.5)
+    assert payloads(second, KEYS) == [b"payload"] * 8  # heard of a first delete
+    for number in range(deletes):
+        assert first.delete_many(Scope("shop"), KEYS[number : number + 1]) == 1
+    clock.advance(0.5)
+    payloads(second, KEYS[:1])
+    gone = [None] * deletes + [b"payload"] * (8 - deletes)
+    assert payloads(second.front, KEYS) == gone
+    assert payloads(second, KEYS) == gone
+
+
+def test_steady_deletes_keep_no_front_cold(clock, tmp_path):
+    shared = SharedStore(tmp_path / "shared", "32 MiB", timeout=10)
+    counting = Counting(shared)
+    counting.deleted_since = shared.deleted_since
+    first, second = tier(shared, clock), tier(counting, clock)
+    fill(first)
+    assert payloads(second, KEYS[:4]) == [b"payload"] * 4
+    for turn in range(20):
+        key = (1000 + turn).to_bytes(16, "big")
+        fill(first, [key])
+        first.delete_many(Scope("shop"), [key])
+        clock.advance(0.5)
+        counting.asked.clear()
+        assert payloads(second, KEYS[:4]) == [b"payload"] * 4
+        if turn:
+            assert counting.asked == [(), ()]
+    shared.close()
+
+
+def test_a_clear_among_deletes_drops_the_whole_front(back, clock):
+    first, second = tier(back, clock), tier(back, clock)
+    fill(first)
+    payloads(second, KEYS)
+    first.delete_many(Scope("shop"), KEYS[:1])
+    first.clear("shop")
+    first.delete_many(Scope("shop"), KEYS[1:2])
+    clock.advance(0.5)
+    assert payloads(second, KEYS) == [None] * 8
+
+
+# A back that is anybody's
+
+
+@pytest.mark.parametrize("error", [OSError("gone"), KeyError("?"), RuntimeError(), TypeError("no")])
+def test_whatever_a_back_raises_the_front_answers(clock, error):
+    class Broken(Counting):
+        failing = False
+
+        def get_many(self, scope, keys):
+            if self.failing:
+                raise error
+            return super().get_many(scope, keys)
+
+        def info(self):
+            if self.failing:
+                raise error
+            return super().info()
+
+    back = Broken(MemoryStore())
+    store = tier(back, clock)
+    fill(store, KEYS[:2])
+    back.failing = True
+    clock.advance(1)
+    assert payloads(store, KEYS[:3]) == [b"payload", b"payload", None]
+    assert store.info().entries == 2
+    back.failing = False
+    clock.advance(0.5)
+    assert payloads(store, KEYS[:3]) == [b"payload", b"payload", None]
+
+
+def test_stores_in_the_wrong_order_are_refused(tmp_path):
+    shared = SharedStore(tmp_path / "shared", "4 MiB")
+    with pytest.raises(ValueError, match=r"front=.*TieredStore\(front, back\)"):
+        TieredStore(shared, MemoryStore())
+
+
+def test_a_process_forked_while_a_thread_drops_a_front_can_use_it(back, clock):
+    store = tier(back, clock)
+    fill(store)
+    with store._lock:
+        child = in_a_fork(lambda: payloads(store, KEYS) == [b"payload"] * 8)
+    assert child is True

@@ -1,6 +1,7 @@
 """Small disks for tests of full ones, where they may be mounted."""
 
 import os
+import shutil
 import subprocess
 from contextlib import contextmanager
 
@@ -28,3 +29,40 @@ def mounted(folder, size):
         yield
     finally:
         assert as_root("umount", "-l", folder) == ""
+
+
+@contextmanager
+def disk_of_its_own(folder, image, megabytes=64):
+    """Mount on a folder a file system whose disk is a file: what is on that was synchronized."""
+    os.makedirs(folder, exist_ok=True)
+    with open(image, "wb") as disk:
+        disk.truncate(megabytes << 20)
+    _make_or_skip("mkfs.ext4", "-q", image)
+    with _loop(folder, image):
+        yield
+
+
+@contextmanager
+def after_a_power_cut(folder, image):
+    """Mount on another folder what is on a disk now, as a machine without power left it."""
+    os.makedirs(folder, exist_ok=True)
+    copy = f"{image}-copy"
+    shutil.copy(image, copy)
+    with _loop(folder, copy):
+        yield
+
+
+@contextmanager
+def _loop(folder, image):
+    _make_or_skip("mount", "-o", "loop,commit=300", image, folder)
+    try:
+        assert as_root("chown", f"{os.geteuid()}", folder) == ""
+        yield
+    finally:
+        assert as_root("umount", "-l", folder) == ""
+
+
+def _make_or_skip(*command):
+    problem = as_root(*command)
+    if problem:
+        pytest.skip(f"cannot make a disk: {problem}")

@@ -24,7 +24,7 @@ def frames(kind, mode="RGB"):
 
 
 def photo(**options):
-    """The bytes of a JPEG as phones make them: with EXIF, where it was taken, and its resolution."""
+    """The bytes of a JPEG as phones make them: with EXIF, its place and its resolution."""
     Image = pytest.importorskip("PIL.Image")
     exif = Image.Exif()
     exif[0x010F] = "maker"

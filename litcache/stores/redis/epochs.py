@@ -19,8 +19,8 @@ class Epochs:
     It has two fields a namespace: `e<namespace>` is its epoch, `d<namespace>` a token that each
     delete renews. Both are random. What `Scope.epoch` holds is the one, and behind it the other.
 
-    Beside it is a hash of what processes told of each epoch: `h<epoch>` and `m<epoch>` count hits
-    and misses, and `v<epoch><version>` stands for a version that wrote.
+    Beside it is a hash of what people may want to know: `v<epoch><version>` stands for a version
+    that wrote in an epoch.
 
     Args:
         remote: The server.
@@ -98,20 +98,13 @@ class Epochs:
                 return
         self._remote.do([("UNLINK", self._key), ("UNLINK", self._notes)])
 
-    def tell(self) -> None:
-        """Tell the other processes what this one counted; what is refused is forgotten.
-
-        Raises:
-            StoreError: If the server does not answer.
-        """
-        commands: list[Command] = []
-        for _, epoch, hits, misses, versions in self._remote.notes.take():
-            commands += [
-                ("HINCRBY", self._notes, b"h" + epoch, hits),
-                ("HINCRBY", self._notes, b"m" + epoch, misses),
-                *(("HSET", self._notes, b"v" + epoch + _bytes(v), b"") for v in versions),
-            ]
-        self._remote.send(commands)
+    def version_told(self, scope: Scope) -> list[Command]:
+        """Return the command that tells people which version writes, if it is yet to be told."""
+        epoch = (scope.epoch or b"")[:EPOCH_BYTES]
+        if not self._remote.told.lacks(epoch, scope.version):
+            return []
+        self._remote.told.add(epoch, scope.version)
+        return [("HSET", self._notes, b"v" + epoch + _bytes(scope.version), b"")]
 
     def spaces(self) -> dict[bytes, NamespaceInfo]:
         """Return the namespaces by the epochs valid now, with no entries yet.
@@ -122,22 +115,18 @@ class Epochs:
         # Notes first: an epoch that is made in between has none yet.
         notes, epochs = self._all(self._notes), self._all(self._key)
         spaces = {
-            epoch: NamespaceInfo(_text(field[1:]), (), 0, 0, 0, 0)
+            epoch: NamespaceInfo(_text(field[1:]), (), 0, 0)
             for field, epoch in epochs.items()
             if field[:1] == b"e" and len(epoch) == EPOCH_BYTES
         }
         old = []
-        for field, value in sorted(notes.items()):
-            kind, epoch, rest = field[:1], field[1 : 1 + EPOCH_BYTES], field[1 + EPOCH_BYTES :]
+        for field in sorted(notes):
+            epoch, version = field[1 : 1 + EPOCH_BYTES], field[1 + EPOCH_BYTES :]
             space = spaces.get(epoch)
-            if space is None:
+            if space is None or field[:1] != b"v":
                 old.append(field)
-            elif kind == b"v":
-                spaces[epoch] = space._replace(versions=(*space.versions, _text(rest)))
-            elif kind == b"h" and value.isdigit():
-                spaces[epoch] = space._replace(hits=int(value))
-            elif kind == b"m" and value.isdigit():
-                spaces[epoch] = space._replace(misses=int(value))
+            else:
+                spaces[epoch] = space._replace(versions=(*space.versions, _text(version)))
         if old:
             self._remote.send([("HDEL", self._notes, *old)])
         return spaces

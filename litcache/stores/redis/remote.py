@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from litcache.errors import StoreError
 from litcache.stores.breaker import Breaker
-from litcache.stores.namespaces import Notes
+from litcache.stores.namespaces import Told
 from litcache.stores.redis.url import public, resolved, stripped
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class _Process:
         self.full = False
         self.lock = threading.Lock()
         self.counts: Counter[str] = Counter()
-        self.notes = Notes()
+        self.told = Told()
 
 
 class Remote:
@@ -153,9 +153,9 @@ class Remote:
             process.counts.update(numbers)
 
     @property
-    def notes(self) -> Notes:
-        """What this process has yet to tell the others."""
-        return self._process().notes
+    def told(self) -> Told:
+        """The versions that this process told the server of."""
+        return self._process().told
 
     def counted(self) -> dict[str, int]:
         """Return the counters of this process."""

@@ -134,9 +134,6 @@ class RedisStore(Store):
                     entry = None
                     expired += 1
             entries.append(entry)
-        missed = entries.count(None)
-        hits = len(entries) - missed
-        self._remote.notes.looked_up(scope.tag, current, hits=hits, misses=missed)
         if spoiled or expired:
             self._remote.count(corrupt=len(spoiled), expired=expired)
             self._remove(spoiled)
@@ -162,7 +159,9 @@ class RedisStore(Store):
         writes = self._writes(scope, entries)
         if not writes:
             return
-        *answers, epoch = self._remote.send([*writes, self._epochs.question(scope)])
+        told = self._epochs.version_told(scope)
+        *answers, epoch = self._remote.send([*told, *writes, self._epochs.question(scope)])
+        del answers[: len(told)]
         errors = [answer for answer in answers if isinstance(answer, Exception)]
         full = [error for error in errors if code(error) == "OOM"]
         self._remote.note_room(not full)
@@ -171,8 +170,6 @@ class RedisStore(Store):
             self._remove(self._names(scope, list(entries)))
             return
         self._remote.count(dropped=len(errors))
-        if self._remote.notes.wrote(scope.tag, (scope.epoch or b"")[:EPOCH_BYTES], scope.version):
-            self._epochs.tell()
         for error in errors:
             if code(error) != "OOM":
                 raise self._remote.refused(error)
@@ -226,7 +223,6 @@ class RedisStore(Store):
         Raises:
             StoreError: If the server does not answer.
         """
-        self._epochs.tell()
         entries = 0
         names: list[bytes] = []
         look = [("DBSIZE",), ("SCAN", 0, "COUNT", _SAMPLED_KEYS)]

@@ -3,48 +3,45 @@
 from __future__ import annotations
 
 import contextlib
-import errno
+import math
 import os
 import sqlite3
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 from litcache.stores.base import Scope
+from litcache.stores.breaker import Breaker
 from litcache.stores.frame import EPOCH_BYTES, new_epoch
-from litcache.stores.namespaces import NamespaceInfo, Note
+from litcache.stores.namespaces import NamespaceInfo
+from litcache.stores.shared.database import (
+    DISK_FULL,
+    PAGE_BYTES,
+    BusyError,
+    NoRoomError,
+    StalledError,
+    connect,
+    prepare,
+    text_of,
+    to_blob,
+    unless_locked,
+)
 
 TOKENS_BYTES = 2 * EPOCH_BYTES
 
-_PAGE_BYTES = 2048
-_CACHE_KIB = 16_384
-_CREATE_SECONDS = 0.5
 # After so many that did not get the lock, with nobody writing in between, none waits for it.
 _REFUSALS = 3
 # SQLite's own waiting for a lock grows to 100 ms at a time: too coarse where many write.
 _STEP_SECONDS = 0.0004
-# What readers wait for: who recovers the WAL after a process was killed.
-_RECOVERY_SECONDS = 0.1
+_LOOK_SECONDS = 0.05
 # What the WAL's restart waits for: look-ups under way.
 _RESTART_MS = 3
+_SYNCHRONIZE_SECONDS = 0.1
 # A write that finds a longer WAL copies it back first; so this never takes long.
 _WAL_BYTES = 4 << 20
-_DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+# The share of the file that entries may use: what one write adds must fit into the rest.
+_FULL = 0.94
 
-_SCHEMA = """
-CREATE TABLE ring(max_bytes INTEGER NOT NULL, capacity INTEGER NOT NULL);
-CREATE TABLE entries(hash INTEGER PRIMARY KEY, place INTEGER NOT NULL, size INTEGER NOT NULL);
-CREATE UNIQUE INDEX by_place ON entries(place, size);
-CREATE TABLE touched(place INTEGER PRIMARY KEY);
-CREATE TABLE spaces(tag BLOB PRIMARY KEY, name BLOB NOT NULL, tokens BLOB NOT NULL) WITHOUT ROWID;
-CREATE TABLE looked_up(
-  tag BLOB PRIMARY KEY, epoch BLOB NOT NULL, hits INTEGER NOT NULL, misses INTEGER NOT NULL
-) WITHOUT ROWID;
-CREATE TABLE versions(
-  tag BLOB, epoch BLOB, version BLOB, PRIMARY KEY(tag, epoch, version)
-) WITHOUT ROWID
-"""
 # The tokens ride along, so that one statement sees one state of them and of the entries.
 _MOST = 64
 _FIND = {
@@ -54,71 +51,54 @@ _FIND = {
 }
 _NO_HASHES = (-1,) * _MOST
 
-_COUNT = """
-INSERT INTO looked_up VALUES (?, ?, ?, ?)
-ON CONFLICT(tag) DO UPDATE SET hits = hits + excluded.hits, misses = misses + excluded.misses
-"""
-_SPACES = f"""
-SELECT substr(tokens, 1, {EPOCH_BYTES}) AS current, name, hits, misses
-FROM spaces LEFT JOIN looked_up ON looked_up.tag = spaces.tag AND looked_up.epoch = current
-"""
-
 # By hash: the hash, the place and the size of a frame. By None: a namespace's tokens in the middle.
 Rows = dict[int | None, tuple[int, int, int]]
-
-
-class BusyError(Exception):
-    """The lock was not to be had in time."""
-
-
-class NoRoomError(Exception):
-    """The budget or the disk has no room for a write."""
 
 
 class Index:
     """The index of a ring, opened by this process.
 
-    It never waits for the disk: what a power failure damages, checksums find out.
-
     A namespace has tokens of 16 random bytes: its epoch, which `clear` renews, and a token that
     deletes renew.
+
+    Commits wait for no disk: what a power failure damages, SQLite and checksums find out. Durable
+    ones do, for all that was written before them too.
 
     Concurrency: one connection to read and one to write, each with its lock.
 
     Args:
-        path: The path of the file.
-        max_bytes: The configured budget, noted if the index is made now.
-        capacity: How long the ring is to be, noted if the index is made now.
+        path: The path of the file, which must be there.
 
     Attributes:
         path: The path of the file.
-        max_bytes: The configured budget that it was made with.
-        capacity: How long the ring is.
+        identity: The 16 bytes that its ring begins with, too.
+        max_bytes: The budget that was noted last.
         reading: The lock of `reader`.
         reader: The connection to read.
 
     Raises:
         OSError: If this file system does not let processes share a WAL.
-        sqlite3.Error: If the file cannot be opened, or is damaged.
+        DamageError, sqlite3.Error: If the file cannot be opened, or is damaged.
     """
 
-    def __init__(self, path: str, max_bytes: int, capacity: int) -> None:
+    def __init__(self, path: str) -> None:
         self.path = path
         self.reading, self._writing = threading.Lock(), threading.Lock()
         self._closing = threading.Event()
-        self._wal_limit = self._refused = 0
-        self._last_refused: list[Any] | None = None
+        self._wal_limit = self._page_limit = 0
+        # It counts the writes that waited in vain; none is a probe, each asks without waiting.
+        self._waiting = Breaker(_REFUSALS, math.inf, math.inf)
+        self._last_refused: object = None
         with contextlib.ExitStack() as undo:
-            writer = _connect(path, _CREATE_SECONDS)
-            self._writer = undo.enter_context(contextlib.closing(writer))
-            self.max_bytes, self.capacity = _prepare(self._writer, max_bytes, capacity)
-            reader = _connect(path, _RECOVERY_SECONDS)
-            self.reader = undo.enter_context(contextlib.closing(reader))
+            self._writer = undo.enter_context(contextlib.closing(connect(path)))
+            self.identity, self.max_bytes = prepare(self._writer)
+            self.reader = undo.enter_context(contextlib.closing(connect(path)))
             undo.pop_all()
 
     def limit(self, index_bytes: int, wal_bytes: int) -> None:
         """Set how long the file may become, and its WAL before a write."""
-        self._writer.execute(f"PRAGMA max_page_count = {index_bytes // _PAGE_BYTES}").fetchall()
+        self._page_limit = index_bytes // PAGE_BYTES
+        self._writer.execute(f"PRAGMA max_page_count = {self._page_limit}").fetchall()
         self._wal_limit = wal_bytes
 
     def close(self) -> None:
@@ -140,74 +120,89 @@ class Index:
             found = {row[0]: row for row in rows} | found
         return found
 
-    def used(self) -> int:
-        """Return how many bytes of the file are in use; `reading` must be held."""
-        ((pages,),) = self.reader.execute("PRAGMA page_count").fetchall()
-        ((free,),) = self.reader.execute("PRAGMA freelist_count").fetchall()
-        return int(pages - free) * _PAGE_BYTES
+    def pages(self, db: sqlite3.Connection) -> int:
+        """Return how many pages of the file are in use."""
+        ((pages,),) = db.execute("PRAGMA page_count").fetchall()
+        ((free,),) = db.execute("PRAGMA freelist_count").fetchall()
+        return int(pages - free)
+
+    def is_crowded(self, db: sqlite3.Connection) -> bool:
+        """Return whether entries must go before others are added."""
+        return self.pages(db) > _FULL * self._page_limit
+
+    def give_back(self) -> None:
+        """Make the file as short as what is in use, if nobody is in the way."""
+        with self._writing, contextlib.suppress(sqlite3.OperationalError):
+            self._writer.execute("PRAGMA incremental_vacuum").fetchall()
+            self._checkpoint()
 
     # Namespaces
 
     def tokens(self, db: sqlite3.Connection, scope: Scope) -> bytes:
         """Return the tokens of a namespace, made in this transaction if it has none."""
         known = tokens_in(self.find(db, scope.tag, ()))
-        return known or self.renew(db, scope, new_epoch())
-
-    def renew(self, db: sqlite3.Connection, scope: Scope, epoch: bytes) -> bytes:
-        """Give a namespace an epoch, new or as before, and a new token of deletes."""
-        tokens = epoch + new_epoch()
-        name = _stored(scope.namespace)
+        if known is not None:
+            return known
+        tokens = new_epoch() + new_epoch()
+        name = to_blob(scope.namespace)
         db.execute("REPLACE INTO spaces VALUES (?, ?, ?)", (scope.tag, name, tokens))
         return tokens
 
-    def renew_all(self, db: sqlite3.Connection) -> None:
-        """Give every namespace a new epoch."""
-        db.execute(f"UPDATE spaces SET tokens = randomblob({TOKENS_BYTES})")
+    def renew(self, db: sqlite3.Connection, scope: Scope | None) -> None:
+        """Give a namespace a new epoch, or each, as far as it has one."""
+        where, which = ("", ()) if scope is None else (" WHERE tag = ?", (scope.tag,))
+        db.execute(f"UPDATE spaces SET tokens = randomblob({TOKENS_BYTES}){where}", which)
+        for table in ("versions", "deleted"):
+            db.execute(f"DELETE FROM {table}{where}", which)
 
-    def note(self, db: sqlite3.Connection, notes: Sequence[Note]) -> None:
-        """Add up what a process tells; what was told of older epochs of a namespace goes."""
-        for tag, epoch, hits, misses, versions in notes:
-            tokens = tokens_in(self.find(db, tag, ()))
-            if tokens is None or tokens[:EPOCH_BYTES] != epoch:
-                continue  # cleared since: others may have told of the epoch after it
-            stale = db.execute("DELETE FROM looked_up WHERE tag = ? AND epoch != ?", (tag, epoch))
-            if stale.rowcount:
-                db.execute("DELETE FROM versions WHERE tag = ? AND epoch != ?", (tag, epoch))
-            db.execute(_COUNT, (tag, epoch, hits, misses))
-            rows = [(tag, epoch, _stored(version)) for version in versions]
-            db.executemany("INSERT OR IGNORE INTO versions VALUES (?, ?, ?)", rows)
+    def note_version(self, db: sqlite3.Connection, tag: bytes, version: str) -> None:
+        """Note that a version wrote to a namespace."""
+        db.execute("INSERT OR IGNORE INTO versions VALUES (?, ?)", (tag, to_blob(version)))
 
     def spaces(self) -> dict[bytes, NamespaceInfo]:
         """Return the namespaces by their epochs, with no entries yet."""
+        query = "SELECT name, tokens, version FROM spaces LEFT JOIN versions USING (tag)"
+        spaces: dict[bytes, NamespaceInfo] = {}
         with self.reading:
-            rows = self.reader.execute(_SPACES).fetchall()
-            told = self.reader.execute("SELECT epoch, version FROM versions").fetchall()
-        versions: dict[bytes, list[str]] = {}
-        for epoch, version in told:
-            versions.setdefault(epoch, []).append(_text(version))
-        return {
-            epoch: NamespaceInfo(
-                _text(name), tuple(sorted(versions.get(epoch, ()))), 0, 0, hits or 0, misses or 0
-            )
-            for epoch, name, hits, misses in rows
-        }
+            rows = self.reader.execute(query).fetchall()
+        for name, tokens, version in rows:
+            epoch = tokens[:EPOCH_BYTES]
+            space = spaces.setdefault(epoch, NamespaceInfo(text_of(name), (), 0, 0))
+            if version is not None:
+                versions = tuple(sorted((*space.versions, text_of(version))))
+                spaces[epoch] = space._replace(versions=versions)
+        return spaces
 
     # Transactions
 
+    @property
+    def stalled(self) -> bool:
+        """Whether writes wait for nobody, since the one that holds the lock does nothing."""
+        return self._waiting.is_open
+
     def patience(self, seconds: float) -> float:
-        """Return how long a write waits for the lock: not at all while its holder does nothing."""
-        return seconds if self._refused < _REFUSALS else 0.0
+        """Return how long a write waits for the lock."""
+        return 0.0 if self.stalled else seconds
 
     @contextlib.contextmanager
-    def transaction(self, patience: float, *, urgent: bool = False) -> Iterator[sqlite3.Connection]:
+    def transaction(
+        self,
+        patience: float,
+        *,
+        urgent: bool = False,
+        durable: bool = False,
+        stalled: float = math.inf,
+    ) -> Iterator[sqlite3.Connection]:
         """Hold the one write lock of all processes, and commit in the end.
 
         Args:
             patience: Seconds to wait for the lock.
             urgent: Whether to write however long the WAL is.
+            durable: Whether the commit outlives a power failure.
+            stalled: Seconds after which a holder of the lock that does nothing is given up.
 
         Raises:
-            BusyError: If the lock was not to be had.
+            BusyError: If the lock was not to be had; a `StalledError` if its holder does nothing.
             NoRoomError: If the disk is full, or the WAL too long, since a reader does not end.
         """
         deadline = time.monotonic() + patience
@@ -215,49 +210,86 @@ class Index:
             raise BusyError("another thread of this process is writing")
         db = self._writer
         try:
-            self._begin(deadline, urgent)
+            if durable:
+                db.execute("PRAGMA synchronous = FULL")
+            self._begin(deadline, stalled, urgent)
             yield db
             db.execute("COMMIT")
+            if durable:
+                self._synchronize()
         except (OSError, sqlite3.OperationalError) as error:
-            if getattr(error, "errno", None) in _DISK_FULL or "is full" in str(error):
+            if getattr(error, "errno", None) in DISK_FULL or "is full" in str(error):
                 raise NoRoomError(str(error)) from error
             raise
         finally:
             try:
                 if db.in_transaction:
                     db.execute("ROLLBACK")
+                if durable:
+                    db.execute("PRAGMA synchronous = OFF")
             finally:
                 self._writing.release()
 
-    def _begin(self, deadline: float, urgent: bool) -> None:
+    def _begin(self, deadline: float, stalled: float, urgent: bool) -> None:
         """Begin a transaction, with a WAL that is not too long."""
-        self._lock(deadline)
+        self._lock(deadline, stalled)
         if self._wal_bytes() <= min(_WAL_BYTES, self._wal_limit // 2):
             return
         self._writer.execute("ROLLBACK")
-        with contextlib.suppress(sqlite3.OperationalError):
-            # Copies it back and truncates it, unless a reader or writer is in the way.
-            self._writer.execute(f"PRAGMA busy_timeout = {_RESTART_MS}").fetchall()
-            self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-        self._writer.execute("PRAGMA busy_timeout = 0").fetchall()
-        self._lock(deadline)
+        with contextlib.suppress(sqlite3.OperationalError):  # a reader or writer is in the way
+            self._checkpoint()
+        self._lock(deadline, stalled)
         if not urgent and self._wal_bytes() > self._wal_limit:
             raise NoRoomError("the WAL is too long: a reader does not end")
 
-    def _lock(self, deadline: float) -> None:
+    def _synchronize(self) -> None:
+        """Bring the whole file to the disk: what was copied back earlier waited for none.
+
+        A reader that stands still may be in the way. The commit is in the WAL, on the disk.
+        """
+        deadline = time.monotonic() + _SYNCHRONIZE_SECONDS
+        while time.monotonic() < deadline:
+            rows = unless_locked(self._writer, "PRAGMA wal_checkpoint(PASSIVE)")
+            if rows is not None and rows[0][0] == 0 and rows[0][1] == rows[0][2]:
+                return
+            self._closing.wait(_STEP_SECONDS)
+
+    def _checkpoint(self) -> None:
+        """Copy the WAL back and truncate it."""
+        try:
+            self._writer.execute(f"PRAGMA busy_timeout = {_RESTART_MS}").fetchall()
+            self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        finally:
+            self._writer.execute("PRAGMA busy_timeout = 0").fetchall()
+
+    def _lock(self, deadline: float, stalled: float) -> None:
         """Get the write lock of all processes."""
-        while _unless_locked(self._writer, "BEGIN IMMEDIATE") is None:
-            if time.monotonic() >= deadline:
+        looked = changed = time.monotonic()
+        version: object = None
+        while unless_locked(self._writer, "BEGIN IMMEDIATE") is None:
+            now = time.monotonic()
+            if now >= deadline:
                 self._count_refusal()
                 raise BusyError("others hold the lock")
+            if version is None or now >= looked + _LOOK_SECONDS:
+                last, looked = version, now
+                version = unless_locked(self._writer, "PRAGMA data_version")
+                changed = changed if version == last else now
+            if now >= changed + stalled:
+                self._count_refusal()
+                raise StalledError("a process holds the lock and does nothing")
             if self._closing.wait(_STEP_SECONDS):
                 raise sqlite3.ProgrammingError("closed while waiting for the lock")
-        self._refused = 0
+        self._waiting.close()
 
     def _count_refusal(self) -> None:
-        version = _unless_locked(self._writer, "PRAGMA data_version")
-        self._refused = self._refused + 1 if version == self._last_refused else 1
+        version = unless_locked(self._writer, "PRAGMA data_version")
+        if version != self._last_refused:
+            self._waiting.close()
         self._last_refused = version
+        turn = self._waiting.admit()
+        if turn is not None:
+            self._waiting.failed(turn)
 
     def _wal_bytes(self) -> int:
         try:
@@ -270,81 +302,3 @@ def tokens_in(rows: Rows) -> bytes | None:
     """Return the tokens among the rows found, if they are any."""
     tokens: object = rows.get(None, (None, None))[1]
     return tokens if isinstance(tokens, bytes) and len(tokens) == TOKENS_BYTES else None
-
-
-def _stored(text: str) -> bytes:
-    """Return text as the index holds it: SQLite's own takes no lone surrogates."""
-    return text.encode("utf-8", "surrogatepass")
-
-
-def _text(stored: bytes) -> str:
-    return str(stored, "utf-8", "surrogatepass")
-
-
-def is_busy(error: Exception) -> bool:
-    """Say whether an error means that others hold a lock."""
-    return isinstance(error, sqlite3.OperationalError) and "lock" in str(error)
-
-
-def _unless_locked(db: sqlite3.Connection, statement: str) -> list[Any] | None:
-    """Return the rows of a statement, or `None` if a lock was in its way."""
-    try:
-        return db.execute(statement).fetchall()
-    except sqlite3.OperationalError as error:
-        if not is_busy(error):
-            raise
-        return None
-
-
-def _insist(db: sqlite3.Connection, statement: str) -> list[Any]:
-    """Return the rows of a statement on which SQLite does not always wait for locks."""
-    deadline = time.monotonic() + _CREATE_SECONDS
-    while (rows := _unless_locked(db, statement)) is None:
-        if time.monotonic() >= deadline:
-            raise BusyError("others hold the lock")
-        time.sleep(_STEP_SECONDS)
-    return rows
-
-
-def _connect(path: str, timeout: float) -> sqlite3.Connection:
-    """Return a connection whose writes go to a WAL and wait for no disk."""
-    db = sqlite3.connect(path, timeout=timeout, isolation_level=None, check_same_thread=False)
-    try:
-        db.execute(f"PRAGMA page_size = {_PAGE_BYTES}")
-        # Before the file is made: others wait for that.
-        db.execute("PRAGMA synchronous = OFF")
-        if _insist(db, "PRAGMA journal_mode = WAL") != [("wal",)]:
-            raise OSError("this file system does not let processes share a WAL")
-        # Without mmap_size: a mapped file that somebody truncates ends the process.
-        for setting in (
-            "mmap_size = 0",
-            "wal_autocheckpoint = 0",
-            f"cache_size = -{_CACHE_KIB}",
-        ):
-            db.execute(f"PRAGMA {setting}").fetchall()
-    except BaseException:
-        db.close()
-        raise
-    return db
-
-
-def _prepare(db: sqlite3.Connection, max_bytes: int, capacity: int) -> tuple[int, int]:
-    """Make the tables unless they are there, and return the numbers of the ring."""
-    # Without the write lock first: who holds it shall keep nobody from reading.
-    if not _has_tables(db):
-        _insist(db, "BEGIN IMMEDIATE")
-        if not _has_tables(db):
-            for statement in _SCHEMA.split(";\n"):
-                db.execute(statement)
-            db.execute("INSERT INTO ring VALUES (?, ?)", (max_bytes, capacity))
-        db.execute("COMMIT")
-    rows = db.execute("SELECT max_bytes, capacity FROM ring").fetchall()
-    if len(rows) != 1 or not all(type(n) is int and n > 0 for n in rows[0]):
-        raise sqlite3.DatabaseError(f"the size of the ring is {rows}")
-    db.execute("PRAGMA busy_timeout = 0").fetchall()
-    known, made = rows[0]
-    return known, made
-
-
-def _has_tables(db: sqlite3.Connection) -> bool:
-    return bool(_insist(db, "SELECT 1 FROM sqlite_master LIMIT 1"))

@@ -3,39 +3,40 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import sqlite3
+import stat
 import time
 from collections.abc import Sequence
 
 from xxhash import xxh3_64_intdigest
 
 from litcache.stores.base import Scope
-from litcache.stores.frame import EPOCH_BYTES, new_epoch
-from litcache.stores.namespaces import Note
-from litcache.stores.shared.index import Index, NoRoomError, tokens_in
+from litcache.stores.frame import EPOCH_BYTES
+from litcache.stores.namespaces import Told
+from litcache.stores.shared.database import PAGE_BYTES, DamageError, NoRoomError
+from litcache.stores.shared.deletes import renew_deletes
+from litcache.stores.shared.eviction import evict
+from litcache.stores.shared.frames import KEY_BYTES, Frames
+from litcache.stores.shared.index import Index, tokens_in
+from litcache.stores.shared.places import LAP, fit, room
+from litcache.stores.shared.sizes import Sizes
+from litcache.stores.shared.touched import Touched
 
-KEY_BYTES = 16
-# An entry takes at least so much of the ring: that bounds how many there are, and so the index.
-SLOT_BYTES = 320
-
-# Shares of the budget. With what one write adds to the WAL they stay below 1.1 of it.
-RING_SHARE = 0.8
-INDEX_SHARE = 0.2
-WAL_SHARE = 0.06
-
-# So much of what is looked at moves at most, however much of it was hit.
-_MOVES = 0.8
 # A write makes room in so many transactions at most.
 _ROUNDS = 64
-_MOST_PENDING = 4_096
-_MOST_TOUCHED = 65_536
+# Of a frame that is said to be longer it is asked whether the file is.
+_LONGEST = 64 << 20
+# A process that holds the lock so long and commits nothing is taken for a stopped one.
+STALLED_SECONDS = 3.0
 
 _ENDS = """
 SELECT (SELECT tokens FROM spaces WHERE tag = ?),
        (SELECT min(place) FROM entries),
        (SELECT place FROM entries ORDER BY place DESC LIMIT 1),
-       (SELECT size FROM entries ORDER BY place DESC LIMIT 1)
+       (SELECT size FROM entries ORDER BY place DESC LIMIT 1),
+       (SELECT capacity FROM ring)
 """
 
 # A frame as it was read, and its hash and place; it is for the caller to verify.
@@ -46,16 +47,20 @@ class ClearedError(Exception):
     """The namespace was cleared, or an entry of it deleted, since the look-up."""
 
 
+class ReplacedError(Exception):
+    """Another process replaced the files while they were opened."""
+
+
 def hashed(key: bytes) -> int:
     """Return what stands for a key in the index: 63 bits of its XXH3-64."""
     return xxh3_64_intdigest(key) >> 1
 
 
 class Ring:
-    """One generation of a shared store: an index, and the frames it tells the places of.
+    """A pair of files: an index, and the frames that it tells the places of.
 
-    A place is a distance from the first byte ever written, so places grow for ever; it is found
-    at its remainder by the ring's capacity. What is there: a frame, and then its key.
+    Both hold the same identity: files that were not made together are not used together. A place
+    is a lap and an offset. What is there: a frame, and then its key.
 
     A write appends frames and evicts the oldest ahead of the next write: what the index held when
     a transaction began is not overwritten within it. So a process killed in one harms nothing, and
@@ -67,66 +72,72 @@ class Ring:
 
     Args:
         base: The path of its files, without suffix.
-        number: Which generation it is.
-        max_bytes: The configured budget.
-        room: What the disk has room for: a ring made now takes no more.
+        max_bytes: The budget of this process; `None` for that of the process that wrote last.
 
     Attributes:
-        number: Which generation it is.
         index: Where the entries are.
-        largest: The length of the largest frame that it takes.
-        chunk_bytes: Frames written at a time, unless a single one is longer.
-        chunk_entries: Entries written at a time.
+        frames: What they are.
+        touched: What was hit.
+        told: The versions that the index was told of.
+        sizes: How long it is, and what follows from that.
 
     Raises:
-        OSError: If its files cannot be opened.
-        sqlite3.Error: If its index cannot be opened, or is damaged.
+        FileNotFoundError: If there is no index.
+        DamageError, sqlite3.Error: If the files are not what was written.
+        ReplacedError: If another process replaced them meanwhile.
+        OSError: If they cannot be opened.
     """
 
-    def __init__(self, base: str, number: int, max_bytes: int, room: int) -> None:
+    def __init__(self, base: str, max_bytes: int | None) -> None:
         self._base = base
-        self.number = number
-        self._fd = -1
-        self.index = Index(f"{base}.db", max_bytes, int(min(max_bytes, room) * RING_SHARE))
-        try:
-            self._fd = os.open(f"{base}.ring", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._most = LAP if max_bytes is None else Sizes.of_budget(max_bytes).capacity
+        found = os.lstat(f"{base}.db")
+        if not stat.S_ISREG(found.st_mode):
+            raise OSError(errno.ELOOP, "it is no file of its own", f"{base}.db")
+        with contextlib.ExitStack() as undo:
+            self.index = undo.enter_context(contextlib.closing(Index(f"{base}.db")))
+            try:
+                frames = Frames(f"{base}.ring", self.index.identity)
+                self.frames = undo.enter_context(contextlib.closing(frames))
+                damage = None
+            except (FileNotFoundError, DamageError) as error:
+                damage = error
             self._identity = self._files()
-            self._capacity = self.index.capacity
-            budget = int(self._capacity / RING_SHARE)
-            self.index.limit(int(budget * INDEX_SHARE), int(budget * WAL_SHARE))
-        except BaseException:
-            self.close()
-            raise
-        self.largest = self._capacity // 16
-        self._reserve = min(self._capacity // 16, 4 << 20)
-        self.chunk_bytes = self._reserve // 4
-        self.chunk_entries = max(1, min(256, budget // 80_000))
-        # Places that were hit here, and those of them that no write told the others of yet. The
-        # ring has no more entries than slots: what is noted beyond that was evicted since.
-        self._most_touched = min(_MOST_TOUCHED, self._capacity // SLOT_BYTES)
-        self._touched: set[int] = set()
-        self._pending: list[int] = []
+            # Replacing begins with the index: while it is there, so are its WAL and its frames.
+            if (found.st_dev, found.st_ino) not in self._identity:
+                raise ReplacedError
+            if damage is not None:
+                raise DamageError("its frames are gone, or of another index") from damage
+            self.touched, self.told = Touched(), Told()
+            self.measure(self.capacity())
+            undo.pop_all()
+
+    def measure(self, capacity: int) -> None:
+        """Take over how long the ring is: what the index says, within what this process allows."""
+        least = Sizes.of_budget(0).capacity
+        self.sizes = Sizes(max(least, min(capacity, self._most)))
+        self.index.limit(self.sizes.index_bytes, self.sizes.wal_bytes)
+        self.frames.longest = min(self.sizes.largest, _LONGEST)
+        self.touched.most = self.sizes.most_entries
 
     def close(self) -> None:
         """Close the files when nobody uses them; what is done with it afterwards raises."""
         self.index.close()
-        fd, self._fd = self._fd, -1
-        if fd >= 0:
-            os.close(fd)
+        self.frames.close()
 
     def __del__(self) -> None:
-        if "index" in self.__dict__:
+        if "told" in self.__dict__:
             self.close()
 
     def replaced(self) -> bool:
-        """Say whether other files, or none, are at its path now."""
+        """Return whether other files, or none, are at its path now."""
         return self._files() != self._identity
 
     def _files(self) -> list[tuple[int, int]]:
         found = []
         for suffix in (".db", ".ring"):
             with contextlib.suppress(FileNotFoundError):
-                status = os.stat(self._base + suffix)
+                status = os.lstat(self._base + suffix)
                 found.append((status.st_dev, status.st_ino))
         return found
 
@@ -141,45 +152,51 @@ class Ring:
         self, db: sqlite3.Connection, tag: bytes, hashes: Sequence[int]
     ) -> tuple[bytes | None, list[Found | None]]:
         rows = self.index.find(db, tag, hashes)
-        fd, capacity, largest = self._fd, self._capacity, self.largest
+        read = self.frames.read
         found: list[Found | None] = []
         for hash in hashes:
             row = rows.get(hash)
-            if row is None:
-                found.append(None)
-                continue
-            _, place, size = row
-            # A damaged index may say any size.
-            data = os.pread(fd, size if size < largest else largest, place % capacity)
-            found.append((hash, place, data))
+            found.append(None if row is None else (hash, row[1], read(row[1], row[2])))
         return tokens_in(rows), found
 
+    def read_at(self, place: int, size: int) -> tuple[bytes, bytes]:
+        """Return the frame and the key at a place."""
+        with self.index.reading:
+            data = self.frames.read(place, size + KEY_BYTES)
+        return data[:-KEY_BYTES], data[-KEY_BYTES:]
+
     def holds(self, hash: int, place: int) -> bool:
-        """Say whether the index has this hash at this place."""
+        """Return whether the index has this hash at this place."""
         query = "SELECT 1 FROM entries WHERE hash = ? AND place = ?"
         with self.index.reading:
             return bool(self.index.reader.execute(query, (hash, place)).fetchall())
 
-    def touch(self, places: Sequence[int]) -> None:
-        """Note hits; the next write tells the other processes."""
-        known = self._touched
-        fresh = [place for place in places if place not in known]
-        if fresh and len(self._pending) < _MOST_PENDING:
-            if len(known) > self._most_touched:
-                known.clear()
-            known.update(fresh)
-            self._pending += fresh
+    def totals(self) -> tuple[int, int]:
+        """Return how many entries there are, and the bytes that they take with their index."""
+        query = "SELECT count(*), total(size) FROM entries"
+        with self.index.reading:
+            ((entries, size),) = self.index.reader.execute(query).fetchall()
+            pages = self.index.pages(self.index.reader)
+        return entries, int(size) + entries * KEY_BYTES + pages * PAGE_BYTES if entries else 0
+
+    def capacity(self) -> int:
+        """Return how long the ring is as the index says, whatever is allowed here."""
+        with self.index.reading:
+            ((capacity,),) = self.index.reader.execute("SELECT capacity FROM ring").fetchall()
+        if type(capacity) is not int:
+            raise DamageError(f"its ring is {capacity!r} long")
+        return capacity
 
     # Writing
 
     def write(
-        self, tag: bytes, tokens: bytes, frames: Sequence[tuple[bytes, bytes]], patience: float
+        self, scope: Scope, tokens: bytes, frames: Sequence[tuple[bytes, bytes]], patience: float
     ) -> int:
         """Write frames by key in one piece.
 
         Args:
-            tag: The tag of their namespace.
-            tokens: Its tokens, as the look-up saw them.
+            scope: Their namespace, and the version that made them.
+            tokens: The tokens of the namespace, as the look-up saw them.
             frames: Keys and frames.
             patience: Seconds to wait for the lock.
 
@@ -196,96 +213,67 @@ class Ring:
         deadline = time.monotonic() + self.index.patience(patience)
         for _ in range(_ROUNDS):
             with self.index.transaction(max(0.0, deadline - time.monotonic())) as db:
-                oldest, head = self._ends(db, tag, tokens)
-                start = self._fit(head, len(data))
-                end = oldest + self._capacity
-                fits = start + len(data) <= end
-                need = self._reserve
+                oldest, head, capacity = self._ends(db, scope.tag, tokens)
+                if capacity != self.sizes.capacity:
+                    self.measure(capacity)
+                sizes, length = self.sizes, self.sizes.capacity
+                start = fit(head, len(data), length)
+                end, crowded = oldest + LAP, self.index.is_crowded(db)
+                fits = start + len(data) <= end and not crowded
+                need = sizes.reserve
                 if fits:
-                    self._store(start, data)
+                    self.frames.write(start, data)
                     added = [(hash, start + offset, size) for hash, offset, size in rows]
                     db.executemany("REPLACE INTO entries VALUES (?, ?, ?)", added)
-                    self._tell_touched(db, len(rows) + 64)
+                    self._tell(db, scope, tokens[:EPOCH_BYTES], len(rows) + 64)
                     head = start + len(data)
-                else:
-                    need += start + len(data) - head
+                elif not crowded:
+                    need += room(head, start, length) + len(data)
                 # Many at a time: neighbours in the index are then often of one page.
-                if end - head < need - self._reserve // 4:
-                    evicted += self._evict(db, head, end, need)
+                if crowded or room(head, end, length) < need - sizes.reserve // 4:
+                    evicted += evict(
+                        db, self.frames, sizes, head=head, end=end, need=need, crowded=crowded
+                    )
             if fits:
+                self.told.add(tokens[:EPOCH_BYTES], scope.version)
                 return evicted
         raise NoRoomError("so many entries cannot be evicted at a time")
 
     def _ends(
         self, db: sqlite3.Connection, tag: bytes = b"", tokens: bytes | None = None
-    ) -> tuple[int, int]:
-        """Return the place of the oldest entry, and the one behind the newest.
+    ) -> tuple[int, int, int]:
+        """Return the place of the oldest entry, the one behind the newest, and the ring's length.
 
         Raises:
             ClearedError: If tokens are given, and those of the namespace are others.
         """
-        ((known, oldest, newest, size),) = db.execute(_ENDS, (tag,)).fetchall()
+        ((known, oldest, newest, size, capacity),) = db.execute(_ENDS, (tag,)).fetchall()
         if tokens is not None and known != tokens:
             raise ClearedError
-        return (0, 0) if oldest is None else (oldest, newest + _slot(size))
+        if oldest is None:
+            oldest, newest, size = 0, 0, -KEY_BYTES
+        if not all(type(number) is int for number in (oldest, newest, size, capacity)):
+            raise DamageError("its index holds no places")
+        return oldest, newest + size + KEY_BYTES, capacity
 
-    def _fit(self, head: int, length: int) -> int:
-        """Return the first place from the head on where so many bytes are in one piece."""
-        left = self._capacity - head % self._capacity
-        return head if length <= left else head + left
+    def _tell(self, db: sqlite3.Connection, scope: Scope, epoch: bytes, most: int) -> None:
+        """Tell the other processes what was hit here, and people which version writes."""
+        self.touched.tell(db, most)
+        if self.told.lacks(epoch, scope.version):
+            self.index.note_version(db, scope.tag, scope.version)
 
-    def _store(self, place: int, data: bytes) -> None:
-        if os.pwrite(self._fd, data, place % self._capacity) != len(data):
-            raise NoRoomError("the disk is full")
-
-    def _tell_touched(self, db: sqlite3.Connection, most: int) -> None:
-        """Note in the index what was hit in this process."""
-        if self._pending:
-            told = [(place,) for place in self._pending[:most]]
-            del self._pending[: len(told)]
-            db.executemany("INSERT OR IGNORE INTO touched VALUES (?)", told)
-
-    def _evict(self, db: sqlite3.Connection, head: int, end: int, need: int) -> int:
-        """Evict the oldest until so much room is behind the head, or move there what was hit.
-
-        Args:
-            db: The connection, in a transaction.
-            head: Where the next frame goes.
-            end: The first place that may not be overwritten yet.
-            need: How much room to make.
-
-        Returns:
-            How many were evicted.
-        """
-        # What moves may take half of the reserve, and as much be left over at the ring's end.
-        until = head + need + self._reserve - self._capacity
-        query = "SELECT place, size, hash FROM entries WHERE place < ? ORDER BY place LIMIT ?"
-        limit = 2 * self.chunk_entries
-        oldest = db.execute(query, (until, limit)).fetchall()
-        if not oldest:
-            return 0
-        query = "SELECT place FROM touched WHERE place <= ?"
-        touched = {place for (place,) in db.execute(query, (oldest[-1][0],)).fetchall()}
-        start = self._fit(head, self._reserve // 2)
-        room = min(self._reserve // 2, end - start)
-        moved: list[tuple[int, int]] = []
-        parts: list[bytes] = []
-        length, last = 0, -1
-        for place, size, hash in oldest:
-            if place >= (start + length if moved else head) + need - self._capacity:
-                break
-            last, slot = place, _slot(size)
-            if place in touched and len(moved) < _MOVES * limit and length + slot <= room:
-                data = os.pread(self._fd, slot, place % self._capacity)
-                if len(data) == slot:
-                    moved.append((start + length, hash))
-                    parts.append(data)
-                    length += slot
-        if moved:
-            self._store(start, b"".join(parts))
-            db.executemany("UPDATE entries SET place = ? WHERE hash = ?", moved)
-        db.execute("DELETE FROM touched WHERE place <= ?", (last,))
-        return db.execute("DELETE FROM entries WHERE place <= ?", (last,)).rowcount
+    def resize(self, max_bytes: int, capacity: int, patience: float) -> None:
+        """Make the ring as long as this process wants it; entries beyond its new end go."""
+        with self.index.transaction(self.index.patience(patience)) as db:
+            shorter = capacity < self._ends(db)[2]
+            db.execute("UPDATE ring SET max_bytes = ?, capacity = ?", (max_bytes, capacity))
+            self.measure(capacity)
+            if shorter:
+                query = "DELETE FROM entries WHERE (place & ?) + size + ? > ?"
+                db.execute(query, (LAP - 1, KEY_BYTES, self.sizes.capacity))
+        if shorter:
+            self.frames.shorten(self.sizes.capacity)
+            self.index.give_back()
 
     def tokens(self, scope: Scope, patience: float) -> bytes:
         """Return the tokens of a namespace, made now if it has none."""
@@ -293,55 +281,29 @@ class Ring:
             return self.index.tokens(db, scope)
 
     def clear(self, scope: Scope | None, patience: float) -> None:
-        """Renew the epoch of a namespace, or of all."""
-        with self.index.transaction(patience, urgent=True) as db:
-            if scope is None:
-                self.index.renew_all(db)
-            else:
-                self.index.renew(db, scope, new_epoch())
+        """Renew the epoch of a namespace, or of all, on the disk before this returns."""
+        with self.index.transaction(
+            patience, urgent=True, durable=True, stalled=STALLED_SECONDS
+        ) as db:
+            self.index.renew(db, scope)
 
     def delete(
-        self, scope: Scope, hashes: Sequence[int], patience: float
-    ) -> tuple[bytes, list[Found | None]]:
+        self, scope: Scope, keys: Sequence[bytes], patience: float
+    ) -> tuple[bytes | None, list[Found | None]]:
         """Delete entries; return the tokens that their namespace had, and what they were."""
-        with self.index.transaction(patience, urgent=True) as db:
-            tokens = self.index.tokens(db, scope)
-            _, found = self._read(db, scope.tag, hashes)
+        hashes = [hashed(key) for key in keys]
+        with self.index.transaction(
+            patience, urgent=True, durable=True, stalled=STALLED_SECONDS
+        ) as db:
+            tokens, found = self._read(db, scope.tag, hashes)
             db.executemany("DELETE FROM entries WHERE hash = ?", [(hash,) for hash in hashes])
-            self.index.renew(db, scope, tokens[:EPOCH_BYTES])
+            renew_deletes(self.index, db, scope, keys)
         return tokens, found
-
-    def note(self, notes: Sequence[Note], patience: float) -> None:
-        """Note what a process tells the others."""
-        with self.index.transaction(self.index.patience(patience)) as db:
-            self.index.note(db, notes)
 
     def forget(self, hashes: Sequence[int], patience: float) -> None:
         """Take hashes out of the index."""
         with self.index.transaction(self.index.patience(patience)) as db:
             db.executemany("DELETE FROM entries WHERE hash = ?", [(hash,) for hash in hashes])
-
-    # All of it
-
-    def totals(self) -> tuple[int, int]:
-        """Return how many entries there are, and the bytes that they take with their index."""
-        with self.index.reading:
-            db = self.index.reader
-            ((entries,),) = db.execute("SELECT count(*) FROM entries").fetchall()
-            oldest, head = self._ends(db)
-            return entries, head - oldest + self.index.used() if entries else 0
-
-    def read_at(self, place: int, size: int) -> tuple[bytes, bytes]:
-        """Return the frame and the key at a place."""
-        length = min(size, self.largest) + KEY_BYTES
-        with self.index.reading:
-            data = os.pread(self._fd, length, place % self._capacity)
-        return data[:-KEY_BYTES], data[-KEY_BYTES:]
-
-
-def _slot(size: int) -> int:
-    """Return how much of the ring a frame of this length takes."""
-    return max(SLOT_BYTES, size + KEY_BYTES)
 
 
 def _laid_out(frames: Sequence[tuple[bytes, bytes]]) -> tuple[list[tuple[int, int, int]], bytes]:
@@ -350,8 +312,7 @@ def _laid_out(frames: Sequence[tuple[bytes, bytes]]) -> tuple[list[tuple[int, in
     parts: list[bytes] = []
     offset = 0
     for key, frame in frames:
-        slot = _slot(len(frame))
         rows.append((hashed(key), offset, len(frame)))
-        parts += (frame, key.ljust(slot - len(frame), b"\0"))
-        offset += slot
+        parts += (frame, key.ljust(KEY_BYTES, b"\0"))
+        offset += len(frame) + KEY_BYTES
     return rows, b"".join(parts)

@@ -6,7 +6,7 @@ import contextlib
 import math
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from litcache.errors import StoreError, ValueEncodingError
@@ -14,13 +14,19 @@ from litcache.policy import parse_bytes
 from litcache.stores.base import UNKNOWN_EPOCH, Entry, Scope, Store, StoreInfo
 from litcache.stores.frame import EPOCH_BYTES, frame, unframe
 from litcache.stores.namespaces import NamespaceInfo
-from litcache.stores.shared.generations import LEAST_BYTES, Folder
-from litcache.stores.shared.index import TOKENS_BYTES, BusyError, NoRoomError
+from litcache.stores.shared.database import BusyError, NoRoomError, StalledError
+from litcache.stores.shared.deletes import deleted_since
+from litcache.stores.shared.folder import Folder
+from litcache.stores.shared.generations import folder_path
+from litcache.stores.shared.index import TOKENS_BYTES
+from litcache.stores.shared.places import LAP
 from litcache.stores.shared.ring import ClearedError, Found, Ring, hashed
 from litcache.stores.shared.scan import namespaces, verify
+from litcache.stores.shared.sizes import LEAST_BYTES
 
-# Deletes and clears wait so much longer for the lock: what they fail to remove would be served.
-_PATIENCE = 20
+# Deletes and clears wait longer for the lock: what they fail to remove would be served.
+_PATIENCE = 20  # times the timeout
+_LEAST_PATIENCE = 6.0
 
 T = TypeVar("T")
 
@@ -41,23 +47,30 @@ class SharedStore(Store):
 
     A write that does not get its lock within `timeout`, or finds no room, is dropped and counted;
     look-ups go on. After three that did not get it, with nobody writing in between, none waits for
-    it until it is free: a stopped process holds nobody up. A delete or clear waits twenty times as
-    long and then raises.
+    it until it is free: a stopped process holds nobody up. A delete or clear waits longer, six
+    seconds at least, or three for a process that holds the lock and does nothing. A delete then
+    raises. A clear that such a process or a full disk holds up begins with empty files instead,
+    with a warning, which costs the entries of other namespaces too.
 
-    A damaged store, or one made for another budget, is replaced by an empty one with a warning.
-    Where nothing can be opened, one warning is logged, calls raise `StoreError` at once, and it is
-    tried again every 0.4 seconds. Processes that share a folder must share a host, and give the
-    same budget.
+    A clear or delete is on the disk when it returns; other writes wait for no disk.
+
+    A damaged store is replaced by an empty one with a warning, at most every five seconds. After
+    any other error the files stay as they are: one warning is logged, calls raise `StoreError` at
+    once, and it is tried again every 0.4 seconds. Processes that share a folder must share a host.
+    A process that gives another budget than those before it changes it at its first write; entries
+    that fit stay.
 
     Concurrency: safe in many threads and processes. Connections are made by the process that uses
     them, at first use; they are closed before a fork and made again by both processes.
 
     Args:
-        path: The folder; made, for this user alone, if it is not there.
+        path: The folder; made, for this user alone, if it is not there. One that others own or can
+            write to is refused. `~` stands for the home of the user.
         max_bytes: The budget: bytes, or a string such as `"1 GiB"`; at least 4 MiB. Less is used
-            where the disk has no room for it, with a warning.
+            where the disk has no room for it, with a warning, until it has.
         timeout: Seconds that a write waits for its turn.
         clock: The wall clock by which entries expire, in seconds.
+        monotonic: The clock by which a folder that fails is tried again, in seconds.
 
     Attributes:
         path: The folder, absolute.
@@ -65,7 +78,8 @@ class SharedStore(Store):
         timeout: Seconds that a write waits for its turn.
 
     Raises:
-        ValueError: If `max_bytes` or `timeout` is not possible.
+        ValueError: If `path`, `max_bytes` or `timeout` is not possible.
+        TypeError: If `path` is no text.
 
     Example:
         >>> import tempfile
@@ -89,20 +103,25 @@ class SharedStore(Store):
         timeout: float = 0.05,
         *,
         clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.path = os.path.abspath(path)
+        self.path = folder_path(path)
         self.max_bytes = parse_bytes(max_bytes)
-        if self.max_bytes < LEAST_BYTES:
-            raise ValueError(f"max_bytes={max_bytes!r} must be at least {LEAST_BYTES >> 20} MiB")
+        if not LEAST_BYTES <= self.max_bytes <= LAP:
+            raise ValueError(
+                f"max_bytes={max_bytes!r} must be at least {LEAST_BYTES >> 20} MiB and at most "
+                f"{LAP >> 40} TiB"
+            )
         if not (math.isfinite(timeout) and timeout > 0):
             raise ValueError(f"timeout={timeout!r} must be a positive number of seconds")
         self.timeout = timeout
         self.clock = clock
-        self._start()
+        self._monotonic = monotonic
+        self._folder = Folder(self.path, self.max_bytes, monotonic)
 
     @classmethod
     def existing(cls, path: str | os.PathLike[str], *, timeout: float = 0.05) -> SharedStore:
-        """Return the store that is in a folder, to look at and clear: nothing is made or replaced.
+        """Return the store that is in a folder, to look at and clear: nothing is made or repaired.
 
         Args:
             path: The folder.
@@ -121,50 +140,35 @@ class SharedStore(Store):
             litcache.errors.StoreError: SharedStore: /nowhere cannot be used: [Errno 2] no store ...
         """
         store = cls(path, timeout=timeout)
-        store._folder.keep = True
+        store._folder = Folder(store.path, None, store._monotonic)
         store.max_bytes = store._run(lambda ring: ring.index.max_bytes)
         return store
 
-    def _start(self) -> None:
-        """Begin with nothing opened and nothing counted."""
-        self._folder = Folder(self.path, self.max_bytes)
-
     def __getstate__(self) -> dict[str, Any]:
-        names = ("path", "max_bytes", "timeout", "clock")
+        names = ("path", "max_bytes", "timeout", "clock", "_monotonic")
         return {name: self.__dict__[name] for name in names}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._start()
+        self._folder = Folder(self.path, self.max_bytes, self._monotonic)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.path!r}, {self.max_bytes})"
 
+    @property
+    def breaker_open(self) -> bool:
+        """Whether this process leaves the folder alone, or writes wait for a stopped process."""
+        return self._folder.is_left_alone
+
     def get_many(self, scope: Scope, keys: Sequence[bytes]) -> list[Entry | None]:
-        """Look entries up, verify them, and note in `scope` the epoch of its namespace.
-
-        Args:
-            scope: Whose entries; its `epoch` is set.
-            keys: The keys, 16 bytes each.
-
-        Returns:
-            One entry for each key, in order; `None` where there is none that is valid.
-
-        Raises:
-            StoreError: If the store cannot be read.
-        """
+        """Look entries up, and verify each."""
         scope.epoch = UNKNOWN_EPOCH
-        hashes, now = [hashed(key) for key in keys], self.clock()
-        return self._run(lambda ring: self._get(ring, scope, keys, hashes, now))
-
-    def _get(
-        self, ring: Ring, scope: Scope, keys: Sequence[bytes], hashes: Sequence[int], now: float
-    ) -> list[Entry | None]:
-        tokens, found = ring.read(scope.tag, hashes)
+        hashes, now = [hashed(key) for key in keys], self._now()
+        ring, tokens, found = self._run(lambda ring: (ring, *ring.read(scope.tag, hashes)))
         if tokens is None:
             # No epoch, no entries. If none can be made now, what is computed is not stored.
             with contextlib.suppress(BusyError, NoRoomError):
-                scope.epoch = ring.tokens(scope, self.timeout)
+                scope.epoch = self._folder.run(lambda ring: ring.tokens(scope, self.timeout))
             return [None] * len(keys)
         scope.epoch, epoch = tokens, tokens[:EPOCH_BYTES]
         entries: list[Entry | None] = [None] * len(keys)
@@ -187,13 +191,11 @@ class SharedStore(Store):
                 continue
             entries[number] = entry
             hits.append(place)
-        ring.touch(hits)
-        missed = len(keys) - len(hits)
-        self._folder.notes.looked_up(scope.tag, epoch, hits=len(hits), misses=missed)
+        ring.touched.add(hits)
         if expired:
             self._folder.count(expired=expired)
         if doubtful:
-            self._condemn(ring, doubtful)
+            self._run(lambda ring: self._condemn(ring, doubtful))
         return entries
 
     def _condemn(self, ring: Ring, doubtful: Sequence[Found]) -> None:
@@ -205,15 +207,7 @@ class SharedStore(Store):
                 ring.forget(corrupt, self.timeout)
 
     def set_many(self, scope: Scope, entries: Mapping[bytes, Entry]) -> None:
-        """Store entries, unless the namespace was cleared since the look-up of `scope`.
-
-        Args:
-            scope: Whose entries; its `epoch` is the one that the look-up saw.
-            entries: The entries by key.
-
-        Raises:
-            StoreError: If the store cannot be written.
-        """
+        """Store entries, as far as there is a lock and room: the others are dropped."""
         if not entries:
             return
         self._folder.resize()
@@ -224,54 +218,35 @@ class SharedStore(Store):
         if tokens is None or len(tokens) != TOKENS_BYTES:
             self._folder.count(dropped=len(entries))
             return
-        epoch = tokens[:EPOCH_BYTES]
+        epoch, known = tokens[:EPOCH_BYTES], tokens
         frames = [(key, frame(entry, epoch, key)) for key, entry in entries.items()]
-        known = tokens
-        self._run(lambda ring: self._set(ring, scope.tag, known, frames))
-        if self._folder.notes.wrote(scope.tag, epoch, scope.version):
-            self._run(self._tell)
-
-    def _tell(self, ring: Ring) -> None:
-        """Tell the other processes what this one counted; what cannot be told is forgotten."""
-        notes = self._folder.notes.take()
-        if notes:
-            with contextlib.suppress(BusyError, NoRoomError):
-                ring.note(notes, self.timeout)
+        self._run(lambda ring: self._set(ring, scope, known, frames))
 
     def _set(
-        self, ring: Ring, tag: bytes, tokens: bytes, frames: Sequence[tuple[bytes, bytes]]
+        self, ring: Ring, scope: Scope, tokens: bytes, frames: Sequence[tuple[bytes, bytes]]
     ) -> None:
-        fitting = [(key, data) for key, data in frames if len(data) <= ring.largest]
-        rejected = [hashed(key) for key, data in frames if len(data) > ring.largest]
+        largest = ring.sizes.largest
+        fitting = [(key, data) for key, data in frames if len(data) <= largest]
+        rejected = [hashed(key) for key, data in frames if len(data) > largest]
         written = evicted = 0
         with contextlib.suppress(BusyError, NoRoomError, ClearedError):
             if rejected:
                 ring.forget(rejected, self.timeout)
-            for chunk in _chunks(fitting, ring):
-                evicted += ring.write(tag, tokens, chunk, self.timeout)
+            for chunk in ring.sizes.chunks(fitting):
+                evicted += ring.write(scope, tokens, chunk, self.timeout)
                 written += len(chunk)
         self._folder.count(rejected=len(rejected), evicted=evicted, dropped=len(fitting) - written)
 
     def delete_many(self, scope: Scope, keys: Sequence[bytes]) -> int:
-        """Delete entries, and what is being computed for their namespace now.
-
-        Args:
-            scope: Whose entries.
-            keys: The keys, 16 bytes each.
-
-        Returns:
-            How many valid ones there were.
-
-        Raises:
-            StoreError: If the store cannot be written.
-        """
+        """Delete entries, on the disk when this returns; return how many valid ones there were."""
         distinct = list(dict.fromkeys(keys))
         if not distinct:
             return 0
-        hashes = [hashed(key) for key in distinct]
-        patience = _PATIENCE * self.timeout
-        tokens, found = self._run(lambda ring: ring.delete(scope, hashes, patience), newest=True)
-        now, valid = self.clock(), 0
+        now, valid = self._now(), 0
+        patience = max(_PATIENCE * self.timeout, _LEAST_PATIENCE)
+        tokens, found = self._run(lambda ring: ring.delete(scope, distinct, patience), newest=True)
+        if tokens is None:
+            return 0
         for key, at in zip(distinct, found, strict=True):
             with contextlib.suppress(ValueEncodingError):
                 entry = unframe(at[2], tokens[:EPOCH_BYTES], key) if at is not None else None
@@ -279,17 +254,20 @@ class SharedStore(Store):
                     valid += 1
         return valid
 
+    def deleted_since(self, scope: Scope, epoch: bytes) -> list[bytes] | None:
+        """Return which keys were deleted since, as far as they are among the last 500."""
+        return self._run(lambda ring: deleted_since(ring.index, scope.tag, epoch))
+
     def clear(self, namespace: str | None = None) -> None:
-        """Drop the entries of a namespace and whatever is being computed for it now.
-
-        Args:
-            namespace: Whose entries; `None` for all of this store's.
-
-        Raises:
-            StoreError: If the store cannot be written.
-        """
+        """Drop entries, on the disk when this returns; where nothing else goes, begin anew."""
         scope = None if namespace is None else Scope(namespace)
-        self._run(lambda ring: ring.clear(scope, _PATIENCE * self.timeout), newest=True)
+        patience = max(_PATIENCE * self.timeout, _LEAST_PATIENCE)
+        try:
+            self._folder.run(lambda ring: ring.clear(scope, patience), newest=True)
+        except (StalledError, NoRoomError) as error:
+            self._folder.purge(f"it cannot be cleared ({error})")
+        except BusyError as error:
+            raise StoreError(str(error), type(self).__name__) from error
 
     def info(self) -> StoreInfo:
         """Return what the store holds, entries of older epochs included, and did in this process.
@@ -297,7 +275,6 @@ class SharedStore(Store):
         Raises:
             StoreError: If the store cannot be read.
         """
-        self._run(self._tell)
         entries, size = self._run(Ring.totals)
         return StoreInfo(entries=entries, bytes=size, **self._folder.counts)
 
@@ -327,6 +304,14 @@ class SharedStore(Store):
         """
         return self._run(verify, repair=False)
 
+    def _now(self) -> float:
+        now = self.clock()
+        if not isinstance(now, int | float):
+            raise StoreError(
+                f"clock() returned {now!r}, which is no number of seconds", "SharedStore"
+            )
+        return now
+
     def _run(
         self, operation: Callable[[Ring], T], *, repair: bool = True, newest: bool = False
     ) -> T:
@@ -335,19 +320,3 @@ class SharedStore(Store):
             return self._folder.run(operation, repair=repair, newest=newest)
         except (BusyError, NoRoomError) as error:
             raise StoreError(str(error), type(self).__name__) from error
-
-
-def _chunks(
-    frames: Sequence[tuple[bytes, bytes]], ring: Ring
-) -> Iterator[list[tuple[bytes, bytes]]]:
-    """Yield what one transaction writes at a time."""
-    chunk: list[tuple[bytes, bytes]] = []
-    size = 0
-    for key, data in frames:
-        if chunk and (size + len(data) > ring.chunk_bytes or len(chunk) == ring.chunk_entries):
-            yield chunk
-            chunk, size = [], 0
-        chunk.append((key, data))
-        size += len(data)
-    if chunk:
-        yield chunk

@@ -385,11 +385,9 @@ def test_namespaces_and_verify_read_all_that_is_under_the_prefix(valkey, prefix)
     store.set_many(Scope("shop", "v1"), dict.fromkeys(many, entry(bytes(100))))
     store.set_many(Scope("shop", "v2"), dict.fromkeys(many[:1], entry(bytes(100))))
     store.set_many(Scope("blog\ud800", "\ud800"), dict.fromkeys(KEYS[:2], entry(bytes(100))))
-    store.get_many(Scope("shop"), many[:3] + KEYS[1:2])
-    store.info()
     size = len(frame(entry(bytes(100)), b"12345678"))
-    blog = ("blog\ud800", ("\ud800",), 2, 2 * size, 0, 0)
-    assert store.namespaces() == [blog, ("shop", ("v1", "v2"), 500, 500 * size, 4, 0)]
+    blog = ("blog\ud800", ("\ud800",), 2, 2 * size)
+    assert store.namespaces() == [blog, ("shop", ("v1", "v2"), 500, 500 * size)]
     assert store.verify() == (502, 0)
     with valkey.client() as client:
         for key in many[:6]:
@@ -400,9 +398,9 @@ def test_namespaces_and_verify_read_all_that_is_under_the_prefix(valkey, prefix)
     store.clear("shop")
     assert store.namespaces() == [blog]
     store.get_many(Scope("shop"), many[10:11])
-    assert store.namespaces()[1] == ("shop", (), 0, 0, 0, 0)  # what was told before is gone
+    assert store.namespaces()[1] == ("shop", (), 0, 0)  # what was told before is gone
     with valkey.client() as client:
-        assert client.hlen(f"{prefix}:notes") == 3  # the hits, misses and version of the blog
+        assert client.hlen(f"{prefix}:notes") == 1  # the version of the blog
     assert store.info().corrupt == 0
 
 

@@ -1,5 +1,6 @@
 """SharedStore: the contract, and what is its own: budget, damage, other processes' doings."""
 
+import contextlib
 import os
 import pickle
 import random
@@ -7,6 +8,7 @@ import shutil
 import sqlite3
 import threading
 import time
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -14,8 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from litcache.errors import StoreError
-from litcache.stores.base import NewEntry, Scope
-from litcache.stores.shared import ring
+from litcache.stores.base import FORMAT, NewEntry, Scope
+from litcache.stores.shared.index import Index
+from litcache.stores.shared.sizes import Sizes
 from litcache.stores.shared.store import SharedStore
 from litcache.testing.contract import StoreContract
 from litcache.testing.doubles import FakeClock
@@ -59,7 +62,7 @@ def warned(caplog):
 @pytest.fixture
 def always_checked(monkeypatch):
     """Let stores look after their files at every call, not only every quarter of a second."""
-    monkeypatch.setattr("litcache.stores.shared.generations._CHECK_SECONDS", 0.0)
+    monkeypatch.setattr("litcache.stores.shared.folder._CHECK_SECONDS", 0.0)
 
 
 def key(number):
@@ -225,16 +228,59 @@ def test_entries_of_older_epochs_are_evicted_in_due_course(open_store):
     assert got(store, *newest) == [*newest]
 
 
-def test_a_raised_budget_takes_effect_at_the_first_write(open_store, warned):
-    small = open_store("8 MiB")
-    put(small, *range(100))
-    large = open_store("64 MiB")
-    assert got(large, *range(100)) == [*range(100)]
+def test_a_raised_budget_takes_effect_at_the_first_write_and_keeps_what_is_there(
+    open_store, warned
+):
+    small = open_store("4 MiB")
+    put(small, *range(4_000))
+    before = small.info().entries
+    small.close()
+    large = open_store("12 MiB")
+    kept = [*range(4_000 - before, 4_000)]
+    assert got(large, *kept) == kept
+    put(large, 4_000)
+    # Some of the oldest stood where the head goes on.
+    assert len(got(large, *kept)) > 0.9 * before
+    put(large, *range(4_000, 12_000))
+    assert got(large, *range(11_000, 12_000)) == [*range(11_000, 12_000)]
+    assert 8 << 20 < size_of(large) <= 1.1 * large.max_bytes
     assert warned() == []
-    put(large, 1)
-    assert got(large, 1, 2) == [1]
-    assert len(warned()) == 1
-    assert "8388608 bytes" in warned()[0]
+
+
+@pytest.mark.parametrize("written", [500, 2_000, 7_000, 9_000])
+def test_a_lowered_budget_takes_effect_at_the_first_write_and_keeps_what_fits(
+    open_store, warned, written
+):
+    large = open_store("12 MiB")
+    put(large, *range(written))
+    large.close()
+    small = open_store("4 MiB")
+    put(small, written)
+    assert size_of(small) <= 1.1 * small.max_bytes
+    share = small.info().entries * 1536 / min(small.max_bytes, written * 1536)
+    # Which ones depends on where the ring's head was.
+    assert share > 0.4
+    assert len(got(small, *range(written + 1))) == small.info().entries
+    for start in range(50_000, 56_000, 500):
+        put(small, *range(start, start + 500))
+        assert size_of(small) <= 1.1 * small.max_bytes
+        assert got(small, start, start + 499) == [start, start + 499]
+    assert small.verify()[1] == small.info().corrupt == 0
+    assert small.info().entries * 1536 > 0.6 * small.max_bytes
+    assert warned() == []
+
+
+def test_a_budget_lowered_while_another_process_writes_holds_for_both(open_store):
+    large = open_store("12 MiB")
+    put(large, *range(6_000))
+    small = open_store("4 MiB")
+    for start in range(20_000, 26_000, 500):
+        put(small, *range(start, start + 250))
+        put(large, *range(start + 250, start + 500))
+        assert size_of(small) <= 1.1 * small.max_bytes
+    assert got(large, *range(25_900, 26_000)) == [*range(25_900, 26_000)]
+    assert large.info().dropped == small.info().dropped == 0
+    assert large.verify()[1] == 0
 
 
 @pytest.mark.usefixtures("always_checked")
@@ -243,8 +289,8 @@ def test_processes_of_different_budgets_do_not_replace_each_others_files(open_st
     for number in range(20):
         put(one, number)
         put(other, number)
-    assert got(one, *range(2, 20)) == got(other, *range(2, 20)) == [*range(2, 20)]
-    assert len(warned()) == 1
+    assert got(one, *range(20)) == got(other, *range(20)) == [*range(20)]
+    assert warned() == []
 
 
 # Laws
@@ -323,12 +369,12 @@ def test_while_the_lock_is_held_three_writes_wait_for_it_and_no_other(open_store
 
 def test_hits_of_what_is_evicted_by_now_take_no_memory(open_store):
     store = open_store("4 MiB")
-    slots = int(2**22 * ring.RING_SHARE) // ring.SLOT_BYTES
-    for start in range(0, 2 * slots, 100):
+    most = Sizes.of_budget(store.max_bytes).most_entries
+    for start in range(0, 2 * most, 100):
         numbers = range(start, start + 100)
         put(store, *numbers, size=16)
         assert got(store, *numbers, size=16) == list(numbers)
-    assert store._folder.run(lambda ring: len(ring._touched)) <= slots + 100
+    assert store._folder.run(lambda ring: len(ring.touched)) <= most + 100
 
 
 def test_a_lock_whose_holders_write_is_waited_for_again_and_again(open_store):
@@ -360,16 +406,51 @@ def test_a_thread_that_waits_to_write_holds_up_no_thread_that_reads(open_store):
     assert got(store, 1, 2) == [1, 2]
 
 
-@pytest.mark.parametrize("call", ["delete", "clear"])
-def test_a_delete_or_clear_that_gets_no_lock_raises(open_store, call):
+def test_a_delete_that_gets_no_lock_raises(open_store):
     store = open_store(timeout=0.005)
     put(store, 1)
     with_lock = index_of(store)
     with_lock.execute("BEGIN IMMEDIATE")
     with pytest.raises(StoreError, match="lock"):
-        store.delete_many(SHOP, [key(1)]) if call == "delete" else store.clear("shop")
+        store.delete_many(SHOP, [key(1)])
     with_lock.close()
     assert got(store, 1) == [1]
+
+
+@pytest.mark.usefixtures("always_checked")
+def test_a_clear_that_a_stopped_writer_holds_up_begins_anew(open_store, warned):
+    store, other = open_store(timeout=0.05), open_store()
+    put(store, 1)
+    assert got(other, 1) == [1]
+    with_lock = index_of(store)
+    with_lock.execute("BEGIN IMMEDIATE")
+    with_lock.execute("DELETE FROM entries")
+    began = time.monotonic()
+    store.clear("shop")
+    assert time.monotonic() - began < 10
+    assert got(store, 1) == got(other, 1) == []
+    put(other, 2)
+    with_lock.execute("COMMIT")
+    with_lock.close()
+    assert got(store, 1, 2) == got(other, 1, 2) == [2]
+    assert len(warned()) == 1
+    assert "cannot be cleared" in warned()[0]
+
+
+def test_a_clear_that_waits_for_a_writer_who_goes_on_keeps_other_namespaces(open_store):
+    store = open_store(timeout=5.0)
+    put(store, 1)
+    put(store, 2, scope=Scope("blog"))
+    with_lock = index_of(store)
+    cleared = threading.Thread(target=store.clear, args=("shop",), daemon=True)
+    with_lock.execute("BEGIN IMMEDIATE")
+    cleared.start()
+    cleared.join(0.3)
+    with_lock.execute("ROLLBACK")
+    cleared.join(30)
+    with_lock.close()
+    assert got(store, 1) == []
+    assert got(store, 2, namespace="blog") == [2]
 
 
 def test_a_namespace_whose_epoch_cannot_be_made_is_a_miss_and_not_stored(open_store):
@@ -483,7 +564,7 @@ def test_a_damaged_index_costs_one_warning_and_a_fresh_start(open_store, warned,
     put(store, *range(2000))
     store.close()
     Path(foreign).write_text("not ours")
-    damage(file(store, "1.db"))
+    damage(file(store, "v1.db"))
     for number in range(2000):
         got(store, number)
         put(store, number)
@@ -492,7 +573,7 @@ def test_a_damaged_index_costs_one_warning_and_a_fresh_start(open_store, warned,
     assert len(warned()) == 1
     assert Path(foreign).read_text() == "not ours"
     assert {n.partition(".")[0] for n in os.listdir(store.path)} == {
-        "litcache-v1-2",
+        f"litcache-v{FORMAT}",
         "litcache-notes",
     }
 
@@ -505,7 +586,7 @@ def test_verify_says_that_an_index_is_damaged_and_replaces_nothing(open_store):
     for look_at_all in (store.verify, store.namespaces):
         with pytest.raises(StoreError, match="is damaged"):
             look_at_all()
-    assert file(store, "1.db")
+    assert file(store, ".db")
     assert got(store, *range(2000)) == []
     put(store, 1)
     assert store.verify() == (1, 0)
@@ -609,13 +690,14 @@ def test_no_room_is_one_warning_and_an_error_at_once(open_store, warned, monkeyp
     assert len(warned()) == 1
 
 
-def test_a_path_that_is_a_file_is_an_error_until_it_is_none(open_store, warned, monkeypatch):
-    monkeypatch.setattr("litcache.stores.shared.generations._RETRY_SECONDS", 0.0)
-    store = open_store()
+def test_a_path_that_is_a_file_is_an_error_until_it_is_none(open_store, warned):
+    clock = FakeClock()
+    store = open_store(monotonic=clock)
     Path(store.path).write_text("a file")
     for _ in range(3):
         with pytest.raises(StoreError, match="cannot be used"):
             got(store, 1)
+        clock.advance(0.4)
     assert len(warned()) == 1
     assert Path(store.path).read_text() == "a file"
     os.unlink(store.path)
@@ -635,17 +717,37 @@ def test_a_system_without_positioned_reads_is_one_warning_and_an_error(
     assert not os.path.exists(store.path)
 
 
-def test_what_cannot_be_opened_is_not_tried_at_every_call(open_store, monkeypatch):
-    store = open_store()
+def test_what_cannot_be_opened_is_left_alone_and_tried_again(open_store):
+    clock = FakeClock()
+    store = open_store(monotonic=clock)
+    assert store.breaker_open is False
     Path(store.path).write_text("a file")
     with pytest.raises(StoreError):
         got(store, 1)
+    assert store.breaker_open is True
     os.unlink(store.path)
+    clock.advance(0.39)
     with pytest.raises(StoreError):
         got(store, 1)
-    later = time.monotonic() + 6
-    monkeypatch.setattr("litcache.stores.shared.generations.time.monotonic", lambda: later)
+    assert store.breaker_open is True
+    clock.advance(0.01)
     assert got(store, 1) == []
+    assert store.breaker_open is False
+
+
+def test_a_store_whose_writes_wait_for_nobody_any_more_says_so(open_store):
+    store = open_store(timeout=0.005)
+    put(store, 1)
+    with_lock = index_of(store)
+    with_lock.execute("BEGIN IMMEDIATE")
+    said = []
+    for number in range(4):
+        said.append(store.breaker_open)
+        put(store, number)
+    assert said == [False, False, False, True]
+    with_lock.close()
+    put(store, 2)
+    assert store.breaker_open is False
 
 
 # All of it
@@ -659,40 +761,33 @@ def test_namespaces_says_what_each_holds(open_store):
     put(store, 5, scope=Scope("cleared"))
     store.clear("cleared")
     (blog, cleared, shop) = store.namespaces()
-    assert cleared == ("cleared", (), 0, 0, 0, 0)
+    assert cleared == ("cleared", (), 0, 0)
     assert (blog.name, blog.entries, shop.name, shop.entries) == ("blog \udc80", 1, "shop", 3)
     assert 100 < blog.bytes < 200
     assert 3 * 1536 < shop.bytes < 3 * 1636
 
 
-def test_namespaces_says_which_versions_wrote_and_what_all_processes_looked_up(open_store):
+def test_namespaces_says_which_versions_wrote_since_it_was_cleared(open_store):
     one, other = open_store(), open_store()
     put(one, 1, scope=Scope("shop", "v1"))
     put(other, 2, scope=Scope("shop", "v2 \udc80"))
-    for store, numbers in ((one, (1, 2, 3)), (other, (1,)), (one, (4,))):
-        got(store, *numbers)
-        store.info()  # tells what was counted
-    (shop,) = open_store().namespaces()
-    assert (shop.versions, shop.hits, shop.misses) == (("v1", "v2 \udc80"), 3, 2)
+    put(other, 2, scope=Scope("blog", "v3"))
+    (blog, shop) = open_store().namespaces()
+    assert (blog.versions, shop.versions) == (("v3",), ("v1", "v2 \udc80"))
     other.clear("shop")
-    (shop,) = one.namespaces()
-    assert (shop.versions, shop.hits, shop.misses) == ((), 0, 0)
+    assert [space.versions for space in one.namespaces()] == [("v3",), ()]
     put(one, 1, scope=Scope("shop", "v1"))
-    (shop,) = one.namespaces()
-    assert shop.versions == ("v1",)
+    assert [space.versions for space in one.namespaces()] == [("v3",), ("v1",)]
+    one.clear()
+    assert [space.versions for space in one.namespaces()] == [(), ()]
 
 
-def test_what_is_told_of_an_epoch_before_a_clear_takes_nothing_from_the_one_after_it(open_store):
-    one, late = open_store(), open_store()
-    put(one, 1, scope=Scope("shop", "v1"))
-    got(late, 1)  # told after the clear
-    one.clear("shop")
-    put(one, 1, scope=Scope("shop", "v1"))
-    got(one, 1, 1, 2)
-    one.info()
-    late.info()
-    (shop,) = one.namespaces()
-    assert (shop.versions, shop.hits, shop.misses) == (("v1",), 2, 1)
+def test_a_clear_makes_no_namespace(open_store):
+    store = open_store()
+    put(store, 1)
+    store.clear("a slip of the pen")
+    assert store.delete_many(Scope("another"), [key(1)]) == 0
+    assert [space.name for space in store.namespaces()] == ["shop"]
 
 
 def test_verify_reads_more_than_one_page_of_rows(open_store):
@@ -742,3 +837,352 @@ def test_it_pickles_with_its_options_and_an_absolute_path(tmp_path, monkeypatch)
     assert repr(again) == repr(store) == f"SharedStore({str(tmp_path / 'here')!r}, 5242880)"
     assert (again.timeout, again.clock()) == (0.2, 7.0)
     assert os.listdir(tmp_path) == []
+
+
+# Surroundings: what is no damage leaves the files as they are
+
+
+def sqlite_error(code, text, kind=sqlite3.OperationalError):
+    """Return an error of SQLite with the code that it has from Python 3.11 on."""
+    error = kind(text)
+    error.sqlite_errorcode = code
+    return error
+
+
+INNOCENT = {
+    "ENOSPC as -shm grows": sqlite_error(4874, "disk I/O error"),
+    "EDQUOT in the WAL": sqlite_error(778, "disk I/O error"),
+    "ENOMEM in mmap": sqlite_error(5386, "disk I/O error"),
+    "a disk that cannot be read": sqlite_error(266, "disk I/O error"),
+    "too little memory": MemoryError(),
+    "too many files": OSError(24, "Too many open files"),
+    "no rights": sqlite_error(14, "unable to open database file"),
+    "an error of ours": TypeError("'<=' not supported between instances"),
+    "another error of ours": ValueError("no"),
+    "an interrupt": sqlite_error(9, "interrupted"),
+}
+
+
+@pytest.mark.parametrize("error", INNOCENT.values(), ids=INNOCENT)
+@pytest.mark.parametrize("when", ["opened", "used"])
+def test_an_error_of_the_surroundings_leaves_the_files(
+    open_store, warned, monkeypatch, error, when
+):
+    clock = FakeClock()
+    store = open_store(monotonic=clock)
+    put(store, 1)
+    before = os.stat(file(store, ".db")).st_ino
+    if when == "opened":
+        store.close()
+
+    def fail(*args):
+        raise error
+
+    with monkeypatch.context() as patch:
+        place = "database.insist" if when == "opened" else "ring.Index.find"
+        patch.setattr(f"litcache.stores.shared.{place}", fail)
+        with pytest.raises(StoreError):
+            got(store, 1)
+        with pytest.raises(StoreError):
+            got(store, 1)
+    clock.advance(1)
+    assert got(store, 1) == [1]
+    assert os.stat(file(store, ".db")).st_ino == before
+    assert len(warned()) == 1
+
+
+DAMAGED = {
+    "malformed": sqlite_error(11, "database disk image is malformed", sqlite3.DatabaseError),
+    "malformed index": sqlite_error(779, "malformed", sqlite3.DatabaseError),
+    "no database": sqlite_error(26, "file is not a database", sqlite3.DatabaseError),
+    "cut short": sqlite_error(522, "disk I/O error"),
+    "a message that is no text": UnicodeDecodeError("utf-8", b"\xe3", 0, 1, "invalid"),
+}
+
+
+@pytest.mark.parametrize("error", DAMAGED.values(), ids=DAMAGED)
+def test_what_says_that_files_are_not_what_was_written_begins_anew(
+    open_store, warned, monkeypatch, error
+):
+    store = open_store()
+    put(store, 1)
+    find, failed = Index.find, []
+
+    def fail_once(self, *args):
+        if not failed:
+            failed.append(error)
+            raise error
+        return find(self, *args)
+
+    monkeypatch.setattr(Index, "find", fail_once)
+    assert got(store, 1) == []
+    assert len(warned()) == 1
+    put(store, 1)
+    assert got(store, 1) == [1]
+
+
+def test_a_clock_that_tells_no_seconds_is_an_error_and_costs_no_entry(open_store):
+    put(open_store(), 1)
+    store = open_store(clock=lambda: datetime(2020, 1, 1))
+    for call in (lambda: got(store, 1), lambda: store.delete_many(SHOP, [key(1)])):
+        with pytest.raises(StoreError, match="clock"):
+            call()
+    assert got(open_store(), 1) == [1]
+
+
+def test_files_that_are_damaged_again_at_once_are_not_repaired_again_at_once(open_store, warned):
+    clock = FakeClock()
+    store = open_store(monotonic=clock)
+    for _ in range(5):
+        put(store, 1) if not store.breaker_open else None
+        store.close()
+        overwritten(file(store, ".db"))
+        with contextlib.suppress(StoreError):
+            got(store, 1)
+        clock.advance(0.5)
+    assert len([line for line in warned() if "starting with an empty one" in line]) == 1
+    clock.advance(5)
+    assert got(store, 1) == []
+    assert len([line for line in warned() if "starting with an empty one" in line]) == 2
+
+
+# A pair
+
+
+def test_an_index_that_is_removed_alone_takes_its_ring_with_it(open_store):
+    store = open_store("4 MiB")
+    put(store, *range(4_000))
+    store.close()
+    os.unlink(file(store, ".db"))
+    for start in range(10_000, 16_000, 500):
+        put(store, *range(start, start + 500))
+        assert size_of(store) <= 1.1 * store.max_bytes
+    assert len(os.listdir(store.path)) == 4
+    assert got(store, *range(15_500, 16_000)) == [*range(15_500, 16_000)]
+
+
+@pytest.mark.parametrize("how", ["removed", "of another store", "emptied"])
+def test_a_ring_that_is_not_that_of_its_index_is_damage(open_store, tmp_path, warned, how):
+    store = open_store()
+    put(store, 1)
+    store.close()
+    ring = file(store, ".ring")
+    if how == "removed":
+        os.unlink(ring)
+    elif how == "emptied":
+        os.truncate(ring, 0)
+    else:
+        other = SharedStore(tmp_path / "other", "8 MiB")
+        put(other, 1)
+        other.close()
+        shutil.copy(file(other, ".ring"), ring)
+    assert got(store, 1) == []
+    put(store, 2)
+    assert got(store, 1, 2) == [2]
+    assert len(warned()) == 1
+
+
+@pytest.mark.parametrize("capacity", [17, 1, 2**62, int(0.8 * (4 << 20)) * 64])
+@pytest.mark.parametrize("when", ["at rest", "in use"])
+def test_a_length_of_the_ring_that_is_not_its_own_is_not_believed(open_store, capacity, when):
+    store = open_store("4 MiB")
+    put(store, *range(100))
+    if when == "at rest":
+        store.close()
+    index = index_of(store)
+    index.execute("UPDATE ring SET capacity = ?", (capacity,))
+    index.close()
+    for start in range(0, 6_000, 500):
+        put(store, *range(start, start + 500))
+        assert size_of(store) <= 1.1 * store.max_bytes
+    assert store.info().rejected == store.info().dropped == 0
+    assert got(store, *range(5_500, 6_000)) == [*range(5_500, 6_000)]
+
+
+@pytest.mark.usefixtures("always_checked")
+def test_who_closes_replaced_files_takes_nothing_from_the_new_ones(open_store):
+    one, other = open_store(), open_store()
+    put(one, 1)
+    assert got(other, 1) == [1]
+    shutil.move(file(one, ".db"), file(one, ".db") + "-away")
+    put(one, 2)
+    wal = file(one, ".db-wal")
+    before = os.stat(wal)
+    other.close()
+    assert (os.stat(wal).st_ino, os.stat(wal).st_size) == (before.st_ino, before.st_size)
+    assert got(other, 1, 2) == got(one, 1, 2) == [2]
+
+
+def test_entries_of_small_payloads_take_little_more(open_store):
+    store = open_store("8 MiB")
+    for start in range(0, 60_000, 500):
+        put(store, *range(start, start + 500), size=200)
+    assert store.info().entries * 200 >= 0.6 * store.max_bytes
+    assert size_of(store) <= 1.1 * store.max_bytes
+
+
+# Who may write there
+
+
+@pytest.mark.parametrize("suffix", [".ring", ".db"])
+@pytest.mark.parametrize("index", ["there", "gone"])
+def test_a_link_in_place_of_a_file_is_not_followed(open_store, tmp_path, suffix, index):
+    store, victim = open_store(), tmp_path / "victim"
+    victim.write_bytes(b"precious" * 1000)
+    put(store, 1)
+    store.close()
+    place = file(store, suffix)
+    os.unlink(place)
+    os.symlink(victim, place)
+    if index == "gone" and suffix == ".ring":
+        os.unlink(file(store, ".db"))
+    with contextlib.suppress(StoreError):
+        got(store, 1)
+        put(store, 1)
+    assert victim.read_bytes() == b"precious" * 1000
+
+
+@pytest.mark.parametrize("mode", [0o777, 0o1777, 0o770, 0o707])
+def test_a_folder_that_others_can_write_to_is_refused(tmp_path, mode):
+    folder = tmp_path / "store"
+    folder.mkdir()
+    folder.chmod(mode)
+    store = SharedStore(folder, "4 MiB")
+    with pytest.raises(StoreError, match="others own it or can write to it"):
+        got(store, 1)
+    assert os.listdir(folder) == []
+    folder.chmod(0o755)
+    inner = SharedStore(folder / "inner", "4 MiB")
+    put(inner, 1)
+    assert got(inner, 1) == [1]
+    assert os.stat(folder / "inner").st_mode & 0o777 == 0o700
+    inner.close()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs to give a folder away")
+def test_a_folder_that_others_own_is_refused(tmp_path):
+    folder = tmp_path / "store"
+    folder.mkdir(mode=0o700)
+    os.chown(folder, 12345, -1)
+    for store in (SharedStore(folder, "4 MiB"),):
+        with pytest.raises(StoreError, match="others own it"):
+            put(store, 1)
+    assert os.listdir(folder) == []
+
+
+# Looking at it
+
+
+def test_what_only_looks_makes_no_files(open_store, tmp_path):
+    store = open_store()
+    put(store, 1, 2)
+    store.close()
+    before = sorted(os.listdir(store.path))
+    looking = SharedStore.existing(store.path)
+    assert looking.verify() == (2, 0)
+    assert looking.info().entries == 2
+    assert looking.namespaces()[0].name == "shop"
+    assert got(looking, 1) == [1]
+    looking.close()
+    assert sorted(os.listdir(store.path)) == before
+    for suffix in (".ring", ".db"):
+        os.unlink(file(store, suffix))
+        before = sorted(os.listdir(store.path))
+        with pytest.raises(StoreError, match=r"damaged|no store"):
+            SharedStore.existing(store.path)
+        assert sorted(os.listdir(store.path)) == before
+    with pytest.raises(StoreError, match="no store"):
+        SharedStore.existing(tmp_path / "absent")
+    assert not (tmp_path / "absent").exists()
+
+
+@pytest.mark.usefixtures("always_checked")
+def test_what_only_looks_can_purge_behind_a_stopped_writer(open_store):
+    store = open_store()
+    put(store, 1)
+    with_lock = index_of(store)
+    with_lock.execute("BEGIN IMMEDIATE")
+    looking = SharedStore.existing(store.path, timeout=5.0)
+    began = time.monotonic()
+    looking.clear("shop")
+    assert time.monotonic() - began < 20
+    with_lock.close()
+    assert got(store, 1) == []
+    assert looking.max_bytes == SharedStore.existing(store.path).max_bytes == 8 << 20
+    looking.close()
+
+
+# Paths
+
+
+@pytest.mark.parametrize("path", ["", "a\0b", "x" * 5000, "/" + "y/" * 250])
+def test_a_path_that_can_be_no_folder_is_refused_at_once(path):
+    with pytest.raises(ValueError, match="path"):
+        SharedStore(path)
+
+
+def test_a_path_of_bytes_is_refused():
+    with pytest.raises(TypeError, match="path"):
+        SharedStore(b"/tmp/somewhere")
+
+
+def test_the_longest_path_that_is_taken_works(tmp_path):
+    whole = str(tmp_path)
+    while True:
+        part = f"/{'p' * 50}"
+        try:
+            SharedStore(whole + part)
+        except ValueError:
+            break
+        whole += part
+    for length in range(60, 0, -1):
+        with contextlib.suppress(ValueError):
+            store = SharedStore(f"{whole}/{'q' * length}", "4 MiB")
+            break
+    put(store, 1)
+    store.clear("shop")
+    put(store, 2)
+    assert got(store, 1, 2) == [2]
+    store.close()
+    with pytest.raises(ValueError, match="longer"):
+        SharedStore(store.path + "q")
+
+
+def test_a_tilde_is_the_users_home(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert SharedStore("~/cache").path == str(tmp_path / "cache")
+
+
+@pytest.mark.parametrize("max_bytes", [2**40 + 1, "2 TiB"])
+def test_a_budget_beyond_what_places_can_tell_is_refused(tmp_path, max_bytes):
+    with pytest.raises(ValueError, match="max_bytes"):
+        SharedStore(tmp_path / "store", max_bytes)
+
+
+# What was deleted
+
+
+def test_it_remembers_what_was_deleted_since_a_look_up(open_store):
+    one, other = open_store(), open_store()
+    put(one, *range(10))
+    seen, later = Scope("shop"), Scope("shop")
+    other.get_many(seen, [])
+    assert other.deleted_since(seen, seen.epoch) is None  # nothing was
+    one.delete_many(SHOP, [key(1), key(2)])
+    other.get_many(later, [])
+    one.delete_many(SHOP, [key(3)])
+    assert other.deleted_since(SHOP, seen.epoch) == [key(1), key(2), key(3)]
+    assert other.deleted_since(SHOP, later.epoch) == [key(3)]
+    one.clear("blog")
+    assert other.deleted_since(SHOP, later.epoch) == [key(3)]
+    one.clear("shop")
+    assert other.deleted_since(SHOP, later.epoch) is None
+
+
+def test_it_remembers_no_more_than_the_last_deletes(open_store):
+    store, seen = open_store(), Scope("shop")
+    store.get_many(seen, [])
+    store.delete_many(SHOP, [key(n) for n in range(400)])
+    assert len(store.deleted_since(SHOP, seen.epoch)) == 400
+    store.delete_many(SHOP, [key(n) for n in range(400)])
+    assert store.deleted_since(SHOP, seen.epoch) is None

@@ -12,12 +12,13 @@ from contextlib import suppress
 from itertools import count
 
 import pytest
-from support.disks import as_root, mounted
+from support.disks import after_a_power_cut, as_root, disk_of_its_own, mounted
 
 from litcache.errors import StoreError
-from litcache.stores.base import NewEntry, Scope
-from litcache.stores.shared.ring import Ring
+from litcache.stores.base import FORMAT, NewEntry, Scope
+from litcache.stores.shared.frames import Frames
 from litcache.stores.shared.store import SharedStore
+from litcache.testing.doubles import FakeClock
 
 pytestmark = [
     pytest.mark.e2e,
@@ -173,7 +174,7 @@ def test_writers_killed_in_mid_write_harm_nobody(path, start, times):
     assert corrupt == 0
     store.set_many(Scope("shop"), {bytes(16): NewEntry(b"", b"payload")})
     assert store.get_many(Scope("shop"), [bytes(16)])[0].payload == b"payload"
-    assert os.listdir(path).count("litcache-v1-1.ring") == 1
+    assert os.listdir(path).count(f"litcache-v{FORMAT}.ring") == 1
     store.close()
 
 
@@ -183,11 +184,11 @@ def test_writers_killed_in_mid_write_harm_nobody(path, start, times):
 def stop_inside_a_write(connection, path):
     store = SharedStore(path, "16 MiB")
 
-    def stop(ring, place, data):
+    def stop(frames, place, data):
         connection.send("inside")
         connection.recv()
 
-    Ring._store = stop
+    Frames.write = stop
     store.set_many(Scope("shop"), {bytes(16): NewEntry(b"", b"")})
 
 
@@ -207,7 +208,7 @@ def test_a_writer_stopped_inside_a_write_holds_up_no_reader(path, start):
         assert [entry.payload for entry in found] == [payload(key) for key in known]
     assert store.info().dropped == 5
     with pytest.raises(StoreError, match="lock"):
-        store.clear("shop")
+        store.delete_many(Scope("shop"), known[:1])
     worker.send(signal.SIGKILL)
     worker.end()
     store.set_many(Scope("shop"), {bytes(16): NewEntry(b"", b"payload")})
@@ -287,7 +288,7 @@ def test_processes_that_create_a_store_at_once_share_it(tmp_path, start, times):
         asked = [number.to_bytes(16, "big") for number in range(3)]
         found = store.get_many(Scope("shop"), asked)
         assert [entry.payload for entry in found] == [payload(key) for key in asked]
-        assert {name.split(".")[0] for name in os.listdir(path)} == {"litcache-v1-1"}
+        assert {name.split(".")[0] for name in os.listdir(path)} == {f"litcache-v{FORMAT}"}
         store.close()
 
 
@@ -497,3 +498,92 @@ def test_a_disk_that_turns_read_only_is_an_error(tmp_path):
         with pytest.raises(StoreError):
             store.set_many(Scope("shop"), {bytes(16): NewEntry(b"", b"payload")})
         assert as_root("mount", "-o", "remount,rw", folder) == ""
+
+
+def test_a_disk_without_room_for_shared_memory_costs_no_entry(tmp_path, caplog):
+    folder = str(tmp_path / "small")
+    with mounted(folder, "24m"):
+        clock = FakeClock()
+        store = SharedStore(os.path.join(folder, "store"), "8 MiB", monotonic=clock)
+        known = keys(random.Random(1), 100)
+        store.set_many(Scope("shop"), {key: NewEntry(b"", key) for key in known})
+        store.close()
+        filler = fill(folder)
+        for _ in range(3):
+            with pytest.raises(StoreError, match="cannot be used"):
+                store.get_many(Scope("shop"), known)
+            clock.advance(0.4)
+        os.unlink(filler)
+        found = store.get_many(Scope("shop"), known)
+        assert [entry and entry.payload for entry in found] == known
+        assert len(caplog.records) == 1
+        store.close()
+
+
+def test_a_store_that_found_little_room_grows_when_there_is_more(tmp_path, caplog):
+    folder = str(tmp_path / "small")
+    with mounted(folder, "40m"):
+        with open(os.path.join(folder, "filler"), "wb") as filler:
+            filler.write(bytes(30 << 20))
+        clock = FakeClock()
+        store = SharedStore(os.path.join(folder, "store"), "24 MiB", monotonic=clock)
+        rng = random.Random(1)
+
+        def write(number):
+            for _ in range(number // 50):
+                entries = {key: NewEntry(b"", key * 100) for key in keys(rng, 50)}
+                store.set_many(Scope("shop"), entries)
+
+        write(10_000)
+        assert store.info().entries * 1600 < 10 << 20
+        assert "has room for" in caplog.text
+        os.unlink(os.path.join(folder, "filler"))
+        clock.advance(30)
+        write(20_000)
+        assert store.info().entries * 1600 > 0.6 * (24 << 20)
+        assert size_of(store.path) <= 1.1 * store.max_bytes
+        assert store.info().dropped == 0
+        store.close()
+
+
+@pytest.mark.parametrize("call", ["clear", "clear all", "delete", "purge"])
+def test_what_was_cleared_or_deleted_is_not_answered_after_a_power_cut(tmp_path, call):
+    folder, image = str(tmp_path / "disk"), str(tmp_path / "image")
+    with disk_of_its_own(folder, image):
+        store = SharedStore(os.path.join(folder, "store"), "4 MiB", timeout=10)
+        rng = random.Random(1)
+        asked = keys(rng, 2)
+        for _ in range(20):  # some of it in the WAL, some copied back
+            entries = {key: NewEntry(b"", key * 10) for key in [*asked, *keys(rng, 200)]}
+            store.set_many(Scope("shop"), entries)
+        subprocess.run(["sync", "-f", folder], check=True)
+        for _ in range(20):
+            entries = {key: NewEntry(b"", key * 10) for key in [*asked, *keys(rng, 200)]}
+            store.set_many(Scope("shop"), entries)
+        if call == "delete":
+            assert store.delete_many(Scope("shop"), asked[:1]) == 1
+        elif call == "purge":
+            store._folder.purge("a test")
+        else:
+            store.clear("shop" if call == "clear" else None)
+        with after_a_power_cut(str(tmp_path / "later"), image):
+            later = SharedStore(os.path.join(tmp_path, "later", "store"), "4 MiB", timeout=10)
+            assert later.get_many(Scope("shop"), asked)[0] is None
+            if call != "delete":
+                assert later.get_many(Scope("shop"), asked) == [None, None]
+            later.close()
+        store.close()
+
+
+def test_before_it_was_cleared_it_is_answered_after_a_power_cut(tmp_path):
+    """Else the test above would show nothing."""
+    folder, image = str(tmp_path / "disk"), str(tmp_path / "image")
+    with disk_of_its_own(folder, image):
+        store = SharedStore(os.path.join(folder, "store"), "4 MiB", timeout=10)
+        store.set_many(Scope("shop"), {bytes(16): NewEntry(b"", b"payload")})
+        subprocess.run(["sync", "-f", folder], check=True)
+        with after_a_power_cut(str(tmp_path / "later"), image):
+            later = SharedStore(os.path.join(tmp_path, "later", "store"), "4 MiB", timeout=10)
+            assert later.get_many(Scope("shop"), [bytes(16)]) != [None]
+            later.close()
+        store.close()

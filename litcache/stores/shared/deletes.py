@@ -1,0 +1,40 @@
+"""The last deletes, in an index: tiers in front drop these keys alone."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+
+from litcache.stores.base import Scope
+from litcache.stores.frame import EPOCH_BYTES, new_epoch
+from litcache.stores.shared.index import Index, tokens_in
+
+_REMEMBERED = 500
+
+
+def renew_deletes(
+    index: Index, db: sqlite3.Connection, scope: Scope, keys: Sequence[bytes]
+) -> None:
+    """Give a namespace a new token of deletes, in a transaction, and remember what was deleted."""
+    tokens = tokens_in(index.find(db, scope.tag, ()))
+    if tokens is None:
+        return
+    epoch, token = tokens[:EPOCH_BYTES], tokens[EPOCH_BYTES:]
+    db.execute("UPDATE spaces SET tokens = ? WHERE tag = ?", (epoch + new_epoch(), scope.tag))
+    # The token stands at the first: where that is forgotten, not all of them are remembered.
+    rows = [(scope.tag, None if number else token, key) for number, key in enumerate(keys)]
+    db.executemany("INSERT INTO deleted(tag, token, key) VALUES (?, ?, ?)", rows)
+    oldest = "(SELECT max(number) FROM deleted) - ?"
+    db.execute(f"DELETE FROM deleted WHERE number <= {oldest}", (_REMEMBERED,))
+
+
+def deleted_since(index: Index, tag: bytes, tokens: bytes) -> list[bytes] | None:
+    """Return the keys deleted since a namespace had these tokens; `None` if that is not known."""
+    since = "SELECT number FROM deleted WHERE tag = ? AND token = ?"
+    later = f"SELECT key FROM deleted WHERE tag = ? AND number >= ({since})"
+    with index.reading:
+        now = tokens_in(index.find(index.reader, tag, ()))
+        if now is None or now[:EPOCH_BYTES] != tokens[:EPOCH_BYTES]:
+            return None
+        rows = index.reader.execute(later, (tag, tag, tokens[EPOCH_BYTES:])).fetchall()
+    return [key for (key,) in rows] or None

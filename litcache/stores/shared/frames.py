@@ -1,0 +1,82 @@
+"""The file of a ring: frames at their places, read and written by many processes."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+
+from litcache.stores.shared.database import IDENTITY_BYTES, DamageError, NoRoomError
+from litcache.stores.shared.places import offset_of
+
+KEY_BYTES = 16
+_MAGIC = b"litcache"
+_HEAD_BYTES = len(_MAGIC) + IDENTITY_BYTES
+# A link that somebody put there would have another file overwritten.
+_FLAGS = os.O_RDWR | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0)
+
+
+def make(path: str, identity: bytes) -> None:
+    """Make the file, on the disk before this returns; nothing may be there."""
+    fd = os.open(path, _FLAGS | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        os.write(fd, _MAGIC + identity)
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+class Frames:
+    """The file of a ring, opened by this process.
+
+    Args:
+        path: Its path.
+        identity: What it must begin with, as the index says.
+
+    Attributes:
+        longest: The length of frames that are read without asking how long the file is.
+
+    Raises:
+        DamageError: If it was not made together with the index.
+        OSError: If it cannot be opened.
+    """
+
+    def __init__(self, path: str, identity: bytes) -> None:
+        self.longest = 0
+        self._fd = -1
+        self._fd = os.open(path, _FLAGS)
+        if os.pread(self._fd, _HEAD_BYTES, 0) != _MAGIC + identity:
+            self.close()
+            raise DamageError("its ring and its index were not made together")
+
+    def read(self, place: int, size: int) -> bytes:
+        """Return what is at a place.
+
+        Raises:
+            DamageError: If these are no numbers: the index holds whatever a disk made of it.
+        """
+        if type(place) is not int or type(size) is not int or size < 0:
+            raise DamageError("its index holds no places")
+        if size > self.longest:  # by a process with a larger budget, or a damaged index
+            size = min(size, os.fstat(self._fd).st_size)
+        return os.pread(self._fd, size, _HEAD_BYTES + offset_of(place))
+
+    def write(self, place: int, data: bytes) -> None:
+        """Write at a place.
+
+        Raises:
+            NoRoomError: If the disk is full.
+        """
+        if os.pwrite(self._fd, data, _HEAD_BYTES + offset_of(place)) != len(data):
+            raise NoRoomError("the disk is full")
+
+    def shorten(self, capacity: int) -> None:
+        """Cut off what is beyond the ring's end."""
+        with contextlib.suppress(OSError):
+            if os.fstat(self._fd).st_size > _HEAD_BYTES + capacity:
+                os.ftruncate(self._fd, _HEAD_BYTES + capacity)
+
+    def close(self) -> None:
+        """Close the file; what is done with it afterwards raises."""
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)

@@ -1,0 +1,38 @@
+"""Places in a ring: which lap of writing, and which offset in it."""
+
+from __future__ import annotations
+
+LAP = 1 << 40
+"""How far places of one lap are from those of the next: no ring is longer."""
+
+_OFFSET = LAP - 1
+
+
+def offset_of(place: int) -> int:
+    """Return the offset of a place in the ring."""
+    return place & _OFFSET
+
+
+def fit(head: int, length: int, capacity: int) -> int:
+    """Return the first place from the head on where so many bytes are in one piece."""
+    return head if (head & _OFFSET) + length <= capacity else next_lap(head)
+
+
+def next_lap(place: int) -> int:
+    """Return the first place of the lap after that of a place."""
+    return (place | _OFFSET) + 1
+
+
+def advanced(head: int, length: int, capacity: int) -> int:
+    """Return the place so many bytes after the head, wherever laps end."""
+    left = room(head, next_lap(head), capacity)
+    return head + length if length <= left else next_lap(head) + length - left
+
+
+def room(head: int, end: int, capacity: int) -> int:
+    """Return how many bytes are between the head and an end, at most a lap after it."""
+    if end < next_lap(head):
+        return max(0, end - head)
+    # A ring that was shortened may have its head beyond its end.
+    left = max(0, capacity - (head & _OFFSET))
+    return left + (min(end & _OFFSET, capacity) if end < next_lap(head) + LAP else capacity)

@@ -1,0 +1,74 @@
+"""How the contract uses a store: in every way, by many threads, and in forked processes."""
+
+from __future__ import annotations
+
+import os
+import random
+import select
+import signal
+import warnings
+
+from litcache.stores.base import Entry, NewEntry, Scope, Store
+
+SECONDS = 60
+"""What a thread or a forked process may take before it counts as hung."""
+
+
+def key(number: int) -> bytes:
+    """Return a key of 16 bytes."""
+    return number.to_bytes(16, "big")
+
+
+def parts(entry: Entry | None) -> NewEntry | None:
+    """Return an entry as one that can be compared."""
+    if entry is None:
+        return None
+    return NewEntry(bytes(entry.layout), bytes(entry.payload), entry.expires)
+
+
+def mixed_use(store: Store, rng: random.Random, rounds: int) -> list[object]:
+    """Use a store in every way, and return the entries got that were never set."""
+    wrong: list[object] = []
+    for _ in range(rounds):
+        namespace, start = rng.choice([("shop", 100), ("blog", 200)])
+        numbers = [start + rng.randrange(40) for _ in range(8)]
+        scope = Scope(namespace)
+        found = store.get_many(scope, [key(n) for n in numbers])
+        for number, entry in zip(numbers, found, strict=True):
+            if entry is not None and bytes(entry.payload) != bytes(entry.layout) * number:
+                wrong.append((number, parts(entry)))
+        mark = rng.randbytes(2)
+        store.set_many(scope, {key(n): NewEntry(mark, mark * n) for n in numbers})
+        choice = rng.random()
+        if choice < 0.2:
+            store.delete_many(scope, [key(n) for n in numbers[:2]])
+        elif choice < 0.25:
+            store.clear(namespace)
+        store.info()
+    return wrong
+
+
+def works_in_a_fork(store: Store) -> bool:
+    """Return whether a forked process can set and get, and does not hang."""
+    reading, writing = os.pipe()
+    with warnings.catch_warnings():
+        # Python 3.12 and later warn of forks with threads: what is tested here.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        child = os.fork()
+    if child == 0:
+        try:
+            store.set_many(Scope("fork"), {key(1): NewEntry(b"", b"payload")})
+            (found,) = store.get_many(Scope("fork"), [key(1)])
+            if parts(found) == NewEntry(b"", b"payload", None):
+                os.write(writing, b"!")
+        finally:
+            os._exit(0)
+    os.close(writing)
+    try:
+        answered, _, _ = select.select([reading], [], [], SECONDS)
+        if not answered:
+            os.kill(child, signal.SIGKILL)
+        return bool(answered) and os.read(reading, 1) == b"!"
+    finally:
+        os.close(reading)
+        os.waitpid(child, 0)
