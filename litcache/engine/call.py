@@ -129,13 +129,14 @@ class Misses:
         published: What followers get for the keys that were computed.
         stored: What the store gets.
         claim: This call's claim of the keys that it computes.
+        failed_leaders: How often what this call waited for was not computed.
         released: What `Flight.released` was when the store was asked.
         store_works: Whether the store has answered.
     """
 
     __slots__ = (
-        "_deadline", "call", "claim", "equals", "keys", "outcomes", "published", "released",
-        "snapshots", "store_works", "stored", "to_compute", "unclaimed", "waits",
+        "_deadline", "call", "claim", "equals", "failed_leaders", "keys", "outcomes", "published",
+        "released", "snapshots", "store_works", "stored", "to_compute", "unclaimed", "waits",
     )  # fmt: skip
 
     def __init__(self, call: Call, *, store_works: bool) -> None:
@@ -156,6 +157,7 @@ class Misses:
         self.published: dict[bytes, Entry | None] = {}
         self.stored: dict[bytes, Entry] = {}
         self.claim: Claim | None = None
+        self.failed_leaders = 0
         self._deadline: float | None = None
         call.begin()
 

@@ -22,6 +22,8 @@ from litcache.engine.tier import Tier
 from litcache.stores.base import Entry
 
 _T = TypeVar("_T", bound=Tier)
+_LEADERS = 2
+"""A call waits for as many leaders that fail in turn."""
 
 
 class Compute(NamedTuple):
@@ -105,7 +107,14 @@ def settle(
 
 
 def _claim(cache: Tier, misses: Misses, missing: Sequence[int], *, force: bool = False) -> Steps:
-    """Sort what misses into what to compute here, now, and what to wait for."""
+    """Sort what misses into what to compute here, now, and what to wait for.
+
+    Args:
+        cache: The call's cache.
+        misses: The call.
+        missing: Positions of items without an output.
+        force: Whether to claim also what others compute, which takes too long.
+    """
     leaders: dict[bytes, int] = {}
     for position in missing:
         key = misses.keys[position]
@@ -115,7 +124,8 @@ def _claim(cache: Tier, misses: Misses, missing: Sequence[int], *, force: bool =
             misses.equals.setdefault(leaders[key], []).append(position)
         else:
             leaders[key] = position
-    if leaders:
+    # Where leader after leader fails, waiting for one more helps nobody.
+    if leaders and misses.failed_leaders < _LEADERS:
         claim = misses.claim = Claim(misses.call.scope.epoch)
         taken = cache.flight.claim(claim, leaders, refreshed=misses.call.refreshed, force=force)
         for key, other in taken.items():
@@ -163,8 +173,11 @@ def _wait(cache: Tier, misses: Misses) -> Steps:
             for claim in held:
                 claim.waits_for = None
     if in_time:
-        yield from _claim(cache, misses, _resumed(cache, misses))
+        missing = _resumed(cache, misses)
+        misses.failed_leaders += bool(missing)
+        yield from _claim(cache, misses, missing)
     else:
+        other.give_up()  # it may never come: other followers need not wait for it either
         waiting = sorted(misses.waits)
         misses.waits.clear()
         yield from _claim(cache, misses, waiting, force=True)

@@ -9,20 +9,17 @@ from operator import itemgetter
 from fastapi import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from litcache.engine.flight import Claim
-from litcache.errors import ValueEncodingError
+from litcache.engine.run import Steps
 from litcache.http.body import Body
 from litcache.http.endpoint import ASKED, is_as_sent
-from litcache.http.recorder import Forward, Place, Recorder
-from litcache.http.responses import CACHE_STATUS, LARGEST_BODY, Stored, tokens, unpack
+from litcache.http.recorder import Forward, Recorder
+from litcache.http.responses import CACHE_STATUS, LARGEST_BODY, Stored, tokens
 from litcache.http.route_check import RouteCheck
-from litcache.http.tier import Tier
-from litcache.stores.base import Scope as StoreScope
+from litcache.http.tier import Lookup, ResponseTier
 
 _BYPASS = b"litcache; fwd=bypass"
 # When a leader fails, the next of its followers leads. When that one fails, too, it is the request
 # that fails: the others go on at once, as without the cache.
-_LEADERS = 2
 
 
 class Exchange:
@@ -37,10 +34,10 @@ class Exchange:
     """
 
     __slots__ = ("_answered", "_app", "_asked", "_body", "_check", "_forward", "_scope", "_send",
-                 "_started", "_tier")  # fmt: skip
+                 "_started", "_steps", "_tier")  # fmt: skip
 
     def __init__(
-        self, tier: Tier, app: ASGIApp, scope: Scope, receive: Receive, send: Send
+        self, tier: ResponseTier, app: ASGIApp, scope: Scope, receive: Receive, send: Send
     ) -> None:
         self._tier = tier
         self._app = app
@@ -49,6 +46,7 @@ class Exchange:
         self._send = send
         self._forward = Forward()
         self._answered = self._asked = False
+        self._steps: Steps | None = None
 
     async def run(self, check: RouteCheck | None) -> None:
         """Answer the request: out of the cache, or by sending it on.
@@ -78,7 +76,7 @@ class Exchange:
                 await self._send_on()
         finally:
             self._scope.pop(ASKED, None)
-            self._release()
+            self._end()
 
     async def find(self, request: Request | None = None) -> Stored | None:
         """Return the response to give, to a client that LitServe's check has let through.
@@ -100,81 +98,42 @@ class Exchange:
             return None
         kinds, varied, refresh = asked
         key = tier.key(self._scope, kinds, varied, body)
-        scope = tier.scope()
-        if not refresh:
-            return await self._look_up(scope, key)
-        # For the epoch, so that what a clear overtakes is not stored after it.
-        await tier.look_up(scope, key)
-        self._lead(scope, key, refresh=True)
-        self._forward.status = b"litcache; fwd=request"
-        return None
+        return await self._look_up(Lookup(key, self._check.seconds, refresh=refresh))
 
     # ------------------------------------------------------------------ out of the cache
 
-    async def _look_up(self, scope: StoreScope, key: bytes) -> Stored | None:
+    async def _look_up(self, lookup: Lookup) -> Stored | None:
         """Return what the store or an equal request in flight has; else the request goes on."""
-        flight = self._tier.flight
-        released = flight.released
-        stored = await self._stored(scope, key)
-        if stored is not None:
-            return stored
-        until = time.monotonic() + self._check.seconds
-        for _ in range(_LEADERS):
-            leader = self._lead(scope, key)
-            if leader is None:
-                # What was released while a thread looked up may be this very key.
-                return await self._stored(scope, key) if flight.released != released else None
-            if not await leader.wait_async(max(0.0, until - time.monotonic())):
-                # A request whose worker was killed is never answered: nobody waits for it any more.
-                leader.give_up()
-            if entry := leader.entries.get(key):
-                self._tier.counters.add(coalesced=1)
-                self._hit(b"litcache; fwd=miss; collapsed")
-                return unpack(entry)
-            if key in leader.entries:  # an answer that is for nobody else, and so is the next
-                break
-        self._go_on(Place(scope, key))
-        return None
-
-    async def _stored(self, scope: StoreScope, key: bytes) -> Stored | None:
-        """Return the response in the store, if there is one that can be read."""
-        entry = await self._tier.look_up(scope, key)
-        if entry is None:
-            return None
-        try:
-            stored = unpack(entry)
-        except ValueEncodingError as error:
-            self._tier.reporter.swallow("entry", error, "a stored response cannot be read")
-            return None  # and the new answer takes its place
-        left = stored.expires - self._tier.clock()
-        stored.headers.append((b"age", b"%d" % max(0.0, stored.lifetime - left)))
-        self._hit(b"litcache; hit; ttl=%d" % max(0.0, left))
-        self._tier.count_hit()
+        tier, forward = self._tier, self._forward
+        self._steps = await tier.look_up(lookup)
+        status = None
+        if self._steps is not None:
+            self._started = time.perf_counter()
+            forward.misses = misses = await tier.advance(self._steps)
+            if misses is not None:
+                if lookup.refreshed:
+                    forward.status = b"litcache; fwd=request"
+                self._started = time.perf_counter()
+                return None
+            status = b"litcache; fwd=miss; collapsed"
+        stored = lookup.stored
+        assert stored is not None
+        self._answered = True
+        if status is None:
+            left = stored.expires - tier.clock()
+            stored.headers.append((b"age", b"%d" % max(0.0, stored.lifetime - left)))
+            status = b"litcache; hit; ttl=%d" % max(0.0, left)
+            tier.count_hit()
+        else:
+            tier.counters.add(coalesced=1)
+        forward.status = status
         return stored
 
-    def _hit(self, status: bytes) -> None:
-        """Note that the request is answered here."""
-        self._answered = True
-        self._forward.status = status
-        self._release()
-
-    def _go_on(self, place: Place) -> None:
-        """Note where the answer of LitServe is stored, and that it begins to work for it."""
-        self._forward.place = place
-        self._started = time.perf_counter()
-
-    def _lead(self, scope: StoreScope, key: bytes, *, refresh: bool = False) -> Claim | None:
-        """Claim a key, and return the claim of the request that has it already."""
-        claim = Claim(scope.epoch)
-        self._go_on(Place(scope, key, claim))
-        return self._tier.flight.claim(claim, (key,), force=refresh).get(key)
-
-    def _release(self) -> None:
-        """Take a claim back, and let who waits for it go on."""
-        place, self._forward.place = self._forward.place, None
-        if place is not None and place.claim is not None:
-            place.claim.give_up()
-            self._tier.flight.release(place.claim)
+    def _end(self) -> None:
+        """Take a claim back: requests that wait for this one go on."""
+        self._forward.misses = None
+        if self._steps is not None:
+            self._steps.close()
 
     async def _answer(self, stored: Stored) -> None:
         """Answer in LitServe's place."""
@@ -220,7 +179,7 @@ class Exchange:
 
 
 def _read_headers(
-    headers: Iterable[tuple[bytes, bytes]], tier: Tier
+    headers: Iterable[tuple[bytes, bytes]], tier: ResponseTier
 ) -> tuple[list[bytes], list[tuple[bytes, bytes]], bool] | None:
     """Read what matters of a request's headers.
 

@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from litcache.http import litserve
 from litcache.http.exchange import Exchange
 from litcache.http.route_check import RouteCheck, UncheckableError, find
-from litcache.http.tier import Tier
+from litcache.http.tier import ResponseTier
 from litcache.observe.counters import CacheInfo, Labels
 from litcache.policy import CachePolicy, Default
 from litcache.stores.base import Store
@@ -93,7 +93,7 @@ class CacheMiddleware:
         self._app = app
         self._paths = frozenset(_names("paths", paths))
         self._checks: dict[str, RouteCheck | None] = {}
-        self._tier = Tier(
+        self._tier = ResponseTier(
             MemoryStore(max_bytes) if store is None else store,
             namespace=str(namespace),
             version=version,

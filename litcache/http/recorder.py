@@ -3,29 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from starlette.types import Message, Send
 
-from litcache.engine.flight import Claim
+from litcache.engine.call import Misses
 from litcache.http.responses import CACHE_STATUS, LARGEST_BODY, content_length, lifetime, pack
-from litcache.http.tier import Tier
-from litcache.stores.base import NewEntry
-from litcache.stores.base import Scope as StoreScope
-
-
-class Place(NamedTuple):
-    """Where an answer is stored.
-
-    Attributes:
-        scope: What the look-up saw.
-        key: Under which key.
-        claim: What followers wait for, if any may.
-    """
-
-    scope: StoreScope
-    key: bytes
-    claim: Claim | None = None
+from litcache.http.tier import ResponseTier
 
 
 @dataclass(slots=True)
@@ -34,11 +17,11 @@ class Forward:
 
     Attributes:
         status: The Cache-Status of the answer.
-        place: Where the answer is stored if it may be; `None`: nowhere.
+        misses: What waits for the answer, which is stored if it may be; `None`: nothing does.
     """
 
     status: bytes = b"litcache; fwd=miss"
-    place: Place | None = None
+    misses: Misses | None = None
 
 
 class Recorder:
@@ -59,7 +42,7 @@ class Recorder:
         "_wanted", "kept", "status",
     )  # fmt: skip
 
-    def __init__(self, tier: Tier, send: Send, forward: Forward) -> None:
+    def __init__(self, tier: ResponseTier, send: Send, forward: Forward) -> None:
         self._tier = tier
         self._send = send
         self._forward = forward
@@ -79,7 +62,7 @@ class Recorder:
                 # Held until the body shows whether it is whole.
                 self._held = self._start = message
                 return
-            self._release()
+            self._withhold()
             message = with_status(message, self._forward.status)
         elif self._storable and kind == "http.response.body":
             await self._take(message)
@@ -95,7 +78,7 @@ class Recorder:
             await self._send(with_status(held, self._forward.status))
 
     def _may_store(self, start: Message) -> bool:
-        if self._forward.place is None or start.get("trailers"):
+        if self._forward.misses is None or start.get("trailers"):
             return False
         headers = start.get("headers", ())
         length = content_length(headers)
@@ -117,38 +100,24 @@ class Recorder:
         self._parts.append(bytes(part))
         if more:
             # A client that reads slowly holds up its own answer, not those of the followers.
-            self._release()
-        else:
-            await self._store(b"".join(self._parts))
-
-    async def _store(self, body: bytes) -> None:
-        headers = self._start.get("headers", ())
-        entry = pack(headers, body, self._seconds, self._tier.clock())
-        self.kept = True
-        self._release(entry)
-        if (place := self._forward.place) is None:
+            self._withhold()
             return
-        if place.claim is not None and place.key in place.claim.superseded:
-            return  # who asked for a new answer has what is newer
-        if await self._tier.put(place.scope, place.key, entry):
+        headers, body = self._start.get("headers", ()), b"".join(self._parts)
+        self.kept = True
+        entry = pack(headers, body, self._seconds, self._tier.clock())
+        misses = self._forward.misses
+        if misses is not None and await self._tier.keep(misses, entry):
             self._forward.status += b"; stored"
 
     def _give_up(self) -> None:
         self._storable = False
         self._parts.clear()
-        self._release()
+        self._withhold()
 
-    def _release(self, entry: NewEntry | None = None) -> None:
-        """Let the followers go on: with the entry, each by itself, or the next one for the others.
-
-        An answer that may not be stored says that an equal one may not be stored either; one that
-        failed says nothing.
-        """
-        place = self._forward.place
-        if place is not None and place.claim is not None and not place.claim.done:
-            claim = place.claim
-            failed = self.status >= 400
-            claim.publish({} if failed else dict.fromkeys(claim.keys, entry))
+    def _withhold(self) -> None:
+        misses = self._forward.misses
+        if misses is not None:
+            self._tier.withhold(misses, failed=self.status >= 400)
 
 
 def with_status(start: Message, status: bytes) -> Message:

@@ -3,19 +3,52 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 from litcache.engine import threads
-from litcache.engine.flight import Flight
-from litcache.engine.guarded import GuardedStore
+from litcache.engine.call import Call, Misses, Part
+from litcache.engine.run import Compute, Steps, Wait, settle
+from litcache.engine.tier import Tier
+from litcache.errors import ValueEncodingError
 from litcache.http.request_key import RequestKeyer
+from litcache.http.responses import Stored, unpack
 from litcache.observe import pages
-from litcache.observe.counters import CacheInfo, Counters, Labels, Sample
-from litcache.observe.log import Reporter
+from litcache.observe.counters import Labels, Sample
 from litcache.stores.base import UNKNOWN_EPOCH, Entry, NewEntry, Store
 from litcache.stores.base import Scope as StoreScope
 
+_T = TypeVar("_T")
 
-class Tier:
+
+class Lookup(Call):
+    """The look-up of one request: a call of one item, whose output is a whole response.
+
+    Args:
+        key: The request's key.
+        seconds: How long it waits at most for an equal request.
+        refresh: Whether the client asks for a new answer.
+
+    Attributes:
+        stored: The response, if there is one.
+    """
+
+    mode = "response"
+
+    def __init__(self, key: bytes, seconds: float, *, refresh: bool) -> None:
+        super().__init__((key,))
+        self.keys = (key,)
+        self.version = 0
+        self.seconds = seconds
+        self.refreshed = {key} if refresh else frozenset()
+        self.is_plain = not refresh
+        self.stored: Stored | None = None
+
+    def begin(self) -> None:
+        self.stored = None
+
+
+class ResponseTier(Tier):
     """What all requests of one middleware have in common.
 
     Args:
@@ -34,10 +67,6 @@ class Tier:
         read: The request headers that are read; others are skipped at once.
         key: Makes the key of a request.
         clock: The wall clock by which entries expire, in seconds.
-        flight: The requests that are sent on now.
-        counters: What is counted.
-        labels: Whose counts these are.
-        reporter: What a person reads in the log.
     """
 
     def __init__(
@@ -51,6 +80,7 @@ class Tier:
         client_control: bool,
         labels: Labels,
     ) -> None:
+        super().__init__("CacheMiddleware", StoreScope(namespace, version), store, labels)
         self.seconds = seconds
         self.vary = vary
         self.client_control = client_control
@@ -58,60 +88,114 @@ class Tier:
         self.read = vary.union((b"content-type", b"content-length"), wishes)
         self.key = RequestKeyer(namespace, version).key
         self.clock = store.clock
-        self.flight = Flight()
-        self.counters = Counters()
-        self.labels = labels
-        self.reporter = Reporter("CacheMiddleware")
-        self._store = store
-        self._guarded = GuardedStore(store, self.counters, self.reporter)
-        self._scope = StoreScope(namespace, version)
         pages.of_this_process().enter(self)
 
-    def scope(self) -> StoreScope:
-        """Return the scope of one request's look-ups."""
-        return self._scope.renewed()
+    # ------------------------------------------------------------------ one look-up
 
-    async def look_up(self, scope: StoreScope, key: bytes) -> Entry | None:
-        """Return the entry of a key, if there is one."""
+    async def look_up(self, lookup: Lookup) -> Steps | None:
+        """Look a request up.
+
+        Returns:
+            What is left to do for it; `None` if it has its response.
+        """
         started = time.perf_counter() if self.counters.timed else 0.0
-        if self._store.blocking:
-            entry = await threads.run(self._peek, scope, key)
-        else:
-            entry = self._peek(scope, key)
+        lookup.scope, lookup.released = self.scope.renewed(), self.flight.released
+        entries = await self._ask(lambda: self.guarded.find(lookup))
         if started:
             self.counters.add_lookup(time.perf_counter() - started)
-        return entry
+        misses = Misses(lookup, store_works=entries is not None)
+        entry = entries[0] if entries else None
+        if entry is not None and self.take(misses, 0, entry):
+            return None
+        misses.unclaimed = [0]
+        return settle(self, misses, _sent_on)
 
-    def _peek(self, scope: StoreScope, key: bytes) -> Entry | None:
-        entries = self._guarded.get_many(scope, (key,))
-        return entries[0] if entries else None
+    async def advance(self, steps: Steps) -> Misses | None:
+        """Take steps until the request must be sent on.
 
-    async def put(self, scope: StoreScope, key: bytes, entry: NewEntry) -> bool:
-        """Store an entry, and return whether the store has it now, as far as it tells."""
-        if self._store.blocking:
-            return await threads.run(self._put_and_ask, scope, key, entry)
+        Returns:
+            What then computes; `None` if the request has its response.
+        """
+        reply: object = None
+        while True:
+            try:
+                step = steps.send(reply)
+            except StopIteration:
+                return None
+            if isinstance(step, Compute):
+                return step.part.places[0][0]
+            if isinstance(step, Wait):
+                reply = await step.claim.wait_async(step.seconds)
+            else:
+                reply = await self._ask(step.function)
+
+    async def _ask(self, function: Callable[[], _T]) -> _T:
+        return await threads.run(function) if self.store.blocking else function()
+
+    def take(self, misses: Misses, position: int, entry: Entry) -> bool:
+        lookup = misses.call
+        try:
+            lookup.stored = unpack(entry)  # type: ignore[attr-defined]
+        except ValueEncodingError as error:
+            self.reporter.swallow("entry", error, "a stored response cannot be read")
+            return False  # and the new answer takes its place
+        return True
+
+    def remaining(self, misses: Misses) -> float | None:
+        return misses.remaining(misses.call.seconds)  # type: ignore[attr-defined]
+
+    def finish(self, misses: Misses) -> None:
+        """Count nothing: what became of a request is known when it is answered."""
+
+    # ------------------------------------------------------------------ one answer
+
+    async def keep(self, misses: Misses, entry: NewEntry) -> bool:
+        """Give followers an answer and store it; return whether the store has it now.
+
+        A store tells that as far as it can.
+        """
+        key = misses.keys[0]
+        if key is None:  # an equal request in flight has an answer that is for nobody else
+            return False
+        misses.published[key] = misses.stored[key] = entry
+        write = self.publish([misses])
+        if write is None:
+            return False
+        if self.store.blocking:
+            return await threads.run(self._write_and_ask, write, misses.call.scope)
         # An entry above the budget, or overtaken by a clear, is refused without a word.
         before = self._refusals()
-        return self._guarded.set_many(scope, {key: entry}) and self._refusals() == before
+        return write() and self._refusals() == before
+
+    def withhold(self, misses: Misses, *, failed: bool) -> None:
+        """Let followers go on without an answer.
+
+        An answer that may not be stored says that an equal one may not be stored either: each goes
+        on by itself. One that failed says nothing: the next leads the others.
+        """
+        key = misses.keys[0]
+        if key is not None and not failed:
+            misses.published[key] = None
+        self.publish([misses])
 
     def _refusals(self) -> int:
-        info = self._guarded.info()
+        info = self.guarded.info()
         return info.rejected + info.dropped
 
-    def _put_and_ask(self, scope: StoreScope, key: bytes, entry: NewEntry) -> bool:
-        if not self._guarded.set_many(scope, {key: entry}) or scope.epoch == UNKNOWN_EPOCH:
+    def _write_and_ask(self, write: Callable[[], bool], scope: StoreScope) -> bool:
+        if not write() or scope.epoch == UNKNOWN_EPOCH:
             return False
         # Other processes clear, too. The epoch is asked for alone: to ask for the entry would
         # count as a hit, and its counts may take many round trips.
-        now = self.scope()
-        self._guarded.get_many(now, ())
+        now = self.scope.renewed()
+        self.guarded.get_many(now, ())
         return now.epoch == scope.epoch
 
     def started(self) -> None:
         """Log what is cached, and where."""
-        size = getattr(self._store, "max_bytes", None)
+        size = getattr(self.store, "max_bytes", None)
         self.reporter.started(
-            self._scope.namespace, self._scope.version, type(self._store).__name__,
+            self.scope.namespace, self.scope.version, type(self.store).__name__,
             f"{size} bytes for each HTTP process" if size else "its own budget",
         )  # fmt: skip
 
@@ -134,10 +218,12 @@ class Tier:
             self.reporter.missed(1, ())
         self.reporter.tick(self.info)
 
-    def info(self) -> CacheInfo:
-        """Return the counters, together with what the store says of itself."""
-        return self.counters.info(self._guarded.info())
-
     def sample(self) -> Sample:
         """Return what the metrics tell beside the counters; never raises."""
-        return self._guarded.sample(self._scope.namespace, self._scope.version)
+        return self.guarded.sample(self.scope.namespace, self.scope.version)
+
+
+def _sent_on(tier: ResponseTier, group: Sequence[Misses]) -> Steps:
+    """Send a request on; its answer is recorded while it passes."""
+    yield Compute(Part(None, None, [(misses, 0) for misses in group]))
+    group[0].to_compute = []

@@ -48,7 +48,8 @@ def numbers(value: object) -> dict[int, int]:
         if type(value) in _CONTAINERS or is_changeable(value):
             seen.add(id(value))
         if type(value) in _CONTAINERS:
-            waiting.extend(value.values() if isinstance(value, dict) else value)
+            parts: Any = value.values() if isinstance(value, dict) else value
+            waiting.extend(parts)
     return found
 
 

@@ -22,6 +22,7 @@ from support.stores import HeldStore, entered
 
 from litcache import CacheMiddleware, MemoryStore, SharedStore, TieredStore, disabled
 from litcache.observe.counters import LOOKUP_SECONDS, LOOKUPS, NUMBERS
+from litcache.stores.base import NewEntry
 from litcache.testing import FailingStore, FakeClock
 
 KEY = (b"x-api-key", b"k")
@@ -997,22 +998,33 @@ def test_a_failing_store_costs_misses_and_no_errors(fail, caplog):
         service = Service(store=FailingStore(fail=fail))
         answers = [await service.ask() for _ in range(3)]
         assert [a.status for a in answers] == [200] * 3
-        assert [a.cache_status for a in answers] == [
-            "litcache; fwd=miss" + ("; stored" if "set" not in fail else "")
-        ] * 3
-        assert service.cache.info().store_errors == 3 * len({"get", "set"}.intersection(fail))
+        # What a store that did not answer may have cleared meanwhile is not known.
+        assert [a.cache_status for a in answers] == ["litcache; fwd=miss"] * 3
+        assert service.cache.info().store_errors == 3
 
     run(main)
     assert caplog.text.count("the store failed and items are computed") == 1
 
 
+class SpoilingStore(MemoryStore):
+    """A store that once hands out an entry of something else."""
+
+    spoils = False
+
+    def get_many(self, scope, keys):
+        entries = super().get_many(scope, keys)
+        if self.spoils and all(entries):
+            self.spoils = False
+            return [NewEntry(b"\xc1", entry.payload, entry.expires) for entry in entries]
+        return entries
+
+
 def test_an_entry_that_is_no_response_is_a_miss_and_replaced():
     async def main():
-        store = MemoryStore()
+        store = SpoilingStore()
         service = Service(store=store)
         await service.ask()
-        (node,) = store._nodes.values()
-        node.layout = b"\xc1"
+        store.spoils = True
         answer = await service.ask()
         assert answer.cache_status == "litcache; fwd=miss; stored"
         assert (await service.ask()).is_hit
