@@ -67,17 +67,14 @@ class Exchange:
         self._check = check
         try:
             if check.in_route:
-                self._scope[ASKED] = self
-                status = await self._send_on()
-                if status == 200 and not self._asked:
-                    why = "its endpoint does not ask for them: this FastAPI is not known"
-                    self._tier.reporter.warn_once("unasked", f"LitServe gives no hits, as {why}")
-            elif await check.lets_in(self._scope) and (stored := await self.find()) is not None:
+                await self._send_on_to_check()
+            elif (check.is_open or await check.lets_in(self._scope)) and (
+                stored := await self.find()
+            ) is not None:
                 await self._answer(stored)
             else:
                 await self._send_on()
         finally:
-            self._scope.pop(ASKED, None)
             self._release()
 
     async def find(self, request: Request | None = None) -> Stored | None:
@@ -138,7 +135,8 @@ class Exchange:
 
     async def _stored(self, scope: StoreScope, key: bytes) -> Stored | None:
         """Return the response in the store, if there is one that can be read."""
-        entry = await self._tier.look_up(scope, key)
+        tier = self._tier
+        entry = await tier.look_up(scope, key) if tier.blocking else tier.peek(scope, key)
         if entry is None:
             return None
         try:
@@ -156,7 +154,8 @@ class Exchange:
         """Note that the request is answered here."""
         self._answered = True
         self._forward.status = status
-        self._release()
+        if self._forward.place is not None:
+            self._release()
 
     def _go_on(self, place: Place) -> None:
         """Note where the answer of LitServe is stored, and that it begins to work for it."""
@@ -181,8 +180,10 @@ class Exchange:
         scope, check = self._scope, self._check
         # For outer middlewares, as the router would note it.
         scope.update(check.child)
-        scope["path_params"] = {**scope.get("path_params", {}), **check.path_params}
-        headers = [*stored.headers, (CACHE_STATUS, self._forward.status)]
+        outer = scope.get("path_params")
+        scope["path_params"] = {**outer, **check.path_params} if outer else {**check.path_params}
+        headers = stored.headers
+        headers.append((CACHE_STATUS, self._forward.status))
         await self._send({"type": "http.response.start", "status": 200, "headers": headers})
         await self._send({"type": "http.response.body", "body": stored.body, "more_body": False})
 
@@ -192,6 +193,17 @@ class Exchange:
         """Let the request and its answer through as they come."""
         self._forward.status = _BYPASS
         self._body.forget()
+
+    async def _send_on_to_check(self) -> None:
+        """Send the request on to LitServe's check, behind which its endpoint asks the cache."""
+        self._scope[ASKED] = self
+        try:
+            status = await self._send_on()
+        finally:
+            del self._scope[ASKED]
+        if status == 200 and not self._asked:
+            why = "its endpoint does not ask for them: this FastAPI is not known"
+            self._tier.reporter.warn_once("unasked", f"LitServe gives no hits, as {why}")
 
     async def _send_on(self) -> int:
         """Send the request on, and store its answer if there is a place for it.

@@ -33,6 +33,7 @@ class Tier:
         client_control: Whether requests may ask for a new answer.
         read: The request headers that are read; others are skipped at once.
         key: Makes the key of a request.
+        blocking: Whether the store may wait for I/O.
         clock: The wall clock by which entries expire, in seconds.
         flight: The requests that are sent on now.
         counters: What is counted.
@@ -62,6 +63,7 @@ class Tier:
         self.counters = Counters()
         self.labels = labels
         self.reporter = Reporter("CacheMiddleware")
+        self.blocking = store.blocking
         self._store = store
         self._guarded = GuardedStore(store, self.counters, self.reporter)
         self._scope = StoreScope(namespace, version)
@@ -73,22 +75,21 @@ class Tier:
 
     async def look_up(self, scope: StoreScope, key: bytes) -> Entry | None:
         """Return the entry of a key, if there is one."""
+        if self.blocking:
+            return await threads.run(self.peek, scope, key)
+        return self.peek(scope, key)
+
+    def peek(self, scope: StoreScope, key: bytes) -> Entry | None:
+        """Return the entry of a key, if there is one, here and now."""
         started = time.perf_counter() if self.counters.timed else 0.0
-        if self._store.blocking:
-            entry = await threads.run(self._peek, scope, key)
-        else:
-            entry = self._peek(scope, key)
+        entries = self._guarded.get_many(scope, (key,))
         if started:
             self.counters.add_lookup(time.perf_counter() - started)
-        return entry
-
-    def _peek(self, scope: StoreScope, key: bytes) -> Entry | None:
-        entries = self._guarded.get_many(scope, (key,))
         return entries[0] if entries else None
 
     async def put(self, scope: StoreScope, key: bytes, entry: NewEntry) -> bool:
         """Store an entry, and return whether the store has it now, as far as it tells."""
-        if self._store.blocking:
+        if self.blocking:
             return await threads.run(self._put_and_ask, scope, key, entry)
         # An entry above the budget, or overtaken by a clear, is refused without a word.
         before = self._refusals()
