@@ -13,7 +13,7 @@ from litcache.engine.flight import Claim
 from litcache.errors import ValueEncodingError
 from litcache.http.body import Body
 from litcache.http.endpoint import ASKED, is_as_sent
-from litcache.http.recorder import Forward, Place, Recorder
+from litcache.http.recorder import Place, Recorder
 from litcache.http.responses import CACHE_STATUS, LARGEST_BODY, Stored, tokens, unpack
 from litcache.http.route_check import RouteCheck
 from litcache.http.tier import Tier
@@ -34,10 +34,16 @@ class Exchange:
         scope: The request's scope.
         receive: Gives the request's messages.
         send: Takes the response's messages.
+
+    Attributes:
+        status: The Cache-Status of the answer.
+        place: Where the answer is stored if it may be; `None`: nowhere.
     """
 
-    __slots__ = ("_answered", "_app", "_asked", "_body", "_check", "_forward", "_scope", "_send",
-                 "_started", "_tier")  # fmt: skip
+    __slots__ = (
+        "_answered", "_app", "_asked", "_body", "_check", "_scope", "_send", "_started", "_tier",
+        "place", "status",
+    )  # fmt: skip
 
     def __init__(
         self, tier: Tier, app: ASGIApp, scope: Scope, receive: Receive, send: Send
@@ -47,7 +53,8 @@ class Exchange:
         self._scope = scope
         self._body = Body(receive)
         self._send = send
-        self._forward = Forward()
+        self.status = b"litcache; fwd=miss"
+        self.place: Place | None = None
         self._answered = self._asked = False
 
     async def run(self, check: RouteCheck | None) -> None:
@@ -75,7 +82,8 @@ class Exchange:
             else:
                 await self._send_on()
         finally:
-            self._release()
+            if self.place is not None:
+                self._release(self.place)
 
     async def find(self, request: Request | None = None) -> Stored | None:
         """Return the response to give, to a client that LitServe's check has let through.
@@ -103,7 +111,7 @@ class Exchange:
         # For the epoch, so that what a clear overtakes is not stored after it.
         await tier.look_up(scope, key)
         self._lead(scope, key, refresh=True)
-        self._forward.status = b"litcache; fwd=request"
+        self.status = b"litcache; fwd=request"
         return None
 
     # ------------------------------------------------------------------ out of the cache
@@ -153,13 +161,13 @@ class Exchange:
     def _hit(self, status: bytes) -> None:
         """Note that the request is answered here."""
         self._answered = True
-        self._forward.status = status
-        if self._forward.place is not None:
-            self._release()
+        self.status = status
+        if self.place is not None:
+            self._release(self.place)
 
     def _go_on(self, place: Place) -> None:
         """Note where the answer of LitServe is stored, and that it begins to work for it."""
-        self._forward.place = place
+        self.place = place
         self._started = time.perf_counter()
 
     def _lead(self, scope: StoreScope, key: bytes, *, refresh: bool = False) -> Claim | None:
@@ -168,10 +176,10 @@ class Exchange:
         self._go_on(Place(scope, key, claim))
         return self._tier.flight.claim(claim, (key,), force=refresh).get(key)
 
-    def _release(self) -> None:
-        """Take a claim back, and let who waits for it go on."""
-        place, self._forward.place = self._forward.place, None
-        if place is not None and place.claim is not None:
+    def _release(self, place: Place) -> None:
+        """Take the claim of a place back, and let who waits for it go on."""
+        self.place = None
+        if place.claim is not None:
             place.claim.give_up()
             self._tier.flight.release(place.claim)
 
@@ -183,7 +191,7 @@ class Exchange:
         outer = scope.get("path_params")
         scope["path_params"] = {**outer, **check.path_params} if outer else {**check.path_params}
         headers = stored.headers
-        headers.append((CACHE_STATUS, self._forward.status))
+        headers.append((CACHE_STATUS, self.status))
         await self._send({"type": "http.response.start", "status": 200, "headers": headers})
         await self._send({"type": "http.response.body", "body": stored.body, "more_body": False})
 
@@ -191,7 +199,7 @@ class Exchange:
 
     def _pass(self) -> None:
         """Let the request and its answer through as they come."""
-        self._forward.status = _BYPASS
+        self.status = _BYPASS
         self._body.forget()
 
     async def _send_on_to_check(self) -> None:
@@ -211,7 +219,7 @@ class Exchange:
         Returns:
             The status of the answer.
         """
-        recorder = Recorder(self._tier, self._send, self._forward)
+        recorder = Recorder(self._tier, self._send, self)
         self._started = time.perf_counter()
         try:
             await self._app(self._scope, self._body.receive, recorder.send)
@@ -225,7 +233,7 @@ class Exchange:
                 failed = recorder.status == 0 or recorder.status >= 400
                 self._tier.count_sent_on(
                     kept=recorder.kept,
-                    bypassed=failed or self._forward.status is _BYPASS,
+                    bypassed=failed or self.status is _BYPASS,
                     seconds=time.perf_counter() - self._started,
                 )
         return recorder.status

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from starlette.types import Message, Send
 
@@ -28,8 +27,7 @@ class Place(NamedTuple):
     claim: Claim | None = None
 
 
-@dataclass(slots=True)
-class Forward:
+class Forward(Protocol):
     """How a request goes on to LitServe, and what becomes of the answer.
 
     Attributes:
@@ -37,8 +35,8 @@ class Forward:
         place: Where the answer is stored if it may be; `None`: nowhere.
     """
 
-    status: bytes = b"litcache; fwd=miss"
-    place: Place | None = None
+    status: bytes
+    place: Place | None
 
 
 class Recorder:
