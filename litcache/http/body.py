@@ -18,7 +18,7 @@ class Body:
         receive: Gives the request's messages.
     """
 
-    __slots__ = ("_ended", "_given", "_given_end", "_held", "_kept", "_parts", "_receive", "_size")
+    __slots__ = ("_ended", "_given", "_given_end", "_kept", "_last", "_parts", "_receive", "_size")
 
     def __init__(self, receive: Receive) -> None:
         self._receive = receive
@@ -26,15 +26,17 @@ class Body:
         self._size = self._given = 0
         self._ended = self._given_end = False
         self._kept = True
-        self._held: list[Message | Exception] = []
+        self._last: Message | Exception | None = None
 
     async def receive(self) -> Message:
         """Give the app the next message: of what was read before it asked, else of the client's."""
-        if self._held:
-            message = self._held.pop(0)
-            if isinstance(message, Exception):
-                raise message
-            return message
+        if self._given < self._size or self._given_end is not self._ended:
+            return self._give(b"".join(self._parts)[self._given :])
+        if (last := self._last) is not None:
+            self._last = None
+            if isinstance(last, Exception):
+                raise last
+            return last
         message = await self._receive()
         if self._kept and message["type"] == "http.request":
             self._take(message)
@@ -42,6 +44,12 @@ class Body:
             if self._size > LARGEST_BODY:
                 self.forget()
         return message
+
+    def _give(self, part: bytes) -> Message:
+        """Give all that was read and not yet given; it is kept no longer."""
+        self._given, self._given_end = self._size, self._ended
+        self._parts = []
+        return {"type": "http.request", "body": part, "more_body": not self._ended}
 
     async def read(self) -> bytes | None:
         """Read the rest, and return all of the body.
@@ -52,37 +60,34 @@ class Body:
         Returns:
             The body as it was sent; `None` if it is too large, or does not arrive as a whole.
         """
-        last: Message | Exception | None = None
-        while self._kept and not self._ended and self._size <= LARGEST_BODY:
+        kept, self._kept = self._kept, False
+        while kept and not self._ended and self._size <= LARGEST_BODY:
             try:
                 message = await self._receive()
             except Exception as error:
-                last = error
+                self._last = error
                 break
             if message["type"] != "http.request":
-                last = message
+                self._last = message
                 break
             self._take(message)
+        if not (kept and self._ended) or self._size > LARGEST_BODY:
+            return None
         body = b"".join(self._parts)
-        if self._given < self._size or self._ended is not self._given_end:
-            rest = body[self._given :]
-            self._held.append({"type": "http.request", "body": rest, "more_body": not self._ended})
-        if last is not None:
-            self._held.append(last)
-        whole = self._kept and self._ended and self._size <= LARGEST_BODY
-        self.forget()
-        return body if whole else None
+        self._parts = [] if self._given_end else [body]
+        return body
 
     def forget(self) -> None:
         """Keep no more of what the app reads from now on."""
         self._kept = False
-        self._parts = []
+        if self._given == self._size:
+            self._parts = []
 
     def _take(self, message: Message) -> None:
         part = message.get("body", b"")
         self._ended = not message.get("more_body", False)
         self._size += len(part)
-        if len(part) >= _SMALL or not self._parts:
+        if not self._parts or len(part) >= _SMALL:
             self._parts.append(part)
         elif isinstance(self._parts[-1], bytearray):
             self._parts[-1] += part

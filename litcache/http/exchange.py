@@ -9,17 +9,16 @@ from operator import itemgetter
 from fastapi import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from litcache.engine.call import Misses
 from litcache.engine.run import Steps
 from litcache.http.body import Body
 from litcache.http.endpoint import ASKED, is_as_sent
-from litcache.http.recorder import Forward, Recorder
+from litcache.http.recorder import Recorder
 from litcache.http.responses import CACHE_STATUS, LARGEST_BODY, Stored, tokens
 from litcache.http.route_check import RouteCheck
 from litcache.http.tier import Lookup, ResponseTier
 
 _BYPASS = b"litcache; fwd=bypass"
-# When a leader fails, the next of its followers leads. When that one fails, too, it is the request
-# that fails: the others go on at once, as without the cache.
 
 
 class Exchange:
@@ -31,10 +30,16 @@ class Exchange:
         scope: The request's scope.
         receive: Gives the request's messages.
         send: Takes the response's messages.
+
+    Attributes:
+        status: The Cache-Status of the answer.
+        misses: What waits for the answer, which is stored if it may be; `None`: nothing does.
     """
 
-    __slots__ = ("_answered", "_app", "_asked", "_body", "_check", "_forward", "_scope", "_send",
-                 "_started", "_steps", "_tier")  # fmt: skip
+    __slots__ = (
+        "_answered", "_app", "_asked", "_body", "_check", "_scope", "_send", "_started", "_steps",
+        "_tier", "misses", "status",
+    )  # fmt: skip
 
     def __init__(
         self, tier: ResponseTier, app: ASGIApp, scope: Scope, receive: Receive, send: Send
@@ -44,9 +49,10 @@ class Exchange:
         self._scope = scope
         self._body = Body(receive)
         self._send = send
-        self._forward = Forward()
-        self._answered = self._asked = False
+        self.status = b"litcache; fwd=miss"
+        self.misses: Misses | None = None
         self._steps: Steps | None = None
+        self._answered = self._asked = False
 
     async def run(self, check: RouteCheck | None) -> None:
         """Answer the request: out of the cache, or by sending it on.
@@ -65,18 +71,16 @@ class Exchange:
         self._check = check
         try:
             if check.in_route:
-                self._scope[ASKED] = self
-                status = await self._send_on()
-                if status == 200 and not self._asked:
-                    why = "its endpoint does not ask for them: this FastAPI is not known"
-                    self._tier.reporter.warn_once("unasked", f"LitServe gives no hits, as {why}")
-            elif await check.lets_in(self._scope) and (stored := await self.find()) is not None:
+                await self._send_on_to_check()
+            elif (check.is_open or await check.lets_in(self._scope)) and (
+                stored := await self.find()
+            ) is not None:
                 await self._answer(stored)
             else:
                 await self._send_on()
         finally:
-            self._scope.pop(ASKED, None)
-            self._end()
+            if self._steps is not None:
+                self._steps.close()  # requests that wait for this one go on
 
     async def find(self, request: Request | None = None) -> Stored | None:
         """Return the response to give, to a client that LitServe's check has let through.
@@ -104,44 +108,37 @@ class Exchange:
 
     async def _look_up(self, lookup: Lookup) -> Stored | None:
         """Return what the store or an equal request in flight has; else the request goes on."""
-        tier, forward = self._tier, self._forward
+        tier = self._tier
         self._steps = await tier.look_up(lookup)
-        status = None
         if self._steps is not None:
-            self._started = time.perf_counter()
-            forward.misses = misses = await tier.advance(self._steps)
-            if misses is not None:
-                if lookup.refreshed:
-                    forward.status = b"litcache; fwd=request"
-                self._started = time.perf_counter()
-                return None
-            status = b"litcache; fwd=miss; collapsed"
+            self.misses = await tier.advance(self._steps)
+        if self.misses is not None:
+            if lookup.refreshed:
+                self.status = b"litcache; fwd=request"
+            self._started = time.perf_counter()  # LitServe begins to work for it
+            return None
         stored = lookup.stored
         assert stored is not None
         self._answered = True
-        if status is None:
-            left = stored.expires - tier.clock()
-            stored.headers.append((b"age", b"%d" % max(0.0, stored.lifetime - left)))
-            status = b"litcache; hit; ttl=%d" % max(0.0, left)
-            tier.count_hit()
-        else:
-            tier.counters.add(coalesced=1)
-        forward.status = status
-        return stored
-
-    def _end(self) -> None:
-        """Take a claim back: requests that wait for this one go on."""
-        self._forward.misses = None
         if self._steps is not None:
-            self._steps.close()
+            self.status = b"litcache; fwd=miss; collapsed"
+            tier.counters.add(coalesced=1)
+            return stored
+        left = stored.expires - tier.clock()
+        stored.headers.append((b"age", b"%d" % max(0.0, stored.lifetime - left)))
+        self.status = b"litcache; hit; ttl=%d" % max(0.0, left)
+        tier.count_hit()
+        return stored
 
     async def _answer(self, stored: Stored) -> None:
         """Answer in LitServe's place."""
         scope, check = self._scope, self._check
         # For outer middlewares, as the router would note it.
         scope.update(check.child)
-        scope["path_params"] = {**scope.get("path_params", {}), **check.path_params}
-        headers = [*stored.headers, (CACHE_STATUS, self._forward.status)]
+        outer = scope.get("path_params")
+        scope["path_params"] = {**outer, **check.path_params} if outer else {**check.path_params}
+        headers = stored.headers
+        headers.append((CACHE_STATUS, self.status))
         await self._send({"type": "http.response.start", "status": 200, "headers": headers})
         await self._send({"type": "http.response.body", "body": stored.body, "more_body": False})
 
@@ -149,8 +146,19 @@ class Exchange:
 
     def _pass(self) -> None:
         """Let the request and its answer through as they come."""
-        self._forward.status = _BYPASS
+        self.status = _BYPASS
         self._body.forget()
+
+    async def _send_on_to_check(self) -> None:
+        """Send the request on to LitServe's check, behind which its endpoint asks the cache."""
+        self._scope[ASKED] = self
+        try:
+            status = await self._send_on()
+        finally:
+            del self._scope[ASKED]
+        if status == 200 and not self._asked:
+            why = "its endpoint does not ask for them: this FastAPI is not known"
+            self._tier.reporter.warn_once("unasked", f"LitServe gives no hits, as {why}")
 
     async def _send_on(self) -> int:
         """Send the request on, and store its answer if there is a place for it.
@@ -158,7 +166,7 @@ class Exchange:
         Returns:
             The status of the answer.
         """
-        recorder = Recorder(self._tier, self._send, self._forward)
+        recorder = Recorder(self._tier, self._send, self)
         self._started = time.perf_counter()
         try:
             await self._app(self._scope, self._body.receive, recorder.send)
@@ -172,7 +180,7 @@ class Exchange:
                 failed = recorder.status == 0 or recorder.status >= 400
                 self._tier.count_sent_on(
                     kept=recorder.kept,
-                    bypassed=failed or self._forward.status is _BYPASS,
+                    bypassed=failed or self.status is _BYPASS,
                     seconds=time.perf_counter() - self._started,
                 )
         return recorder.status

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import Protocol
 
 from starlette.types import Message, Send
 
@@ -11,8 +11,7 @@ from litcache.http.responses import CACHE_STATUS, LARGEST_BODY, content_length, 
 from litcache.http.tier import ResponseTier
 
 
-@dataclass(slots=True)
-class Forward:
+class Forward(Protocol):
     """How a request goes on to LitServe, and what becomes of the answer.
 
     Attributes:
@@ -20,8 +19,8 @@ class Forward:
         misses: What waits for the answer, which is stored if it may be; `None`: nothing does.
     """
 
-    status: bytes = b"litcache; fwd=miss"
-    misses: Misses | None = None
+    status: bytes
+    misses: Misses | None
 
 
 class Recorder:

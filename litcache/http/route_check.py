@@ -41,6 +41,7 @@ class RouteCheck:
         child: What the router adds to the scope of its requests, but for path parameters.
         path_params: Those that this route adds.
         seconds: How long a request may wait for the answer to an equal one.
+        is_open: Whether LitServe lets everybody in.
         in_route: Whether LitServe runs the check, on its way to the endpoint.
         may_change: Whether the check may change the body that the endpoint gets.
 
@@ -54,10 +55,10 @@ class RouteCheck:
         self.child = {"endpoint": child["endpoint"], "route": route}
         self.seconds = seconds
         dependencies = [depends.dependency for depends in route.dependencies]
-        free = all(dependency is server.no_auth for dependency in dependencies)
+        self.is_open = all(dependency is server.no_auth for dependency in dependencies)
         self._header = _api_key_header(dependencies)
         self._overrides = route.dependency_overrides_provider
-        self.in_route = not free and self._header is None
+        self.in_route = not self.is_open and self._header is None
         self.may_change = any(map(_may_change_the_body, route.dependant.dependencies))
         if self.in_route:
             if not inspect.iscoroutinefunction(inspect.unwrap(route.dependant.call)):
@@ -69,9 +70,13 @@ class RouteCheck:
         return bool(getattr(self._overrides, "dependency_overrides", None))
 
     async def lets_in(self, scope: Scope) -> bool:
-        """Return whether a client has LitServe's API key, where it asks for one."""
+        """Return whether a client has LitServe's API key.
+
+        Args:
+            scope: Its request's.
+        """
         if self._header is None:
-            return True
+            return False
         try:
             server.api_key_auth(await self._header(Request(scope)))
         except Exception:  # whatever it raises, LitServe's own run of it answers

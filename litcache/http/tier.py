@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import TypeVar
 
 from litcache.engine import threads
 from litcache.engine.call import Call, Misses, Part
@@ -17,8 +16,6 @@ from litcache.observe import pages
 from litcache.observe.counters import Labels, Sample
 from litcache.stores.base import UNKNOWN_EPOCH, Entry, NewEntry, Store
 from litcache.stores.base import Scope as StoreScope
-
-_T = TypeVar("_T")
 
 
 class Lookup(Call):
@@ -100,13 +97,16 @@ class ResponseTier(Tier):
         """
         started = time.perf_counter() if self.counters.timed else 0.0
         lookup.scope, lookup.released = self.scope.renewed(), self.flight.released
-        entries = await self._ask(lambda: self.guarded.find(lookup))
+        if self.store.blocking:
+            entries = await threads.run(self.guarded.find, lookup)
+        else:
+            entries = self.guarded.find(lookup)
         if started:
             self.counters.add_lookup(time.perf_counter() - started)
-        misses = Misses(lookup, store_works=entries is not None)
         entry = entries[0] if entries else None
-        if entry is not None and self.take(misses, 0, entry):
+        if entry is not None and self._read(lookup, entry):
             return None
+        misses = Misses(lookup, store_works=entries is not None)
         misses.unclaimed = [0]
         return settle(self, misses, _sent_on)
 
@@ -126,16 +126,17 @@ class ResponseTier(Tier):
                 return step.part.places[0][0]
             if isinstance(step, Wait):
                 reply = await step.claim.wait_async(step.seconds)
+            elif self.store.blocking:
+                reply = await threads.run(step.function)
             else:
-                reply = await self._ask(step.function)
-
-    async def _ask(self, function: Callable[[], _T]) -> _T:
-        return await threads.run(function) if self.store.blocking else function()
+                reply = step.function()
 
     def take(self, misses: Misses, position: int, entry: Entry) -> bool:
-        lookup = misses.call
+        return self._read(misses.call, entry)  # type: ignore[arg-type]
+
+    def _read(self, lookup: Lookup, entry: Entry) -> bool:
         try:
-            lookup.stored = unpack(entry)  # type: ignore[attr-defined]
+            lookup.stored = unpack(entry)
         except ValueEncodingError as error:
             self.reporter.swallow("entry", error, "a stored response cannot be read")
             return False  # and the new answer takes its place
