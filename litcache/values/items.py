@@ -1,6 +1,6 @@
-"""A batch or a list into items, and items together in one batch.
+"""Cut a batch or a list into items, and take some of them.
 
-Lists are cut, and arrays and tensors along their first axis; all else is one item.
+A list is cut into its elements, an array or tensor along its first axis; anything else is one item.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def split_items(decoded: object) -> list[Any] | None:
 
     Returns:
         The elements of a list of anything but numbers; a list of numbers (token ids) as one item;
-        the rows of an array or tensor; a bare string as one item. `None` for all else, and for
+        the rows of an array or tensor; a string as one item. `None` for anything else, and for
         anything empty.
 
     Example:

@@ -1,8 +1,8 @@
 """Values as msgpack: a value of a type that msgpack lacks becomes a list of parts behind a tag.
 
-A tag is an extension of one byte; no value by itself is written so. The parts stand flat in the one
-msgpack. Packed into the body of an extension, they would be copied once for each level, and read by
-recursion.
+A tag is an extension of one byte; nothing else is written so. The parts stand beside it in the same
+msgpack. If they were packed into the body of an extension, they would be copied once for each level
+of nesting, and read by recursion.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ Place = str | tuple[Any, object]
 
 @dataclass(frozen=True, eq=False, slots=True)
 class _Tag:
-    """How values of one type are made into a list of parts, and made of one again."""
+    """How a value of one type becomes a list of parts, and how the parts become the value."""
 
     code: int
     parts: Callable[[Any], list[Any]]
@@ -45,9 +45,9 @@ class _Tag:
 
 
 def _only(part_type: type, restore: Callable[[Any], object]) -> Callable[[list[Any]], object]:
-    """Return a function that restores a value from one part, which must be of one type.
+    """Return a function that restores a value from one part, and refuses a part of another type.
 
-    A number for `bytearray` would make it take so many bytes.
+    `bytearray` of a number, for instance, would allocate that number of bytes.
     """
 
     def checked(parts: list[Any]) -> object:
@@ -139,7 +139,7 @@ _SIMPLE: dict[type, _Tag] = {
     PurePosixPath: _Tag(16, _path_parts, _only(str, PurePosixPath)),
     PureWindowsPath: _Tag(17, _path_parts, _only(str, PureWindowsPath)),
 }
-_ELEMENTS = _Tag(18, list, list)  # restored by the reader, who knows the device
+_ELEMENTS = _Tag(18, list, list)  # the reader restores it, since it knows the device
 _SCALAR = _Tag(19, list, _scalar)
 _TEXT = _Tag(20, list, _numpy_text)
 _BY_CODE = {
@@ -153,7 +153,7 @@ def encode_plain(value: object, place: Place = "$") -> bytes:
 
     Args:
         value: Builtins in any nesting, arrays, tensors, numpy scalars, dates, paths and the like.
-        place: What the whole is called in the path of an error.
+        place: The name of the whole value in the path of an error.
 
     Returns:
         The msgpack.
@@ -169,7 +169,7 @@ def encode_plain(value: object, place: Place = "$") -> bytes:
     try:
         return packed(_lower(value, place, 0), _pack_int)
     except (ValueError, TypeError, OverflowError, RuntimeError) as error:
-        # Too long for msgpack; changed by another thread meanwhile; near the end of the stack.
+        # It is too long for msgpack, another thread changed it meanwhile, or the stack is full.
         raise ValueEncodingError(str(error), path(place), type(value)) from error
 
 
@@ -234,7 +234,7 @@ def _pack_int(value: object) -> list[Any]:
 
 
 def _lower(value: Any, place: Place, level: int) -> object:
-    """Return a value as msgpack can pack it: the value itself, where nothing in it needs a tag."""
+    """Return a value as msgpack can pack it: the value itself, if nothing in it needs a tag."""
     kind = type(value)
     if kind in NATIVE:
         return value
