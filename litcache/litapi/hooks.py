@@ -39,7 +39,7 @@ class _Thread(threading.local):
 _thread = _Thread()
 
 
-def call_users(function: Callable[..., _T], *args: Any, **kwargs: Any) -> _T:
+def call_users(function: Callable[..., _T], /, *args: Any, **kwargs: Any) -> _T:
     """Call the user's code; inside it, `api.batch` is the user's own."""
     before, _thread.in_hook = _thread.in_hook, True
     try:
@@ -48,7 +48,7 @@ def call_users(function: Callable[..., _T], *args: Any, **kwargs: Any) -> _T:
         _thread.in_hook = before
 
 
-def _call_from_loop(function: Callable[..., _T], *args: Any, **kwargs: Any) -> _T:
+def _call_from_loop(function: Callable[..., _T], /, *args: Any, **kwargs: Any) -> _T:
     """Call a hook that only loops call, and note that this thread runs a loop afterwards."""
     before, _thread.in_hook = _thread.in_hook, True
     try:
@@ -151,7 +151,9 @@ class Hook:
             return None
 
         def unbatch(output: Any, *args: Any, **context: Any) -> Any:
-            return output.values if type(output) is Outputs else original(output, *args, **context)
+            if type(output) is Outputs:
+                return output.values
+            return call_users(original, output, *args, **context)
 
         return unbatch
 

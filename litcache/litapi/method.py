@@ -25,7 +25,7 @@ from litcache.litapi.answers import (
 )
 from litcache.litapi.classes import policy_of, takes_context
 from litcache.litapi.hooks import call_users, take_over
-from litcache.litapi.proxies import copy_by_name, reduce_by_name
+from litcache.litapi.proxies import ANNOTATIONS, copy_by_name, reduce_by_name
 from litcache.litapi.role import Role
 from litcache.litapi.state import cache_of, is_elsewhere, serving_mode, state_of
 from litcache.litapi.tokens import Items, Outputs
@@ -50,6 +50,8 @@ class BoundCachedMethod(
     Generic[_P, _R],
 ):
     """A cached method of one API."""
+
+    __annotations__ = ANNOTATIONS
 
     @property
     def cache(self) -> CacheHandle:
@@ -178,7 +180,7 @@ class BoundCachedMethod(
             kwargs.pop("context", None)
         if is_disabled():
             self._note_call(None)
-        return self.__wrapped__(*args, **kwargs)
+        return call_users(self.__wrapped__, *args, **kwargs)
 
 
 class CachedMethod(wrapt.FunctionWrapper, Generic[_P, _R]):  # type: ignore[type-arg]
@@ -189,6 +191,7 @@ class CachedMethod(wrapt.FunctionWrapper, Generic[_P, _R]):  # type: ignore[type
         policy: How its outputs are cached.
     """
 
+    __annotations__ = ANNOTATIONS
     __bound_function_wrapper__ = BoundCachedMethod
 
     def __init__(self, function: Any, policy: CachePolicy) -> None:

@@ -9,6 +9,9 @@ from typing import Any
 
 import wrapt
 
+# A class that is asked for its annotations gets some of its own, which would hide the function's.
+ANNOTATIONS = property(lambda proxy: proxy.__wrapped__.__annotations__)
+
 
 class Acting(wrapt.ObjectProxy):  # type: ignore[type-arg]
     """A proxy that looks like a bound method and does something else.
@@ -17,6 +20,8 @@ class Acting(wrapt.ObjectProxy):  # type: ignore[type-arg]
         bound: The method.
         act: What a call does.
     """
+
+    __annotations__ = ANNOTATIONS
 
     def __init__(self, bound: Callable[..., Any], act: Callable[..., Any]) -> None:
         super().__init__(bound)
@@ -39,6 +44,8 @@ class WithContext(wrapt.CallableObjectProxy):  # type: ignore[type-arg]
     Args:
         function: The function.
     """
+
+    __annotations__ = ANNOTATIONS
 
     def __init__(self, function: Any) -> None:
         super().__init__(function)
