@@ -3,7 +3,8 @@
     python -m examples.async_api
 
 LitServe runs the requests of an async API as tasks of one event loop. The first task that misses a
-text computes it. Tasks that ask for the same text meanwhile wait for its output; others do not.
+text computes it. Tasks that ask for the same text meanwhile wait for its output. Others do not
+wait.
 """
 
 import asyncio

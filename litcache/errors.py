@@ -150,28 +150,37 @@ class UnsupportedMethodError(LitCacheError):
 
 
 class UnsupportedLitServeError(LitCacheError):
-    """`CachedBatchedLoop` does not know the internals of the installed LitServe.
+    """A part of litcache does not know the internals of the installed LitServe.
 
     Args:
         installed: The installed version.
-        known: The versions that the loop was tested with.
-        missing: What the loop needs from LitServe and did not find.
+        known: The versions that it was tested with.
+        missing: What the feature needs from LitServe and did not find.
+        feature: The part of litcache that needs it.
 
     Attributes:
         installed: The installed version.
-        known: The versions that the loop was tested with.
-        missing: What the loop needs from LitServe and did not find.
+        known: The versions that it was tested with.
+        missing: What the feature needs from LitServe and did not find.
+        feature: The part of litcache that needs it.
     """
 
-    def __init__(self, installed: str, known: str, missing: tuple[str, ...]) -> None:
-        super().__init__(installed, known, missing)
+    def __init__(
+        self,
+        installed: str,
+        known: str,
+        missing: tuple[str, ...],
+        feature: str = "CachedBatchedLoop",
+    ) -> None:
+        super().__init__(installed, known, missing, feature)
         self.installed = installed
         self.known = known
         self.missing = missing
+        self.feature = feature
 
     def __str__(self) -> str:
         return (
-            f"CachedBatchedLoop knows LitServe {self.known}; in {self.installed} it misses "
-            f"{', '.join(self.missing)}. Install one of those versions, or leave loop= out: "
-            "@cached_predict works in LitServe's own loops"
+            f"{self.feature} knows LitServe {self.known}; in {self.installed} it misses "
+            f"{', '.join(self.missing)}. Install one of those versions, or leave {self.feature} "
+            "out: @cached_predict works without it"
         )

@@ -325,14 +325,3 @@ def test_the_changelog_names_the_version_and_the_format():
     # Keys and entries have one number since 0.4.0: "Format 2".
     newest_format, *_ = re.findall(r"^(?:(?:Key|Entry) f|F)ormat (\d+)$", text, re.MULTILINE)
     assert int(newest_format) == FORMAT
-
-
-def test_only_what_exists_is_spoken_of():
-    """Names that later versions bring stand on README's one line about them."""
-    later = ("SharedStore", "RedisStore", "TieredStore", "CachedBatchedLoop", "CacheMiddleware",
-             "fingerprint(")  # fmt: skip
-    for page in (*PAGES, ROOT / "CHANGELOG.md"):
-        for line in page.read_text().splitlines():
-            for name in later:
-                exists = hasattr(litcache, name.rstrip("("))
-                assert exists or name not in line or line.startswith("Coming: "), line

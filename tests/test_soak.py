@@ -9,20 +9,23 @@ from benchmarks import soak
 
 pytestmark = pytest.mark.e2e
 
-REQUESTS = 2_000
+
+@pytest.fixture(scope="module")
+def count(times):
+    return times(1_000, soak=50_000)
 
 
 @pytest.fixture(scope="module")
-def run():
-    return soak.run(REQUESTS)
+def run(count):
+    return soak.run(count)
 
 
-def test_every_answer_is_right(run):
+def test_every_answer_is_right(run, count):
     assert run.warm.wrong + run.sent.wrong == []
     assert run.warm.hanging + run.sent.hanging == []
     kinds = run.warm.kinds + run.sent.kinds
     assert kinds.keys() == {"plain", *soak.ODD}
-    assert kinds.total() == REQUESTS
+    assert kinds.total() == count
 
 
 def test_a_server_without_litcache_takes_bad_requests_for_bad(run):
