@@ -81,7 +81,7 @@ class Unbatched(NamedTuple):
 
 
 class Batch(_Values):
-    """A batch of LitServe's loop: `batch`, `predict` and `unbatch` give one output for each item."""
+    """A batch of LitServe's loop: `batch`, `predict` and `unbatch` give each item its output."""
 
     mode = "batch"
 
