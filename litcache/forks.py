@@ -1,4 +1,4 @@
-"""What begins anew in a forked child: one registration with Python serves all of litcache."""
+"""Objects that begin anew in a forked child; one registration with Python serves all of them."""
 
 import os
 import threading
@@ -7,10 +7,10 @@ from contextlib import ExitStack
 
 
 class Forkable:
-    """An object that holds threads, locks, files or counts, which belong to one process."""
+    """An object with threads, locks, files or counts, which belong to one process."""
 
     def before_fork(self) -> None:
-        """Leave nothing half done: the child's memory is a copy of what is here now."""
+        """Leave nothing half done: the child gets a copy of the memory as it is now."""
 
     def after_fork_in_parent(self) -> None:
         """Go on as before the fork."""
@@ -20,17 +20,22 @@ class Forkable:
 
 
 _resources: weakref.WeakSet[Forkable] = weakref.WeakSet()
-_lock = threading.RLock()  # held over a fork; a resource that begins anew may make another one
+_lock = threading.RLock()  # held during a fork; a resource that begins anew may make another one
 
 
 def begin_anew(resource: Forkable) -> None:
-    """Call the methods of a resource at each fork; hold no lock that `before_fork` takes."""
+    """Call the methods of a resource at each fork.
+
+    The caller must hold no lock that the resource's `before_fork` takes.
+    """
     with _lock:
         _resources.add(resource)
 
 
 def _at_fork(method: str) -> None:
-    with ExitStack() as steps:  # in reverse, each of them even if another one raises
+    with (
+        ExitStack() as steps
+    ):  # ExitStack runs them in reverse, each of them even if another one raises
         if method == "before_fork":
             _lock.acquire()
         else:

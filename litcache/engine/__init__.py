@@ -1,1 +1,1 @@
-"""The engine: look up, compute, store; it never calls LitServe."""
+"""The engine: look up, have the misses computed, store. It never calls LitServe or the model."""

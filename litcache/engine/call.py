@@ -1,4 +1,4 @@
-"""One call of a cached method: its items, and what became of each."""
+"""One call of a cached method: its items, and the outcome of each."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ HIT, MISS, COALESCED, BYPASSED, UNCACHEABLE = (
 
 
 class Call:
-    """The items of one call of a method, and their outputs; `modes` has a class for each mode.
+    """The items of one call of a method, and their outputs; `modes.py` has a class for each mode.
 
     Args:
         items: The items as decoded, in order of arrival.
@@ -27,13 +27,13 @@ class Call:
     Attributes:
         mode: How the method is called: `single`, `batch`, `row` or `list`.
         scope: Whose entries; the store notes the epoch in it.
-        keys: A key for each item; `None` for one that is computed for itself, unstored.
+        keys: A key for each item; `None` for an item that is computed alone and not stored.
         is_plain: Whether every item has a key, and all keys are looked up.
-        refreshed: Keys that are computed whatever is stored.
-        bypassed: Positions of items that `bypass_if` lets past the cache.
+        refreshed: Keys that are computed even if they are stored.
+        bypassed: Positions of items for which `bypass_if` was true.
         uncacheable: Positions of items that have no key.
-        version: What `Keyring.turn` was when the keys were made.
-        released: What `Flight.released` was then.
+        version: The value of `Keyring.turn` when the keys were made.
+        released: The value of `Flight.released` at that time.
     """
 
     mode: ClassVar[str]
@@ -57,11 +57,11 @@ class Call:
         return None if self.contexts is None else self.contexts[position]
 
     def begin(self) -> None:
-        """Make room for outputs that come one by one."""
+        """Get ready for outputs that come one by one."""
         raise NotImplementedError
 
     def accept(self, entries: list[Any], device: Any) -> None:
-        """Take the entries of all items, which have all hit.
+        """Take the entries of all items, if all of them hit.
 
         Raises:
             ValueEncodingError: If an entry cannot be read.
@@ -83,26 +83,26 @@ class Call:
         raise NotImplementedError
 
     def parts(self, group: Sequence[Misses]) -> Iterator[Part]:
-        """Yield what the method is called with to compute the misses of calls of this mode."""
+        """Yield the parts in which the method computes the misses of calls of this mode."""
         raise NotImplementedError
 
     def encode(
         self, method: str, output: Any, places: Sequence[Place]
     ) -> list[Encoded | ValueEncodingError]:
-        """Return an entry for each item of an output, or why it cannot be stored.
+        """Return an entry for each item of an output, or the error that says why there is none.
 
         Raises:
-            BatchSizeError: If the number of outputs is another than that of the items.
-            NotRowsError: If the output cannot be cut.
+            BatchSizeError: If there is not one output for each item.
+            NotRowsError: If the output cannot be cut into rows.
         """
         raise NotImplementedError
 
     def output_at(self, output: Any, index: int) -> Any:
-        """Return the output of one item out of that of a part."""
+        """Return the output of one item, which is a piece of the output of a part."""
         raise NotImplementedError
 
     def result(self, device: Any) -> Any:
-        """Return what the caller gets, once every item has an output.
+        """Return the result for the caller, once every item has an output.
 
         Raises:
             ValueEncodingError: If the rows do not fit into one container.
@@ -119,13 +119,13 @@ class Misses:
 
     Attributes:
         call: The call.
-        keys: A key for each item; `None` for one that is computed for itself, unstored.
-        outcomes: What became of each item; `None` while it is open.
-        unclaimed: Positions that missed and that nobody has claimed yet.
+        keys: A key for each item; `None` for an item that is computed alone and not stored.
+        outcomes: The outcome of each item; `None` as long as it has none.
+        unclaimed: Positions that missed and that no call has claimed yet.
         to_compute: Positions that this call computes now, in order of arrival.
-        waits: Positions that another call computes, with its claim.
-        equals: Of a position that this call computes: the other positions of equal items.
-        snapshots: Of a position that this call computes: its context before.
+        waits: For each position that another call computes, the claim of that call.
+        equals: For a position that this call computes, the other positions of equal items.
+        snapshots: For a position that this call computes, a snapshot of its context before.
         published: What followers get for the keys that were computed.
         stored: What the store gets.
         claim: This call's claim of the keys that it computes.
@@ -167,14 +167,14 @@ class Misses:
         return bool(self.to_compute or self.waits or self.unclaimed)
 
     def remaining(self, timeout: float) -> float:
-        """Return how many of `timeout` seconds are left, counted from when this is first asked."""
+        """Return how many of `timeout` seconds are left since the first call of this method."""
         now = time.monotonic()
         if self._deadline is None:
             self._deadline = now + timeout
         return max(0.0, self._deadline - now)
 
     def counted(self) -> Mapping[str, int]:
-        """Return how many items of a call that is over ended in each way."""
+        """Return how many items of a finished call had each outcome."""
         counts = dict.fromkeys((HIT, MISS, COALESCED, BYPASSED, UNCACHEABLE), 0)
         for outcome in self.outcomes:
             counts[outcome or MISS] += 1
@@ -182,7 +182,7 @@ class Misses:
 
 
 def uncached(call: Call) -> Misses:
-    """Return a call whose items are all computed, unstored."""
+    """Return the misses of a call whose items are all computed and not stored."""
     call.scope, call.version, call.released = Scope(""), 0, None
     call.keys = [None] * len(call.items)
     misses = Misses(call, store_works=False)
@@ -191,14 +191,14 @@ def uncached(call: Call) -> Misses:
 
 
 def answered(misses: Misses | None, sizes: Sequence[int]) -> tuple[int, int, int]:
-    """Count requests by how many of their items were answered without being computed.
+    """Count requests by how many of their items were hits or coalesced.
 
     Args:
-        misses: What the call missed; `None`: all hit.
+        misses: The misses of the call; `None`: all items hit.
         sizes: How many items each request has, in the order of the items; 1 or more.
 
     Returns:
-        How many requests were answered so wholly, partly, and not at all.
+        For how many requests that was all items, some of them, and none.
     """
     if misses is None:
         return len(sizes), 0, 0
@@ -215,7 +215,7 @@ Place = tuple[Misses, int]
 
 
 class Part(NamedTuple):
-    """What the method is called with at one time.
+    """What one call of the method gets.
 
     Attributes:
         argument: The item, or a container of items.
@@ -229,7 +229,7 @@ class Part(NamedTuple):
 
 
 class NotRowsError(Exception):
-    """A method returned no container of rows.
+    """A method did not return a container of rows.
 
     Attributes:
         output: What it returned.

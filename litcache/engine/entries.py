@@ -1,4 +1,4 @@
-"""What a method returned, made into entries."""
+"""Entries from the outputs of a method."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class Entries:
     Args:
         method: The method's qualified name, for messages.
         seconds: How long an entry stays valid, or `None`.
-        predicates: What says which outputs are stored.
-        reporter: What warns of outputs that cannot be stored.
+        predicates: Decides which outputs are stored.
+        reporter: Warns of outputs that cannot be stored.
     """
 
     def __init__(
@@ -41,12 +41,12 @@ class Entries:
         Args:
             places: The items that it was called with.
             output: What it returned.
-            device: Where tensors go that must be read from their entries.
+            device: The device for tensors that must be read from their entries.
             clock: The store's clock, in seconds.
 
         Raises:
-            BatchSizeError: If it returned another number of outputs.
-            NotRowsError: If it returned no rows where rows are expected.
+            BatchSizeError: If it did not return one output for each item.
+            NotRowsError: If it did not return rows although rows are expected.
         """
         call = places[0][0].call
         encoded = call.encode(self._method, output, places)
@@ -74,7 +74,7 @@ class Entries:
         encoded: Encoded | ValueEncodingError,
         expires: float | None,
     ) -> tuple[Entry | None, Entry | None]:
-        """Return the entry of an output, and one with what was written into its context."""
+        """Return the entry of an output, and the same entry with the changes of its context."""
         plain = full = None
         try:
             if isinstance(encoded, ValueEncodingError):

@@ -1,4 +1,4 @@
-"""What differs by mode: what the method is called with, and what its outputs are."""
+"""The modes of a call: what the method is called with, and what its outputs are."""
 
 from __future__ import annotations
 
@@ -69,11 +69,11 @@ class One(_Values):
 
 
 class Unbatched(NamedTuple):
-    """The outputs of a batch of LitServe's, after `unbatch`.
+    """The outputs of a batch of LitServe's loop, after `unbatch`.
 
     Attributes:
-        outputs: One for each item.
-        fault: Why none of them may be stored, if there is a reason.
+        outputs: One output for each item.
+        fault: The reason why none of them may be stored, if there is one.
     """
 
     outputs: list[Any]
@@ -81,7 +81,7 @@ class Unbatched(NamedTuple):
 
 
 class Batch(_Values):
-    """A batch of LitServe's: `batch`, `predict` and `unbatch` make one output of each item."""
+    """A batch of LitServe's loop: `batch`, `predict` and `unbatch` give each item its output."""
 
     mode = "batch"
 
@@ -223,8 +223,8 @@ class Lists(_Rows):
 
     Args:
         requests: The items of each list.
-        kinds: Of each list, what container the method gets its items in.
-        max_items: At most so many items in one call of the method; `None`: no bound.
+        kinds: For each list, the kind of container in which the method gets its items.
+        max_items: The largest number of items in one call of the method; `None`: any number.
     """
 
     mode = "list"
@@ -241,7 +241,7 @@ class Lists(_Rows):
         self.max_items = max_items
 
     def parts(self, group: Sequence[Misses]) -> Iterator[Part]:
-        # What the method gets depends on the kind of its own request, never on other requests.
+        # The kind of container depends on an item's own request, never on other requests.
         alike: dict[Kind, list[Place]] = {}
         for misses in group:
             for position in misses.to_compute:

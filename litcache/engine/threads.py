@@ -11,12 +11,12 @@ from typing import Any, TypeVar
 from litcache.forks import Forkable, begin_anew
 
 _T = TypeVar("_T")
-# So many, since a slow store bounds the rate of requests to theirs by its latency.
+# A slow store answers at most this number of requests at the same time.
 _THREADS = 32
 
 
 class _Pool(Forkable):
-    """The threads of this process, made when they are first needed."""
+    """The threads of this process, which start when they are first needed."""
 
     def __init__(self) -> None:
         self._threads: ThreadPoolExecutor | None = None
@@ -37,11 +37,11 @@ _pool = _Pool()
 def submit(step: Callable[..., _T], *arguments: Any) -> Future[_T]:
     """Run a step that may wait for a store, with the context variables of the caller.
 
-    The default executor is left to LitServe and the user: steps that wait could fill it.
+    The default executor of asyncio belongs to LitServe and the user: steps that wait could fill it.
 
     Args:
-        step: What to call.
-        *arguments: With what.
+        step: The function to call.
+        *arguments: Its arguments.
 
     Returns:
         The future of its result.
@@ -54,11 +54,11 @@ def submit(step: Callable[..., _T], *arguments: Any) -> Future[_T]:
 
 
 async def run(step: Callable[..., _T], *arguments: Any) -> _T:
-    """Await a step that may wait for a store; a cancelled caller leaves it running.
+    """Await a step that may wait for a store; it goes on if the caller is cancelled.
 
     Args:
-        step: What to call.
-        *arguments: With what.
+        step: The function to call.
+        *arguments: Its arguments.
 
     Returns:
         Its result.

@@ -1,4 +1,4 @@
-"""The body of a request: read once for its key, and given to the app as if nobody had read it."""
+"""The body of a request: read for its key, and given to the app as if nobody had read it."""
 
 from __future__ import annotations
 
@@ -6,13 +6,12 @@ from starlette.types import Message, Receive
 
 from litcache.http.responses import LARGEST_BODY
 
-# Parts below this size are put together: a message for each byte of a client that drips would
-# fill the memory.
+# Smaller parts are joined: a client that sends byte by byte would fill the memory with messages.
 _SMALL = 4096
 
 
 class Body:
-    """What a client sends as its body, as far as somebody has asked for it.
+    """The body that a client sends, as far as somebody has asked for it.
 
     Args:
         receive: Gives the request's messages.
@@ -54,8 +53,8 @@ class Body:
     async def read(self) -> bytes | None:
         """Read the rest, and return all of the body.
 
-        An exception is kept at its place: the one that LitServe's MaxSizeMiddleware raises becomes
-        413 only where the app meets it.
+        An exception is kept at its place: LitServe answers 413 only if the app itself meets the
+        exception of its MaxSizeMiddleware.
 
         Returns:
             The body as it was sent; `None` if it is too large, or does not arrive as a whole.
@@ -78,7 +77,7 @@ class Body:
         return body
 
     def forget(self) -> None:
-        """Keep no more of what the app reads from now on."""
+        """From now on, do not keep what the app reads."""
         self._kept = False
         if self._given == self._size:
             self._parts = []

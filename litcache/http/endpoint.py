@@ -1,4 +1,4 @@
-"""LitServe's endpoint behind LitServe's check: there the cache is asked, and nowhere before."""
+"""LitServe's endpoint: the cache is asked there, after LitServe's check and not before."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ ASKED = "litcache.asked"
 PARAMETER = "litcache_request"
 """What an endpoint that takes no request is given it as, before it is called."""
 
-# What a Starlette request keeps of itself while nobody has parsed its body. A name that is not
-# here may be a parsed body: then all of it is compared.
+# The attributes of a Starlette request before its body is parsed. Any other attribute may be a
+# parsed body: then the whole body is compared.
 _UNPARSED = frozenset(
     {
         "scope", "_receive", "_send", "_stream_consumed", "_is_disconnected", "_form", "_body",
@@ -36,12 +36,12 @@ class Asked(Protocol):
 
 
 def ask_behind_check(dependant: Any) -> None:
-    """Have the endpoint of a route ask the cache first, once FastAPI has run the route's check.
+    """Make the endpoint of a route ask the cache first, after FastAPI has run the route's check.
 
     FastAPI calls `dependant.call` after all dependencies of the route: LitServe's API key, or
-    `authorize` and all that it depends on. So whom the check refuses never gets here, and it has
-    seen the request as LitServe shows it: path parameters, route and endpoint included. Where a
-    FastAPI calls something else, nothing is ever found in the cache.
+    `authorize` and everything that it depends on. So a client that the check refuses never gets
+    here, and the check has seen the request as LitServe shows it, with path parameters, route and
+    endpoint. If a FastAPI calls something else, the cache is never asked.
 
     Args:
         dependant: FastAPI's description of the route's endpoint, a coroutine function.
@@ -67,16 +67,16 @@ def ask_behind_check(dependant: Any) -> None:
 
 
 async def is_as_sent(request: Request, body: bytes) -> bool:
-    """Return whether a check left a request's body as it was sent, its parsed forms included.
+    """Return whether a check left the body of a request, and its parsed forms, as it was sent.
 
-    What `authorize` changes in them reaches the worker, since LitServe parses a body once.
+    LitServe parses a body once, so what `authorize` changes in a parsed form reaches the worker.
 
     Args:
         request: The request that LitServe's endpoint gets.
         body: The body as it was sent.
 
     Returns:
-        Whether the endpoint will see just that.
+        Whether the endpoint will see exactly this body.
     """
     try:
         kept = vars(request)
@@ -89,7 +89,7 @@ async def is_as_sent(request: Request, body: bytes) -> bool:
         # Version 2 tells all types that JSON has apart, and refers to no object twice.
         parsed = marshal.dumps(await request.json(), 2)
         return await request.body() == body and parsed == marshal.dumps(json.loads(body), 2)
-    except Exception:  # what cannot be read or compared is not as sent
+    except Exception:  # a body that cannot be read or compared counts as changed
         return False
 
 

@@ -1,4 +1,4 @@
-"""What LitServe's endpoint gives the worker of a request: its body, or the middleware refuses."""
+"""Check that LitServe's endpoint gives the worker only the body of a request."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _HANDLERS = ("RegularRequestHandler", "StreamingRequestHandler")
 def check() -> None:
     """Refuse a LitServe whose endpoint gives the worker more of a request than its body.
 
-    A key holds the body and none of the headers. A worker that saw them, as LitServe's pull
-    request 730 proposes, could answer each client something else, and hits would mix that up.
-    So LitServe's own handlers are given a request here, up to where they submit it.
+    A key holds the body and not the headers. If the worker saw headers, as LitServe's pull request
+    730 proposes, its answer could depend on the client, and a hit could give it to another client.
+    So this runs LitServe's own handlers on a request, up to where they submit it.
 
     Raises:
         UnsupportedLitServeError: If what they submit is not `(id, uid, time, body)`.

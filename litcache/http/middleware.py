@@ -29,35 +29,36 @@ _SIZE = Default("64 MiB")
 class CacheMiddleware:
     """Answers equal POST requests with whole stored responses, in the HTTP process.
 
-    A request's key is made of method, path, query, content type, the body as it was sent, and the
-    headers named in `vary`. LitServe checks credentials behind its middlewares, so before a stored
-    response is given, LitServe's own check of that route (the API key, or `LitAPI.authorize`) is
-    run on the request; whom it refuses gets LitServe's refusal. Where that check cannot be run,
-    nothing is cached on that path.
+    The key of a request is made of method, path, query, content type, the body as it was sent, and
+    the headers named in `vary`. LitServe checks clients behind its middlewares. So LitServe's own
+    check of the route (the API key, or `LitAPI.authorize`) runs on the request before it gets a
+    stored response; a client that it refuses gets LitServe's refusal. If the check cannot be run on
+    a path, nothing is cached there.
 
-    Stored are complete 200 responses of a known length that carry no `set-cookie`, no
-    `content-range`, no `Cache-Control: no-store, no-cache` or `private`, and no `Vary` beyond
-    `vary`. Multipart requests pass through. Every answer on a cached path says in `Cache-Status`
-    (RFC 9211) what became of it, and hits their `Age`. This is an origin's own cache: it does what
-    its owner asks for, and is none in the sense of RFC 9111.
+    It stores complete responses with status 200 and a known length, without `set-cookie`, without
+    `content-range`, without `Cache-Control: no-store`, `no-cache` or `private`, and without a
+    `Vary` beyond `vary`. Multipart requests pass through. Every answer on a cached path says in
+    `Cache-Status` (RFC 9211) what happened, and a hit has an `Age`. This is the cache of the
+    service itself: it does what the service's owner configures, and is not a cache as RFC 9111
+    defines it.
 
-    Put it first in `LitServer(middlewares=[...])`: what stands before it in that list is behind it
-    and does not see requests that it answers. `litcache.disabled` and `LITCACHE_DISABLED=1` turn
-    it off.
+    Put it first in `LitServer(middlewares=[...])`: middlewares before it in that list stand behind
+    it, and do not see the requests that it answers. `litcache.disabled` and `LITCACHE_DISABLED=1`
+    turn it off.
 
-    Concurrency: each HTTP process, or thread with a loop of its own, has its own instance; with a
-    `SharedStore` or `RedisStore` they share entries. Equal requests in flight in one instance are
-    sent on once.
+    Concurrency: each HTTP process, and each thread with its own event loop, has its own instance.
+    With a `SharedStore` or `RedisStore` the instances share entries. Of equal requests that arrive
+    together at one instance, one goes on to LitServe.
 
     Args:
-        app: The ASGI app behind it.
+        app: The ASGI app behind this middleware.
         paths: The paths whose POST requests are cached, such as the `api_path` of each `LitAPI`.
-        ttl: How long an answer stays valid at most: positive seconds or a `timedelta`.
+        ttl: The longest time that an answer stays valid: positive seconds or a `timedelta`.
         max_bytes: The budget of the default `MemoryStore`, for each HTTP process.
-        store: A `Store` in its place.
-        namespace: Whose entries these are. Part of every key, and the name to `clear` them by.
+        store: The `Store` to use instead.
+        namespace: Whose entries these are. Part of every key; `clear` drops those of a namespace.
         version: Which model makes the answers. Part of every key.
-        vary: Names of request headers that are part of the key, as their values change the answer.
+        vary: Names of request headers whose values change the answer; they are part of the key.
         client_control: Whether requests may ask for `Cache-Control: no-cache` (a new answer) or
             `no-store`.
 
@@ -104,7 +105,7 @@ class CacheMiddleware:
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one connection: from the cache if it is a POST to a cached path."""
+        """Answer one connection; the cache may answer a POST to a cached path."""
         if scope["type"] == "http" and scope["method"] == "POST" and not is_disabled():
             path = _path_in_app(scope)
             if path in self._paths:
@@ -116,7 +117,7 @@ class CacheMiddleware:
         await self._app(scope, receive, send)
 
     def info(self) -> CacheInfo:
-        """Return the counters of this instance, together with what its store says of itself.
+        """Return the counters of this instance and of its store.
 
         `misses` are requests whose answer was stored, `uncacheable` those that were answered with
         what may not be stored, such as a stream or a cookie. `bypassed` are those that passed
@@ -129,14 +130,14 @@ class CacheMiddleware:
         return self._tier.info()
 
     def _start(self, scope: Scope) -> None:
-        """Say what is cached, and find the check of each path, before the first request."""
+        """Log what is cached, and find the check of each path, before the first request."""
         self._tier.started()
         if "app" in scope and not is_disabled():
             for path in self._paths:
                 self._check(scope, path)
 
     def _check(self, scope: Scope, path: str) -> RouteCheck | None:
-        """Return the check of a path; `None` if nothing may be cached there, once warned."""
+        """Return the check of a path; `None`, with one warning, if nothing may be cached there."""
         if path not in self._checks:
             check = None
             try:
@@ -152,7 +153,7 @@ class CacheMiddleware:
 
 
 def _policy(ttl: Any, max_bytes: Any, store: Any, namespace: Any, version: Any) -> CachePolicy:
-    """Check the options that a cached method has too, as they are checked there."""
+    """Check the options that a cached method has, too, in the same way."""
     if ttl is None:
         raise TypeError("ttl=None must be a positive number of seconds, or a positive timedelta")
     if store is not None and not hasattr(store, "get_many"):

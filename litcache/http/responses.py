@@ -22,7 +22,7 @@ CACHE_STATUS = b"cache-status"
 LARGEST_BODY = 16 * 1024 * 1024
 """How many bytes of a request or response are held in memory at most; larger ones pass through."""
 
-# What belongs to one client or one part, or says how old an answer is that was not made here.
+# Headers that belong to one client or one part, or give the age of an answer from another cache.
 _FORBIDDEN = frozenset({b"set-cookie", b"content-range", b"transfer-encoding", b"age"})
 _UNSHARED = frozenset({b"no-store", b"no-cache", b"private"})
 _NUMBER = re.compile(rb"[0-9]{1,18}")
@@ -39,7 +39,7 @@ def tokens(value: bytes) -> list[bytes]:
 
 
 def content_length(headers: Headers) -> int | None:
-    """Return the length that headers declare; `None` if they declare none, or not one.
+    """Return the length that headers declare; `None` if they declare none, or several.
 
     Example:
         >>> content_length([(b"Content-Length", b"12")])
@@ -54,15 +54,15 @@ def content_length(headers: Headers) -> int | None:
 def lifetime(
     status: int, headers: Headers, ttl: float, vary: frozenset[bytes] = frozenset()
 ) -> float | None:
-    """Return how long a response may be answered to others.
+    """Return how long other clients may get a response.
 
-    Directives and `Vary` are read as RFC 9111 has them (5.2.2, 4.1), and more strictly where a
-    response says nothing that could be relied on.
+    It reads directives and `Vary` as RFC 9111 defines them (5.2.2, 4.1), and is stricter if a
+    response says nothing reliable.
 
     Args:
         status: Its status.
         headers: Its headers.
-        ttl: At most so many seconds.
+        ttl: The largest number of seconds.
         vary: The request headers that are part of the key, in lower case.
 
     Returns:
@@ -84,7 +84,7 @@ def lifetime(
             return None
         if name == b"vary" and not vary.issuperset(tokens(value)):
             return None
-        # Without a Vary, nothing says for whom it was encoded.
+        # Without a Vary, nothing says which clients can read the encoding.
         if name == b"content-encoding" and b"accept-encoding" not in vary:
             return None
         dated = dated or name == b"expires"
@@ -97,19 +97,19 @@ def lifetime(
                     aged = True
                     age = argument.strip(b'"')
                     seconds = min(seconds, int(age) if _NUMBER.fullmatch(age) else 0)
-    # What has a date and no age is mostly meant not to be kept.
+    # A response with `expires` and no age is mostly meant not to be kept.
     return None if seconds <= 0 or (dated and not aged) else float(seconds)
 
 
 def pack(headers: Headers, body: bytes, seconds: float, now: float) -> NewEntry:
     """Return the entry of a response.
 
-    Its layout is the headers without the length, so that responses of equal headers share it.
+    Its layout is the headers without the length, so that responses with equal headers share it.
 
     Args:
         headers: Its headers.
         body: Its whole body.
-        seconds: How long it may be answered.
+        seconds: How long other clients may get it.
         now: The store's clock, in seconds.
 
     Returns:
@@ -128,10 +128,10 @@ class Stored(NamedTuple):
     """A response out of a store.
 
     Attributes:
-        headers: Its headers, in a list of its own.
+        headers: Its headers, in a new list.
         body: Its body.
-        lifetime: How many seconds it was given when it was stored.
-        expires: When they are over (wall clock, seconds).
+        lifetime: How many seconds it may be used, from when it was stored.
+        expires: When these seconds are over (wall clock, seconds).
     """
 
     headers: list[tuple[bytes, bytes]]
@@ -147,11 +147,11 @@ def unpack(entry: Entry) -> Stored:
         entry: What `pack` made.
 
     Returns:
-        The response; its list of headers is a new one each time, since outer middlewares change
-        the list of a message in place.
+        The response. Its list of headers is new each time, because outer middlewares change the
+        list of a message in place.
 
     Raises:
-        ValueEncodingError: If the entry is none of a response.
+        ValueEncodingError: If the entry does not hold a response.
     """
     if entry.expires is None:
         raise ValueEncodingError("a response without an expiry")

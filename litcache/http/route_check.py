@@ -1,4 +1,4 @@
-"""LitServe's own check of a route: who may have an answer, known before it is given."""
+"""LitServe's own check of a route, which decides which clients may get a stored response."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _OF_ENDPOINTS = (
 
 
 class UncheckableError(Exception):
-    """What a route answers may depend on the client in a way that cannot be checked."""
+    """The answers of a route may depend on the client in a way that litcache cannot check."""
 
 
 class RouteCheck:
@@ -35,18 +35,18 @@ class RouteCheck:
     Args:
         route: LitServe's route.
         child: What the router adds to the scope of its requests.
-        seconds: How long the server takes at most, by its own word.
+        seconds: The `timeout` of the server.
 
     Attributes:
-        child: What the router adds to the scope of its requests, but for path parameters.
-        path_params: Those that this route adds.
+        child: What the router adds to the scope of its requests, without path parameters.
+        path_params: The path parameters that this route adds.
         seconds: How long a request may wait for the answer to an equal one.
         is_open: Whether LitServe lets everybody in.
         in_route: Whether LitServe runs the check, on its way to the endpoint.
         may_change: Whether the check may change the body that the endpoint gets.
 
     Raises:
-        UncheckableError: If an answer may depend on more of the request than can be known.
+        UncheckableError: If an answer may depend on more of the request than litcache can know.
     """
 
     def __init__(self, route: Any, child: Scope, seconds: float = _SECONDS) -> None:
@@ -66,7 +66,7 @@ class RouteCheck:
             ask_behind_check(route.dependant)
 
     def is_overridden(self) -> bool:
-        """Return whether FastAPI may run something else in place of what was looked at."""
+        """Return whether FastAPI may run something else instead of what this check has read."""
         return bool(getattr(self._overrides, "dependency_overrides", None))
 
     async def lets_in(self, scope: Scope) -> bool:
@@ -89,7 +89,7 @@ def find(scope: Scope, inner: object, path: str) -> RouteCheck:
 
     Args:
         scope: A scope of the app.
-        inner: What stands behind the middleware.
+        inner: The app behind the middleware.
         path: The path within the app.
 
     Returns:
@@ -118,12 +118,12 @@ def _request_timeout(app: Any) -> float:
     """Return the `timeout` of the LitServer whose app this is; LitServe's default without one."""
     server = getattr(getattr(app.router, "lifespan_context", None), "__self__", None)
     timeout = getattr(server, "timeout", None)
-    # LitServe takes False and -1 for no limit; here that would be to wait for ever for the lost.
+    # In LitServe, False and -1 mean no limit; here a request could wait for a lost one forever.
     return float(timeout) if isinstance(timeout, int | float) and timeout > 0 else _SECONDS
 
 
 def _refuse_personal(route: Any) -> None:
-    """Refuse an endpoint that gets more of the request than the key holds."""
+    """Refuse an endpoint that reads more of the request than the key holds."""
     if not isinstance(route, APIRoute):
         raise UncheckableError(f"{type(route).__name__} is no route of FastAPI")
     try:
@@ -144,25 +144,25 @@ def _refuse_personal(route: Any) -> None:
 
 
 def _is_litserves(endpoint: Any) -> bool:
-    """Return whether an endpoint that takes a request is the one that `litserve.check` knows."""
+    """Return whether an endpoint is LitServe's own, which `litserve.check` has looked at."""
     takes = len(inspect.signature(endpoint).parameters)
     return getattr(endpoint, "__module__", "") == "litserve.server" and takes == 1
 
 
 def _writes_the_answer(dependant: Any) -> bool:
-    """Return whether a dependency, or one of its own, gets hold of the answer's headers."""
+    """Return whether a dependency, or one of its dependencies, can write headers of the answer."""
     return bool(dependant.response_param_name) or any(
         map(_writes_the_answer, dependant.dependencies)
     )
 
 
 def _may_change_the_body(dependant: Any) -> bool:
-    """Return whether a dependency, or one of its own, gets hold of the body and is not known."""
+    """Return whether an unknown dependency, or one of its dependencies, can change the body."""
     call = dependant.call
     known = type(call).__module__.startswith("fastapi.security") or str(
         getattr(call, "__module__", "")
     ).startswith("litserve.")
-    # FastAPI gives the request itself also to who asks for no more than an HTTPConnection.
+    # A dependency that asks for an HTTPConnection gets the request itself from FastAPI.
     reached = (
         dependant.request_param_name
         or dependant.http_connection_param_name
@@ -173,7 +173,7 @@ def _may_change_the_body(dependant: Any) -> bool:
 
 
 def _api_key_header(dependencies: list[Any]) -> APIKeyHeader | None:
-    """Return what reads the key for LitServe's own API-key check, if that is the only one."""
+    """Return the reader of the key if LitServe's own API-key check is the only dependency."""
     if dependencies != [server.api_key_auth]:
         return None
     taken = [p.default for p in inspect.signature(server.api_key_auth).parameters.values()]

@@ -1,1 +1,1 @@
-"""An output into an entry, and back."""
+"""Outputs to entries, and back."""

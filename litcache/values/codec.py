@@ -1,10 +1,10 @@
-"""Values to and from entries: a layout and a payload.
+"""Values to entries, and back; an entry is a layout and a payload.
 
 Arrays and tensors are stored as their elements, all other values as msgpack. A value of a type that
 msgpack lacks becomes a list behind a tag, which is an extension of one byte. Only exact types are
-stored: objects of subclasses, enums, dataclasses and models are not, since reading them would have
-to import a class named in the bytes. Reading executes nothing, and takes memory in proportion to
-the bytes that it is given.
+stored. Objects of subclasses, enums, dataclasses and models are not: to read one, litcache would
+have to import the class that the bytes name. Reading executes nothing, and takes memory in
+proportion to the bytes that it gets.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def encode(value: object) -> Encoded:
         value: Builtins in any nesting, arrays, tensors, numpy scalars, dates, paths and the like.
 
     Returns:
-        The layout, interned, and the payload, which owns its memory.
+        The layout, interned, and the payload, in its own memory.
 
     Raises:
         ValueEncodingError: If something in the value, at `path`, is of a type that is not stored,
@@ -65,7 +65,7 @@ def encode_many(values: Sequence[object]) -> list[Encoded | ValueEncodingError]:
         values: The values.
 
     Returns:
-        For each value its layout and payload, or why it is not stored.
+        For each value its layout and payload, or the error that says why it is not stored.
 
     Example:
         >>> [decode(*encoded) for encoded in encode_many([1, "two"])]
@@ -90,10 +90,10 @@ def decode(layout: bytes, payload: Payload, device: object = None) -> object:
         device: Where tensors go that were stored from a device of its type; others to the CPU.
 
     Returns:
-        The value, writable, in memory of its own.
+        The value, writable, in its own memory.
 
     Raises:
-        ValueEncodingError: If the entry is malformed, or no value but a row or a context.
+        ValueEncodingError: If the entry is malformed, or holds a row or a context, not a value.
 
     Example:
         >>> decode(*encode([1, (2, 3)]))
@@ -105,9 +105,9 @@ def decode(layout: bytes, payload: Payload, device: object = None) -> object:
 def decode_many(entries: Sequence[Entry], device: object = None) -> list[object]:
     """Make the values of a batch of entries.
 
-    Arrays of one layout are rows of one array, which is made by one copy; so are tensors on another
-    device. On the CPU each tensor has a storage of its own, since a row is pickled with all of its
-    storage.
+    Arrays of one layout become rows of one array, which one copy makes; so do tensors on another
+    device. On the CPU each tensor has its own storage, because pickle writes the whole storage of a
+    row.
 
     Args:
         entries: The entries.
@@ -117,7 +117,7 @@ def decode_many(entries: Sequence[Entry], device: object = None) -> list[object]
         The values, in order, writable.
 
     Raises:
-        ValueEncodingError: If an entry is malformed, or no value but a row or a context.
+        ValueEncodingError: If an entry is malformed, or holds a row or a context, not a value.
 
     Example:
         >>> from litcache.stores.base import NewEntry
@@ -132,7 +132,7 @@ def decode_many(entries: Sequence[Entry], device: object = None) -> list[object]
 def read_many(
     layouts: Sequence[bytes], payloads: Sequence[Payload], device: object = None
 ) -> list[object]:
-    """Make the values of layouts and the payloads beside them, as `decode_many` does of entries."""
+    """Make the values of layouts and their payloads, as `decode_many` does for entries."""
     if layouts and layouts.count(layouts[0]) == len(layouts):
         return _read(layouts[0], payloads, device)
     places: dict[bytes, list[int]] = {}
@@ -184,8 +184,8 @@ def context_changes(
         payload: Its payload.
 
     Returns:
-        The layout and payload of the output, the changed entries of the context (in memory of
-        their own) and the names of those removed; `None` if the entry holds no such changes.
+        The layout and payload of the output, the changed entries of the context (in their own
+        memory) and the names of those removed; `None` if the entry holds no changes.
 
     Raises:
         ValueEncodingError: If the entry is malformed.
@@ -208,7 +208,7 @@ def context_changes(
 
 
 def cut(data: bytes, count: int) -> list[bytes]:
-    """Return the equal parts of the bytes of a batch, each in memory of its own."""
+    """Return the equal parts of the bytes of a batch, each in its own memory."""
     if not data:
         return [data] * count
     size = len(data) // count
@@ -216,10 +216,10 @@ def cut(data: bytes, count: int) -> list[bytes]:
 
 
 def differs_from_stored(value: Any) -> bool:
-    """Return whether a value's tensors or arrays would come back changed on a hit.
+    """Return whether a hit would give a value's tensors or arrays back changed.
 
     Args:
-        value: Any value; only builtin containers are looked into.
+        value: Any value; of containers, only builtin ones are searched.
 
     Returns:
         Whether it holds a tensor that requires a gradient (hits are detached), or an array that is
@@ -248,7 +248,7 @@ def differs_from_stored(value: Any) -> bool:
 
 
 def _encode_like_tensors(values: Sequence[object]) -> dict[int, Encoded]:
-    """Make the entries of tensors that can be stacked, by place: one copy for each stack."""
+    """Return the entries of tensors that can be stacked, by place; each stack takes one copy."""
     like: dict[tuple[Any, Any, Any], list[int]] = {}
     for place, value in enumerate(values):
         if is_tensor(value) and tensor_fault(value) is None:

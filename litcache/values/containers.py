@@ -1,4 +1,4 @@
-"""Containers of rows: which kind a method gets, and rows put together again."""
+"""Containers of rows: which kind a method gets, and how rows are put together again."""
 
 from __future__ import annotations
 
@@ -60,13 +60,13 @@ def together(rows: Sequence[Any], kind: Kind) -> Any:
 
 
 def own(row: Any) -> Any:
-    """Return a row in memory of its own, since a method may use its output buffer again.
+    """Return a row in its own memory, because a method may use its output buffer again.
 
     Args:
         row: A row of an output.
 
     Returns:
-        A copy of an array or tensor, of columns a copy of each cell; anything else as it is.
+        A copy of an array or tensor; for columns, a copy of each cell; anything else as it is.
 
     Example:
         >>> own("text")
@@ -89,10 +89,10 @@ def assemble(rows: Sequence[Any], like: Any, *, columns: bool) -> Any:
     Args:
         rows: The rows, of any calls, in order.
         like: A container that the method returned.
-        columns: Whether a tuple or a dict is one of columns.
+        columns: Whether a tuple or a dict holds columns.
 
     Returns:
-        The container; a list where the rows fit into no array or tensor.
+        The container; a list if the rows fit into no array or tensor.
 
     Example:
         >>> assemble([{"text": "a"}, {"text": "b"}], {"text": ["x"]}, columns=True)

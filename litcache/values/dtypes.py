@@ -1,4 +1,4 @@
-"""Dtypes as msgpack can hold them, read exactly as they were."""
+"""Dtypes in a form that msgpack can hold, and that gives back exactly the same dtype."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def dtype_form(dtype: Any) -> object:
         dtype: A `numpy.dtype`.
 
     Returns:
-        The form, of which `read_dtype` makes exactly that dtype.
+        The form, from which `read_dtype` makes exactly that dtype.
 
     Raises:
         TypeError: If the dtype has no such form: objects, records, dtypes of other libraries.
@@ -55,7 +55,7 @@ def dtype_form(dtype: Any) -> object:
 
 
 def _variant(dtype: Any) -> str:
-    """Return what a dtype's string leaves out: `long long`, and the precision of `long double`."""
+    """Return what the string of a dtype leaves out: `long long`, and how exact `long double` is."""
     numpy = arrays.numpy()
     if dtype.char in "gG":
         return f":{dtype.char}{numpy.finfo(dtype).nmant}"
@@ -73,7 +73,7 @@ def read_dtype(form: Any, levels: int = _LEVELS) -> Any:
         The dtype.
 
     Raises:
-        Exception: One of `MALFORMED`, if it is no form of a dtype of this machine.
+        Exception: One of `MALFORMED`, if this machine has no such dtype.
     """
     numpy = arrays.numpy()
     if not levels:

@@ -1,6 +1,6 @@
-"""A batch or a list into items, and items together in one batch.
+"""Cut a batch or a list into items, and take some of them.
 
-Lists are cut, and arrays and tensors along their first axis; all else is one item.
+A list is cut into its elements, an array or tensor along its first axis; anything else is one item.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""msgpack as values use it: exact builtins, read without trust in the bytes."""
+"""msgpack as values use it: exact builtins, read from bytes that nobody trusts."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ covers torch, RecursionError and the paths of another system; torch without CUDA
 
 
 def packed(form: object, default: Callable[[Any], object] | None = None) -> bytes:
-    """Return the msgpack of exact builtins, strings with lone surrogates among them.
+    """Return the msgpack of exact builtins; strings may hold lone surrogates.
 
     Args:
         form: The builtins.
-        default: What makes builtins of other values; without it they are refused.
+        default: A function that turns other values into builtins; without it they are refused.
 
     Returns:
         The msgpack.
@@ -45,7 +45,7 @@ def packed(form: object, default: Callable[[Any], object] | None = None) -> byte
 
 
 def unpacked(data: bytes, **hooks: Callable[..., object]) -> Any:
-    """Return the value of a msgpack; memory is taken in proportion to the data, whatever it claims.
+    """Return the value of a msgpack; it takes memory in proportion to the length of the data.
 
     Args:
         data: What `packed` returned, or any other bytes.
@@ -55,7 +55,7 @@ def unpacked(data: bytes, **hooks: Callable[..., object]) -> Any:
         The value.
 
     Raises:
-        Exception: One of `MALFORMED`, if the data are no msgpack.
+        Exception: One of `MALFORMED`, if the data are not msgpack.
 
     Example:
         >>> unpacked(packed(["a", 1]))

@@ -1,9 +1,9 @@
-"""Rows of outputs into entries, and entries of rows into the container that they came in.
+"""Rows of outputs to entries, and entries of rows to the container that they came in.
 
-A container of rows is a list, an array or a tensor, of exactly that type. Where LitServe cuts the
-batch, a tuple is one too; with `items="list"`, a tuple or dict of equally long columns is one. Each
-row becomes an entry. Its layout names the container too, so that rows of any calls are merged into
-the container that their method returns. The entry of a row of columns holds the entries of its
+A container of rows is a list, an array or a tensor, of exactly that type. A tuple is one, too, when
+LitServe cuts the batch; with `items="list"`, so is a tuple or dict of equally long columns. Each
+row becomes an entry. Its layout also names the container, so rows of different calls can be merged
+into the container that their method returns. The entry of a row of columns holds the entries of its
 cells side by side.
 """
 
@@ -35,11 +35,11 @@ def count_rows(output: Any, *, columns: bool) -> int | None:
 
     Args:
         output: What `predict` returned.
-        columns: Whether a tuple or a dict with string keys is one of columns, as with
-            `items="list"`. If not, a tuple is one of rows and a dict is no container.
+        columns: Whether a tuple, or a dict with string keys, holds columns, as with
+            `items="list"`. If not, a tuple holds rows, and a dict is no container.
 
     Returns:
-        The number; `None` for anything that is no container of rows.
+        The number; `None` for anything that is not a container of rows.
 
     Example:
         >>> count_rows((["a", "b"], [1, 2]), columns=True)
@@ -67,10 +67,10 @@ def row_at(output: Any, index: int, *, columns: bool) -> Any:
         columns: As for `count_rows`.
 
     Returns:
-        The row; of columns a tuple or dict of each one's.
+        The row; for columns, a tuple or dict with one element of each column.
 
     Raises:
-        IndexError: If there are not so many rows.
+        IndexError: If there are fewer rows.
 
     Example:
         >>> row_at({"text": ["a", "b"]}, 1, columns=True)
@@ -83,15 +83,15 @@ def encode_rows(output: Any, *, columns: bool) -> list[Encoded | ValueEncodingEr
     """Make an entry of each row of a container.
 
     Args:
-        output: A container of rows, in which a tensor is brought to the CPU by one copy.
+        output: A container of rows; a tensor goes to the CPU by one copy.
         columns: As for `count_rows`.
 
     Returns:
-        For each row its layout, which names the container, and its payload, in memory of its own;
-        or why it is not stored.
+        For each row its layout, which names the container, and its payload, in its own memory; or
+        the error that says why it is not stored.
 
     Raises:
-        ValueEncodingError: If the output is no container of rows.
+        ValueEncodingError: If the output is not a container of rows.
 
     Example:
         >>> from litcache.stores.base import NewEntry
@@ -129,14 +129,16 @@ def merge_rows(entries: Sequence[Entry], device: object = None) -> Any:
     """Merge the entries of rows into the container that they came in.
 
     Args:
-        entries: Entries that `encode_rows` made, of any calls, in order; at least one.
-        device: Where a tensor goes whose rows were stored from a device of its type; else the CPU.
+        entries: Entries that `encode_rows` made, for any calls, in order; at least one.
+        device: Where a tensor goes if its rows were stored from a device of this type; else it goes
+            to the CPU.
 
     Returns:
-        The container, writable, in memory of its own; of arrays and tensors made by one copy.
+        The container, writable, in its own memory. Arrays and tensors are made by one copy.
 
     Raises:
-        ValueEncodingError: If there are none, they do not fit together, or one is malformed.
+        ValueEncodingError: If there are no entries, if they do not fit together, or if one is
+            malformed.
 
     Example:
         >>> from litcache.stores.base import NewEntry
@@ -148,7 +150,7 @@ def merge_rows(entries: Sequence[Entry], device: object = None) -> Any:
 
 
 def row_value(layout: bytes, payload: Payload, device: object = None) -> Any:
-    """Make one row by itself.
+    """Make one row without a container.
 
     Args:
         layout: A layout that `encode_rows` made.
@@ -156,10 +158,10 @@ def row_value(layout: bytes, payload: Payload, device: object = None) -> Any:
         device: As for `merge_rows`.
 
     Returns:
-        What indexing the container would give; of columns a tuple or dict of each one's.
+        What indexing the container gives; for columns, a tuple or dict with one element of each.
 
     Raises:
-        ValueEncodingError: If the entry is malformed, or that of no row.
+        ValueEncodingError: If the entry is malformed, or is not the entry of a row.
 
     Example:
         >>> row_value(*encode_rows({"text": ["a"], "tokens": [3]}, columns=True)[0])
@@ -226,7 +228,7 @@ def _join_texts(layouts: Sequence[bytes], payloads: Sequence[Payload]) -> Any:
 def _combine(
     names: tuple[str, ...] | None, row: Sequence[Encoded | ValueEncodingError]
 ) -> Encoded | ValueEncodingError:
-    """Make the entry of a row of columns of those of its cells; names are the keys of a dict."""
+    """Make the entry of a row of columns from the entries of its cells; dicts have names."""
     layouts, payloads = [], []
     for step, cell in zip(names or range(len(row)), row, strict=True):
         if isinstance(cell, ValueEncodingError):
@@ -240,7 +242,7 @@ def _combine(
 def _separate(
     layouts: Sequence[bytes], payloads: Sequence[Payload]
 ) -> tuple[tuple[str, ...] | None, list[tuple[tuple[bytes, ...], tuple[bytes, ...]]]]:
-    """Return the names of the columns, and of each the layouts and the payloads of its cells."""
+    """Return the names of the columns, and for each the layouts and payloads of its cells."""
     names, first = _parse_columns(layouts[0])
     parts = [first] * len(layouts)
     if layouts.count(layouts[0]) != len(layouts):

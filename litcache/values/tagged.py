@@ -1,8 +1,8 @@
 """Values as msgpack: a value of a type that msgpack lacks becomes a list of parts behind a tag.
 
-A tag is an extension of one byte; no value by itself is written so. The parts stand flat in the one
-msgpack. Packed into the body of an extension, they would be copied once for each level, and read by
-recursion.
+A tag is an extension of one byte; nothing else is written so. The parts stand beside it in the same
+msgpack. If they were packed into the body of an extension, they would be copied once for each level
+of nesting, and read by recursion.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def encode_plain(value: object, place: Place = "$") -> bytes:
 
     Args:
         value: Builtins in any nesting, arrays, tensors, numpy scalars, dates, paths and the like.
-        place: What the whole is called in the path of an error.
+        place: The name of the whole value in the path of an error.
 
     Returns:
         The msgpack.
@@ -58,7 +58,7 @@ def encode_plain(value: object, place: Place = "$") -> bytes:
     try:
         return packed(_lowered(value, place), _pack_int)
     except (ValueError, TypeError, OverflowError, RuntimeError) as error:
-        # Too long for msgpack; changed by another thread meanwhile; near the end of the stack.
+        # It is too long for msgpack, another thread changed it meanwhile, or the stack is full.
         raise ValueEncodingError(str(error), path(place), type(value)) from error
 
 
