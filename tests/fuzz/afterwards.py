@@ -69,7 +69,7 @@ TENSOR_ACTS: list[Callable[[Any], Any]] = [
     lambda t: t.untyped_storage().resizable(),
     lambda t: t.requires_grad_(), lambda t: t.requires_grad, lambda t: t.detach_(),
     lambda t: t.stride(), lambda t: t.is_contiguous(), lambda t: t.untyped_storage().nbytes(),
-    lambda t: t.squeeze_(), lambda t: t.unsqueeze_(0), lambda t: t.numpy(), lambda t: t._version,
+    lambda t: t.squeeze_(), lambda t: t.unsqueeze_(0), lambda t: t.tolist(), lambda t: t._version,
     lambda t: t.zero_(), lambda t: t.data.fill_(3), lambda t: t.is_leaf, lambda t: t.clone(),
 ]  # fmt: skip
 ARRAY_ACTS: list[Callable[[Any], Any]] = [
