@@ -64,7 +64,7 @@ IMAGE_ACTS: list[Callable[[Any], Any]] = [
 ]  # fmt: skip
 TENSOR_ACTS: list[Callable[[Any], Any]] = [
     lambda t: t.resize_(2, 2), lambda t: _grow(t), lambda t: t.add_(1),
-    lambda t: t.set_(torch.ones(2)),
+    lambda t: t.set_(torch.ones(4)),
     lambda t: t.t_(),
     lambda t: t.untyped_storage().resizable(),
     lambda t: t.requires_grad_(), lambda t: t.requires_grad, lambda t: t.detach_(),
