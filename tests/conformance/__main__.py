@@ -56,6 +56,10 @@ def _baseline(python: Path, source: Path, tests: Sequence[str]) -> Run:
     kept = source.parent / f"{source.name}.json"
     if not kept.exists() or tuple(tests) != TESTS:
         baseline = _timed(python, source, "baseline", tests)
+        for test in baseline.failed():
+            if _passes(python, source, "baseline", test):
+                baseline.outcomes[test] = ("passed", "")
+        print(f"failing without litcache: {sorted(baseline.failed())}", flush=True)
         if tuple(tests) == TESTS:
             kept.write_text(json.dumps(baseline.outcomes))
         return baseline
