@@ -64,12 +64,12 @@ IMAGE_ACTS: list[Callable[[Any], Any]] = [
 ]  # fmt: skip
 TENSOR_ACTS: list[Callable[[Any], Any]] = [
     lambda t: t.resize_(2, 2), lambda t: _grow(t), lambda t: t.add_(1),
-    lambda t: t.set_(torch.ones(2)),
+    lambda t: t.set_(torch.ones(4)),
     lambda t: t.t_(),
     lambda t: t.untyped_storage().resizable(),
     lambda t: t.requires_grad_(), lambda t: t.requires_grad, lambda t: t.detach_(),
     lambda t: t.stride(), lambda t: t.is_contiguous(), lambda t: t.untyped_storage().nbytes(),
-    lambda t: t.squeeze_(), lambda t: t.unsqueeze_(0), lambda t: t.numpy(), lambda t: t._version,
+    lambda t: t.squeeze_(), lambda t: t.unsqueeze_(0), lambda t: t.tolist(), lambda t: t._version,
     lambda t: t.zero_(), lambda t: t.data.fill_(3), lambda t: t.is_leaf, lambda t: t.clone(),
 ]  # fmt: skip
 ARRAY_ACTS: list[Callable[[Any], Any]] = [
