@@ -9,7 +9,7 @@ export ORT_DISABLE_TELEMETRY = 1
 WORKERS ?= 2
 PYTEST := $(VENV)/bin/pytest -q -n $(WORKERS) --dist loadfile
 
-.PHONY: check test demo lint types unit e2e wheel soak bench clean
+.PHONY: check test demo lint types unit e2e wheel soak fuzz bench clean
 
 check: lint types unit
 
@@ -46,6 +46,9 @@ wheel: $(VENV)/.ready
 	$(PYTHON) -m venv $(WHEEL)
 	$(WHEEL)/bin/pip install -q dist/litcache-*.whl -c requirements/constraints.txt pytest
 	cd tests && ../$(WHEEL)/bin/pytest -q wheel
+
+fuzz: $(VENV)/.ready
+	cd tests && ../$(VENV)/bin/python -m fuzz $(if $(SEED),--seed $(SEED)) $(if $(PLAN),--plan "$(PLAN)")
 
 bench: $(VENV)/.ready
 	$(VENV)/bin/pip install -q -r requirements/bench.txt -c requirements/constraints.txt

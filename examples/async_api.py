@@ -1,9 +1,10 @@
-"""An async API: equal requests that are in flight together are computed once.
+"""An async API: it computes equal requests that arrive together only once.
 
     python -m examples.async_api
 
-LitServe runs requests of an async API as tasks of one event loop. The first that misses computes;
-those that ask for the same text meanwhile wait for its entry, and other texts wait for nobody.
+LitServe runs the requests of an async API as tasks of one event loop. The first task that misses a
+text computes it. Tasks that ask for the same text meanwhile wait for its output. Others do not
+wait.
 """
 
 import asyncio

@@ -1,10 +1,10 @@
-"""Text embeddings whose hits never wait: neither for a batch nor for the model.
+"""Text embeddings: a hit waits neither for a batch nor for the model.
 
     python -m examples.cached_loop
     curl localhost:8000/predict -H 'content-type: application/json' -d '{"text": "hello"}'
 
-A new text waits up to 50 ms for others to share a batch with; a known one is answered at once, also
-while the model computes. A text that makes the model raise fails alone.
+A new text waits up to 50 ms for other texts that fill its batch. A text that was computed before is
+answered at once, even while the model computes. If a text makes the model raise, it fails alone.
 """
 
 import os

@@ -1,7 +1,7 @@
 """`make demo`: one LitServe server without and one with the cache, under the same real traffic.
 
 Both serve the int8 MiniLM. Several clients send the same short texts in the same order, first to
-the one, then to the other; what the models computed is counted in the workers themselves.
+one server, then to the other. The workers themselves count what the models compute.
 """
 
 import argparse
@@ -37,7 +37,7 @@ SECONDS_TO_END = 10
 
 
 class DemoError(Exception):
-    """Why there is no demo, in words for who started it."""
+    """The demo cannot run; the message tells the user why."""
 
 
 @dataclass
@@ -139,7 +139,7 @@ def run(kind: str, port: int, texts: list[str], clients: int, seconds: float) ->
 
 @contextmanager
 def serving(kind: str, port: int, counters: Path) -> Iterator[None]:
-    """Run a server in a process group of its own, which is ended in any case."""
+    """Run a server in its own process group, and end the group in any case."""
     log = counters.with_name("server.log")
     command = [sys.executable, "-m", "examples.demo_server", kind, str(port), str(counters)]
     with log.open("wb") as output:

@@ -1,4 +1,4 @@
-"""Whole responses answered in the HTTP process, before LitServe's queue.
+"""Whole responses, answered in the HTTP process before LitServe's queue.
 
     LIT_SERVER_API_KEY=secret python -m examples.http_cache
 
@@ -6,8 +6,8 @@
         -d '{"text": "hello"}'
 
 The first answer says `Cache-Status: litcache; fwd=miss; stored`, the next ones `litcache; hit;
-ttl=…`. Without the key, or with another, LitServe refuses as ever: its own check is run before a
-stored answer is given.
+ttl=…`. LitServe refuses a client without the right key, as ever: the middleware runs LitServe's own
+check before it gives a stored answer.
 """
 
 import os
@@ -37,7 +37,7 @@ if __name__ == "__main__":
     server = ls.LitServer(
         EmbeddingAPI(max_batch_size=32, batch_timeout=0.02),
         accelerator="cpu",
-        # First in the list: middlewares before it would not see the requests that it answers.
+        # First in the list: middlewares before it do not see the requests that it answers.
         middlewares=[(CacheMiddleware, cache)],
     )
     server.run(port=int(os.environ.get("PORT", "8000")), generate_client_file=False)

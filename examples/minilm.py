@@ -15,17 +15,18 @@ import numpy as np
 import onnxruntime as ort
 from tokenizers import Tokenizer
 
-# Part of every key: whatever changes the vectors must change this text.
+# Part of every key: change this text with everything that changes the vectors.
 VERSION = "all-MiniLM-L6-v2 int8 1.0.0, 256 tokens, mean pooling, L2"
 DIMENSIONS = 384
 MAX_TOKENS = 256
 
 
 class MiniLM:
-    """Texts to vectors; equal bits for a text whatever else is in its batch.
+    """Texts to vectors; the other texts of a batch do not change a single bit of a vector.
 
     Args:
-        threads: How many compute; 0: one for each core. With several workers, give each its share.
+        threads: How many threads compute; 0: one for each core. With several workers, give each
+            worker its share of the cores.
     """
 
     def __init__(self, threads: int = 0):
@@ -46,11 +47,11 @@ class MiniLM:
         return self.embed([self.tokens(text) for text in texts])
 
     def tokens(self, text: str) -> list[int]:
-        """Return the ids of a text's tokens, those of its start and end included."""
+        """Return the ids of a text's tokens, with the tokens of its start and end."""
         return self.tokenizer.encode(text).ids
 
     def embed(self, token_ids: Sequence[Sequence[int]]) -> np.ndarray:
-        """Do as `encode`, from the ids of tokens."""
+        """Return the vectors of texts that are given as the ids of their tokens."""
         if not token_ids:
             return np.empty((0, DIMENSIONS), np.float32)
         ids = np.zeros((len(token_ids), max(map(len, token_ids))), np.int64)

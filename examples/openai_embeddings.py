@@ -1,4 +1,4 @@
-"""OpenAI-compatible embeddings: each text of a request is cached by itself, usage stays right.
+"""OpenAI-compatible embeddings: each text of a request is an item, and the usage stays right.
 
     python -m examples.openai_embeddings
 
@@ -6,11 +6,11 @@
     client = OpenAI(base_url="http://localhost:8000/v1", api_key="unused")
     client.embeddings.create(model="minilm", input=["a text", "another"]).usage.total_tokens
 
-`litcache.openai.EmbeddingSpec` is LitServe's `OpenAIEmbeddingSpec`, but that lists of texts and
-dynamic batching work together: the texts of concurrent requests that are not in the cache reach
-`predict` in one call, each once. It returns columns, a vector and a token count for each; the
-counts are cached beside the vectors, and `encode_response` adds up those of a request, hits
-included. Inputs may be ids of MiniLM's own tokens, too.
+`litcache.openai.EmbeddingSpec` is LitServe's `OpenAIEmbeddingSpec`, but lists of texts and dynamic
+batching work together: the misses of concurrent requests reach `predict` in one call, each text
+once. `predict` returns two columns, the vectors and the token counts. litcache stores both, so
+`encode_response` can add up the counts of a request, hits included. An input may also be a list of
+ids of MiniLM's own tokens.
 """
 
 import os

@@ -1,14 +1,14 @@
-"""A reranker: each (query, document) pair is an item, whichever requests it comes in.
+"""A reranker: each (query, document) pair is an item, in whatever request it comes.
 
     python -m examples.reranker
     curl localhost:8000/rerank -H 'content-type: application/json' \
         -d '{"query": "lost card", "documents": ["I lost my card", "exchange rates"]}'
 
-A request is a list of pairs, and a batch holds several requests. With `items="list"`, the pairs of
-all of them that are not in the cache reach `predict` together, each once.
+A request is a list of pairs, and a batch holds several requests. With `items="list"`, the misses of
+all requests reach `predict` together, each pair once.
 
 The score is the cosine of MiniLM's vectors of query and document: a bi-encoder. A cross-encoder,
-which reads both together, goes into `predict` in the same way.
+which reads both texts together, can stand in its place in `predict`.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""Two workers that share a store: what one computed, the other hits, also after a restart.
+"""Two workers share a store: what one computed, the other hits, also after a restart.
 
 STORE=/var/cache/litcache python -m examples.shared_store      a folder of this host
 STORE=redis://localhost:6379 python -m examples.shared_store   Redis or Valkey, behind a front

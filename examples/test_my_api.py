@@ -1,7 +1,7 @@
 """Testing a cached API without a server: `pytest examples/test_my_api.py`.
 
-Installing litcache gives pytest the fixtures `api_runner` and `cache_clock`. The runner drives
-LitServe's own loop of the API in this process; nothing of it is mocked.
+litcache brings the fixtures `api_runner` and `cache_clock` for pytest. The runner runs the API in
+LitServe's own loop, in this process, and mocks nothing.
 """
 
 import pytest
@@ -49,12 +49,12 @@ def test_an_entry_is_computed_again_after_its_ttl(api_runner, cache_clock):
 
 
 def test_batches_may_be_split(api):
-    """What is computed for a text must not depend on the texts beside it."""
+    """The vector of a text must not depend on the other texts of its batch."""
     assert_batch_invariant(api, [HELLO, LONGER, {"text": ""}])
 
 
 def test_everything_can_be_keyed_and_stored(api, api_runner):
-    with strict():  # raises what serving would only count and warn of
+    with strict():  # raises the errors that serving only counts and warns of
         api_runner(api).run_batch([HELLO, LONGER])
 
 

@@ -1,9 +1,9 @@
-"""Text embeddings, batched: a text embedded before never reaches the model again.
+"""Text embeddings in batches: a text that is in the cache does not reach the model.
 
     python -m examples.text_embeddings
     curl localhost:8000/predict -H 'content-type: application/json' -d '{"text": "hello"}'
 
-Of a batch of 32 requests with 30 known texts, `predict` gets the two others.
+If 30 texts of a batch of 32 requests are hits, `predict` gets the two others.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""The errors that litcache raises, each carrying what was at fault."""
+"""The errors that litcache raises; their attributes say what was at fault."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Iterable
 
 
 def path_of(steps: Iterable[object], root: str = "$") -> str:
-    """Return the path to a part of a value, as the errors carry it.
+    """Return the path to a part of a value, for an error.
 
     Args:
-        steps: The steps from the whole to the part: attributes or keys, and indices.
-        root: What the whole is called.
+        steps: The steps from the whole value to the part: attributes or keys, and indices.
+        root: The name of the whole value.
 
     Returns:
-        The path, as it would be written in Python; of a key that is neither text nor a number its
+        The path, as Python would write it. A key that is neither text nor a number is shown by its
         type.
 
     Example:
@@ -35,16 +35,16 @@ class LitCacheError(Exception):
 
 
 class KeyEncodingError(LitCacheError):
-    """An item has no canonical form, so no key can be made of it.
+    """An item has no canonical form, so litcache cannot make a key of it.
 
     Args:
         reason: What is wrong with the value at `path`.
-        path: Where in the item it was met, such as `$.images[3].meta`.
+        path: Where that value is in the item, such as `$.images[3].meta`.
         type: The class of that value.
 
     Attributes:
-        path: Where in the item the culprit is.
-        type: The class of the culprit.
+        path: Where the value at fault is in the item.
+        type: The class of the value at fault.
     """
 
     def __init__(self, reason: str, path: str = "$", type: type = object) -> None:
@@ -63,12 +63,12 @@ class ValueEncodingError(LitCacheError):
 
     Args:
         reason: What is wrong.
-        path: Where in the output it was met; `$` for stored bytes.
-        type: The class of the value there; `bytes` for stored bytes.
+        path: Where the value at fault is in the output; `$` for stored bytes.
+        type: The class of that value; `bytes` for stored bytes.
 
     Attributes:
-        path: Where in the output the culprit is.
-        type: The class of the culprit.
+        path: Where the value at fault is in the output.
+        type: The class of the value at fault.
     """
 
     def __init__(self, reason: str, path: str = "$", type: type = bytes) -> None:
@@ -83,7 +83,7 @@ class ValueEncodingError(LitCacheError):
 
 
 class BatchSizeError(LitCacheError):
-    """A method returned another number of outputs than it was given items.
+    """A method did not return one output for each of its items.
 
     Args:
         method: The qualified name of the method.
@@ -110,10 +110,10 @@ class BatchSizeError(LitCacheError):
 
 
 class StoreError(LitCacheError):
-    """A store could not do what it was asked to.
+    """A store could not do what it was asked to do.
 
     Args:
-        reason: What went wrong, free of credentials.
+        reason: What went wrong, without credentials.
         store: The store's class name.
 
     Attributes:
@@ -130,11 +130,11 @@ class StoreError(LitCacheError):
 
 
 class UnsupportedMethodError(LitCacheError):
-    """A method of a kind that cannot be cached was decorated.
+    """`@cached_predict` decorates a method that cannot be cached.
 
     Args:
         method: The qualified name of the method.
-        reason: Why it cannot be cached and what to do instead.
+        reason: Why it cannot be cached, and what to do instead.
 
     Attributes:
         method: The qualified name of the method.
@@ -150,28 +150,37 @@ class UnsupportedMethodError(LitCacheError):
 
 
 class UnsupportedLitServeError(LitCacheError):
-    """`CachedBatchedLoop` does not know the internals of the installed LitServe.
+    """A part of litcache does not know the internals of the installed LitServe.
 
     Args:
         installed: The installed version.
         known: The versions that it was tested with.
-        missing: What it needs of LitServe and did not find.
+        missing: What the feature needs from LitServe and did not find.
+        feature: The part of litcache that needs it.
 
     Attributes:
         installed: The installed version.
         known: The versions that it was tested with.
-        missing: What it needs of LitServe and did not find.
+        missing: What the feature needs from LitServe and did not find.
+        feature: The part of litcache that needs it.
     """
 
-    def __init__(self, installed: str, known: str, missing: tuple[str, ...]) -> None:
-        super().__init__(installed, known, missing)
+    def __init__(
+        self,
+        installed: str,
+        known: str,
+        missing: tuple[str, ...],
+        feature: str = "CachedBatchedLoop",
+    ) -> None:
+        super().__init__(installed, known, missing, feature)
         self.installed = installed
         self.known = known
         self.missing = missing
+        self.feature = feature
 
     def __str__(self) -> str:
         return (
-            f"CachedBatchedLoop knows LitServe {self.known}; in {self.installed} it misses "
-            f"{', '.join(self.missing)}. Install one of those versions, or leave loop= out: "
-            "@cached_predict works in LitServe's own loops"
+            f"{self.feature} knows LitServe {self.known}; in {self.installed} it misses "
+            f"{', '.join(self.missing)}. Install one of those versions, or leave {self.feature} "
+            "out: @cached_predict works without it"
         )

@@ -1,4 +1,4 @@
-"""Metrics for Prometheus: what the caches of every process of a server counted."""
+"""Metrics for Prometheus: the counts of the caches in every process of a server."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ __all__ = ["PrometheusLogger", "collector"]
 class PrometheusLogger(Logger):  # type: ignore[misc]  # LitServe has no types
     """Serves the counters of every worker and HTTP process of a LitServer to Prometheus.
 
-    Give it to `LitServer(…, loggers=…)`. No call sends anything: processes count in memory that
-    they share, in files of a folder that is made for them and removed at the end.
-    `LIT_SERVER_API_KEY` does not protect the path, as LitServe guards no path of a logger.
+    Give it to `LitServer(…, loggers=…)`. A call of a cached method sends nothing: processes count
+    in memory that they share, mapped files in a temporary folder, which goes when the server ends.
+    `LIT_SERVER_API_KEY` does not protect the path, because LitServe guards no path of a logger.
 
     Args:
-        path: Where the metrics are served.
+        path: The path at which the server gives the metrics.
 
     Raises:
         ImportError: If prometheus-client is not installed.
-        ValueError: If `path` is no path. A `LitServer` raises it, too, if the path is taken there.
+        ValueError: If `path` is not a path. `LitServer(…)` raises it if the path is taken.
         OSError: If no folder for temporary files can be written.
 
     Example:
@@ -61,17 +61,17 @@ class PrometheusLogger(Logger):  # type: ignore[misc]  # LitServe has no types
         self.mount(path, _Exposition())
 
     def process(self, key: str, value: Any) -> None:
-        """Ignore what an API logs: the metrics do not come this way."""
+        """Ignore what an API logs: metrics do not need it."""
 
 
 def collector() -> Collector:
-    """Return a collector for a registry of your own.
+    """Return a collector for your own registry.
 
-    Processes share their counts from the first call on, so call it in the process that starts the
-    server, before that.
+    Processes share their counts from the first call on. Call it before the server starts, in the
+    process that starts it.
 
     Returns:
-        A collector of the metrics of all processes of the server, in whichever it is asked.
+        A collector. In any process of the server it gives the metrics of all its processes.
 
     Raises:
         ImportError: If prometheus-client is not installed.
@@ -134,11 +134,11 @@ def _exposed(accept: str) -> tuple[bytes, str]:
 
 @functools.cache
 def _route_exact_paths() -> None:
-    """Let LitServers answer a scrape at the exact path, and check that it is free.
+    """Make LitServers answer a scrape at the exact path, and check that no other route has it.
 
-    LitServe 0.2.17-0.2.19 shows a logger nothing of its server, and Starlette's `Mount` answers
-    below its path alone: a request for the path itself is redirected. So the one method that
-    mounts what a logger brings is wrapped; it does nothing else for other loggers.
+    LitServe 0.2.17-0.2.19 gives a logger no access to its server. Starlette's `Mount` answers only
+    below its path, and redirects a request for the path itself. So this wraps the one method of
+    LitServe that mounts the app of a logger. For other loggers that method does what it did.
     """
 
     def mount(wrapped: Any, connector: Any, arguments: tuple[str, Any], _: dict[str, Any]) -> None:
@@ -153,7 +153,7 @@ def _route_exact_paths() -> None:
 
 
 def _check_free(server: LitServer, path: str) -> None:
-    """Raise `ValueError` if a path of a server would hide the metrics, or they would hide it."""
+    """Raise `ValueError` if a path of a server hides the metrics, or the metrics hide a path."""
     taken = {server.healthcheck_path: "LitServer's healthcheck_path"}
     taken[server.info_path] = "LitServer's info_path"
     taken[server._shutdown_path] = "LitServer's shutdown_path"

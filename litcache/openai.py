@@ -13,7 +13,7 @@ __all__ = ["EmbeddingRequest", "EmbeddingSpec"]
 
 
 class EmbeddingRequest(openai_embedding.EmbeddingRequest):  # type: ignore[misc]  # it has no types
-    """LitServe's `EmbeddingRequest`, whose inputs are counted as the OpenAI API defines them.
+    """LitServe's `EmbeddingRequest`, but it counts inputs as the OpenAI API defines them.
 
     Example:
         >>> [EmbeddingRequest(model="m", input=given).get_num_items()
@@ -22,9 +22,9 @@ class EmbeddingRequest(openai_embedding.EmbeddingRequest):  # type: ignore[misc]
     """
 
     def get_num_items(self) -> int:
-        """Return the number of inputs; a list of token ids is one.
+        """Return the number of inputs; a list of token ids is one input.
 
-        LitServe 0.2.17-0.2.19 counts the ids of one input, or those of the first of several.
+        LitServe 0.2.17-0.2.19 counts the ids of one input, or the ids of the first of several.
         """
         many = isinstance(self.input, list) and not all(type(i) is int for i in self.input)
         return len(self.input) if many else 1
@@ -33,22 +33,22 @@ class EmbeddingRequest(openai_embedding.EmbeddingRequest):  # type: ignore[misc]
 class EmbeddingSpec(OpenAIEmbeddingSpec):  # type: ignore[misc]  # it has no types
     """LitServe's `OpenAIEmbeddingSpec` for APIs whose `predict` is cached with `items="list"`.
 
-    With `max_batch_size > 1` LitServe's spec refuses lists of inputs (400), since a batch of lists
-    is none that a `predict` of texts could take. `items="list"` pools the inputs of all requests of
-    a batch, so here they are let through: those that are not cached reach `predict` together, each
-    once. An API without it is served as by LitServe's spec.
+    With `max_batch_size > 1`, LitServe's spec refuses lists of inputs (400), because a `predict` of
+    texts cannot take a batch of lists. `items="list"` pools the inputs of all requests of a batch,
+    so this spec accepts lists: the misses reach `predict` together, each of them once. For an API
+    without `items="list"` it does what LitServe's spec does.
 
-    Inputs of token ids are counted right, where LitServe answers 500 unless its count happens to
-    fit. An empty list or input of token ids, and more than `max_inputs` inputs, are refused (400),
-    where LitServe answers 500 and has no bound, with a body that OpenAI's clients show. All else is
-    LitServe's: `encoding_format` (base64 since LitServe 0.2.19, floats before), usage, the 422 for
-    input of other types. `dimensions` is the API's to obey or refuse, in `decode_request`.
+    It counts inputs of token ids right; LitServe answers 500 unless its own count happens to fit.
+    It refuses (400) an empty list, an empty input of token ids, and more than `max_inputs` inputs,
+    with a body that OpenAI's clients show; LitServe answers 500, and has no limit. All else is
+    LitServe's: `encoding_format` (base64 since LitServe 0.2.19, floats before), usage, and
+    the 422 for input of other types. The API must obey or refuse `dimensions` in `decode_request`.
 
     Args:
-        max_inputs: The most inputs of one request; 2,048 is what OpenAI's own API allows.
+        max_inputs: The largest number of inputs in one request. OpenAI's own API allows 2,048.
 
     Raises:
-        ValueError: If `max_inputs` is no positive integer.
+        ValueError: If `max_inputs` is not a positive integer.
 
     Example:
         >>> import litserve as ls
@@ -69,15 +69,15 @@ class EmbeddingSpec(OpenAIEmbeddingSpec):  # type: ignore[misc]  # it has no typ
         self.max_inputs = max_inputs
 
     def pre_setup(self, lit_api: LitAPI) -> None:
-        """Prepare the endpoint, and find out whether lists may be batched."""
+        """Prepare the endpoint, and find out whether `predict` takes lists in batches."""
         super().pre_setup(lit_api)
         policy = policy_of(type(lit_api), "predict")
         if policy is not None and policy.items == "list":
-            # What LitServe's endpoint goes by when it refuses lists; it is read for nothing else.
+            # LitServe's endpoint refuses lists if this is above 1, and reads it for nothing else.
             self._max_batch_size = 1
 
     async def embeddings_endpoint(self, request: EmbeddingRequest) -> EmbeddingResponse:
-        """Answer a request as LitServe does, once its inputs are known to be some."""
+        """Refuse a request with too few or too many inputs; answer others as LitServe does."""
         given = request.input
         if isinstance(given, list):
             if not given or any(isinstance(part, list) and not part for part in given):
@@ -89,6 +89,6 @@ class EmbeddingSpec(OpenAIEmbeddingSpec):  # type: ignore[misc]  # it has no typ
 
 
 def _refused(reason: str) -> JSONResponse:
-    """Return a 400 with LitServe's `detail`, and OpenAI's `error` for its clients."""
+    """Return a 400 with the `detail` of LitServe and the `error` that OpenAI's clients read."""
     error = {"message": reason, "type": "invalid_request_error", "param": "input", "code": None}
     return JSONResponse({"detail": reason, "error": error}, 400)

@@ -18,7 +18,7 @@ _SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*")
 
 
 class Default(str):
-    """A default that can be told from the same text given by a user."""
+    """A default value, which is another object than the same text given by a user."""
 
     __slots__ = ()
 
@@ -36,7 +36,7 @@ def parse_bytes(size: int | str) -> int:
         The number of bytes, at least 1.
 
     Raises:
-        ValueError: If it is no size, or less than one byte.
+        ValueError: If it is not a size, or less than one byte.
         TypeError: If it is neither a number nor text.
 
     Example:
@@ -63,10 +63,11 @@ def wants_context(function: Callable[..., object] | None, arguments: int) -> boo
 
     Args:
         function: The function, or `None`.
-        arguments: How many arguments stand before the context.
+        arguments: How many arguments come before the context.
 
     Returns:
-        Whether it requires one more positional argument, or has a parameter named `context`.
+        Whether the function requires one more positional argument, or has a parameter named
+        `context`.
 
     Example:
         >>> wants_context(lambda item: True, 1), wants_context(lambda item, context: True, 1)
@@ -88,7 +89,7 @@ def with_context(function: Callable[..., Any] | None, arguments: int) -> Callabl
 
     Args:
         function: The function, or `None`.
-        arguments: How many arguments stand before the context.
+        arguments: How many arguments come before the context.
 
     Returns:
         A function of `arguments + 1` arguments, or `None`.
@@ -127,23 +128,23 @@ class CachePolicy:
     """How the outputs of one method are cached.
 
     Args:
-        ttl: How long an entry stays valid: positive seconds, a `timedelta`, or `None`: until
+        ttl: How long an entry stays valid: positive seconds or a `timedelta`; `None`: until it is
             evicted.
         max_bytes: The budget of the default `MemoryStore`: bytes or text such as `"256 MiB"`.
-        store: A `Store`, or a callable `api -> Store` called at first use; by default a
+        store: A `Store`, or a function `api -> Store` that is called at first use; by default a
             `MemoryStore` for each process and API instance.
-        version: Which model makes the entries: text, or a callable `api -> str` called at the end
-            of each `setup`. Part of every key.
+        version: Which model makes the entries: text, or a function `api -> str` that is called at
+            the end of each `setup`. Part of every key.
         namespace: Whose entries these are; by default the module, class, method and path of the
-            API. Part of every key, and the name under which `clear` finds them.
+            API. Part of every key; `clear` drops the entries of one namespace.
         items: `"request"`: an item is a request. `"list"`: the decoded input is a list of items.
-        max_items: With `items="list"`, at most so many items in one call of `predict`.
+        max_items: With `items="list"`, the largest number of items in one call of `predict`.
         context: Which entries of `context` are in the key: `True` (all), a tuple of names, or
             `False`.
-        key: `key(item[, context])` returns what stands in the key for item and context.
-        bypass_if: `bypass_if(item[, context])`: true computes without look-up and storing.
-        refresh_if: `refresh_if(item[, context])`: true computes and stores over what is there.
-        store_if: `store_if(item, output[, context])`: false answers without storing.
+        key: `key(item[, context])`; its result is in the key, in place of item and context.
+        bypass_if: `bypass_if(item[, context])`; if true, compute, and neither look up nor store.
+        refresh_if: `refresh_if(item[, context])`; if true, compute, and replace the entry.
+        store_if: `store_if(item, output[, context])`; if false, answer, and do not store.
         digest: `"blake"` (BLAKE2b and BLAKE3) or `"sha256"` (where FIPS 180-4 is required).
 
     Raises:
@@ -223,7 +224,7 @@ class CachePolicy:
         """Refuse a persistent store without `namespace` and `version`.
 
         Args:
-            store: The store that the policy is used with.
+            store: The store of this policy.
 
         Raises:
             ValueError: If the store outlives the process and one of the two is missing.

@@ -1,4 +1,4 @@
-"""The switches of a thread or task: every cache off, or strict."""
+"""Two switches for a thread or task: every cache off, and strict mode."""
 
 from __future__ import annotations
 
@@ -32,7 +32,9 @@ def disabled() -> Iterator[None]:
 
 @contextmanager
 def strict() -> Iterator[None]:
-    """Raise what serving would swallow: unkeyable items, unstorable outputs, failing stores.
+    """Raise the errors that serving only counts and warns of.
+
+    They are an item without a key, an output that cannot be stored, and a store that fails.
 
     Example:
         >>> with strict():

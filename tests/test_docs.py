@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import dataclasses
 import doctest
+import importlib
 import importlib.metadata
 import json
 import os
@@ -28,6 +29,7 @@ ROOT = Path(__file__).parents[1]
 DOCS = sorted((ROOT / "docs").glob("*.md"))
 PAGES = [ROOT / "README.md", *DOCS]
 POLICIES, TESTING = ROOT / "docs" / "policies.md", ROOT / "docs" / "testing.md"
+ARCHITECTURE = ROOT / "docs" / "architecture.md"
 FENCE = re.compile(r"^( *)```(\w+)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
 
 by_name = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
@@ -75,16 +77,33 @@ def need_packages(page):
 def test_the_code_of_a_page_runs(page, monkeypatch):
     need_packages(page)
     monkeypatch.syspath_prepend(str(ROOT))
-    module = types.ModuleType(f"page_{page.stem}")
-    monkeypatch.setitem(sys.modules, module.__name__, module)
+    run_page(page, monkeypatch)
+
+
+def run_page(page, monkeypatch):
+    """Run the blocks of a page one after the other, and return the module that they make."""
     code = blocks(page, "python")
     assert code, "a page without code"
+    for name in re.findall(r"Save this as `(\w+)\.py`", prose(page)):  # the first block
+        run_blocks(page, code[:1], make_module(name, monkeypatch))
+        del code[0]
+    return run_blocks(page, code, make_module(f"page_{page.stem}", monkeypatch))
+
+
+def make_module(name, monkeypatch):
+    module = types.ModuleType(name)
+    monkeypatch.setitem(sys.modules, name, module)
+    return module
+
+
+def run_blocks(page, code, module):
     for block in code:
         if block.is_doctest:
             run_doctest(page, block, vars(module))
         else:
             source = "\n" * block.line + block.code  # so that a traceback names the page's line
             exec(compile(source, str(page), "exec"), vars(module))
+    return module
 
 
 def run_doctest(page, block, names):
@@ -115,6 +134,40 @@ def test_every_block_is_proven_by_an_assertion(page):
         made = {n.name for n in nodes if isinstance(n, ast.ClassDef | ast.FunctionDef | ast.alias)}
         assert asserts or made & wanted, f"{page.name}:{block.line} proves nothing"
         wanted.update(node.id for node in nodes if isinstance(node, ast.Name))
+
+
+def test_an_items_way_is_as_the_page_of_the_architecture_has_it(monkeypatch):
+    steps = iter(run_page(ARCHITECTURE, monkeypatch).of_both)
+    rows = re.findall(r"^\| \d+ \| `(.*?)` `(.*?)` \|", ARCHITECTURE.read_text(), re.MULTILINE)
+    assert len(rows) == 20
+    for file, function in rows:
+        assert f"{file} {function}" in steps, function  # `in` reads on from where it found the last
+
+
+def test_the_page_of_the_architecture_names_files_that_exist():
+    text = ARCHITECTURE.read_text()
+    rows = re.findall(r"^\| [^|]+ \| ([^|]*`litcache/[^|]*) \| ([^|]*) \|$", text, re.MULTILINE)
+    assert len(rows) >= 12
+    for places, tests in rows:
+        assert "`tests/" in tests or "test of what raises it" in tests, tests
+        for path in re.findall(r"`([\w./]+(?:/|\.\w+))`", places + tests):
+            assert (ROOT / path).exists(), path
+    for path in re.findall(r"`(\w+/\w+\.py)`", text):
+        assert (ROOT / path).exists() or (ROOT / "litcache" / path).exists(), path
+    for path, names in re.findall(r"^\| `(litcache[\w.]*)` \| (.*) \|$", text, re.MULTILINE):
+        module = importlib.import_module(path)
+        for name in re.findall(r"`(\w+)`", names):
+            assert hasattr(module, name), f"{path}.{name}"
+
+
+def test_pages_and_examples_import_public_paths_alone():
+    text = ARCHITECTURE.read_text()
+    public = set(re.findall(r"^\| `(litcache[\w.]*)` \|", text, re.MULTILINE))
+    assert len(public) == 6
+    for path in [*PAGES, *(ROOT / "examples").glob("*.py")]:
+        for line in path.read_text().splitlines():
+            if imported := re.match(r"\s*(?:from|import) (litcache[\w.]*)", line):
+                assert imported[1] in public, f"{path.name}: {line}"
 
 
 @pytest.mark.e2e
@@ -181,7 +234,7 @@ def ask(server, page):
 @by_name
 def test_every_command_exists(page):
     for line in commands(page):
-        words = shlex.split(line)
+        words = shlex.split(line, comments=True)
         while "=" in words[0]:
             name = words.pop(0).split("=")[0]
             assert any(name in p.read_text() for p in (ROOT / "litcache").rglob("*.py")), line

@@ -70,6 +70,18 @@ def test_every_room_has_its_floor():
     assert {room_of(name) for name in NAMES} == set(FLOOR)
 
 
+def test_the_page_of_the_architecture_shows_these_floors():
+    page = (ROOT.parent / "docs" / "architecture.md").read_text()
+    rows = re.findall(r"^\| (\d) \| `([\w./]+)` \| .* \| (.*) \| (yes|no) \|$", page, re.MULTILINE)
+    floors = [[] for _ in FLOORS]
+    for height, file, below, knows in rows:
+        room = file.removesuffix("/").removesuffix(".py").replace("__init__", "litcache")
+        floors[int(height) - 1].append(room)
+        assert below == ("floor 1" if height == "1" else f"floors 1 to {height}"), room
+        assert (knows == "yes") == (room in KNOW_LITSERVE), room
+    assert floors == FLOORS
+
+
 def test_imports_point_one_way():
     rooms = {room: set() for room in FLOOR}
     for name, _, tree in modules():

@@ -41,7 +41,7 @@ class Call:
     scope: Scope
     keys: Sequence[bytes | None]
     version: int
-    released: int
+    released: object
     # Most calls leave these as they are.
     is_plain = True
     refreshed: Set[bytes] = frozenset()
@@ -129,7 +129,7 @@ class Misses:
         published: What followers get for the keys that were computed.
         stored: What the store gets.
         claim: This call's claim of the keys that it computes.
-        released: How many claims had been released when the store was asked.
+        released: What `Flight.released` was when the store was asked.
         store_works: Whether the store has answered.
     """
 
@@ -181,7 +181,7 @@ class Misses:
 
 def uncached(call: Call) -> Misses:
     """Return a call whose items are all computed, unstored."""
-    call.scope, call.version, call.released = Scope(""), 0, 0
+    call.scope, call.version, call.released = Scope(""), 0, None
     call.keys = [None] * len(call.items)
     misses = Misses(call, store_works=False)
     misses.to_compute = list(range(len(call.items)))

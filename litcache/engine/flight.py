@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import threading
 from collections.abc import Collection, Iterable, Mapping
 from concurrent.futures import Future, InvalidStateError
 from concurrent.futures import TimeoutError as FutureTimeoutError
@@ -108,9 +107,10 @@ class Flight(Forkable):
         self._begin()
 
     def _begin(self) -> None:
-        self._lock = threading.Lock()
+        # Without a lock: Ctrl-C in a thread that holds one would stop all others for ever. Each
+        # step on the dict is atomic.
         self._claims: dict[bytes, Claim] = {}
-        self.released = 0
+        self.released: object = object()
 
     def claim(
         self,
@@ -120,7 +120,7 @@ class Flight(Forkable):
         refreshed: Collection[bytes] = (),
         force: bool = False,
     ) -> dict[bytes, Claim]:
-        """Claim keys for a call, all at once.
+        """Claim keys for a call.
 
         Args:
             claim: The call's claim.
@@ -133,24 +133,25 @@ class Flight(Forkable):
             The keys that another call is computing, with its claim.
         """
         taken: dict[bytes, Claim] = {}
-        with self._lock:
-            for key in keys:
-                other = self._claims.get(key)
-                if other is not None and other is not claim:
-                    if force or (key in refreshed and other.started):
-                        other.superseded.add(key)
-                    elif other.serves(key, claim.epoch) and not (key in refreshed and other.done):
-                        taken[key] = other
-                        continue
-                # In this order: a claim that is interrupted here is released with all its keys.
-                claim.keys.append(key)
-                self._claims[key] = claim
+        for key in keys:
+            # Noted first: a claim that is interrupted here is released with all its keys.
+            claim.keys.append(key)
+            other = self._claims.setdefault(key, claim)
+            if other is claim:
+                continue
+            is_refresh = key in refreshed
+            if force or (is_refresh and other.started):
+                other.superseded.add(key)
+            elif other.serves(key, claim.epoch) and not (is_refresh and other.done):
+                taken[key] = other
+                claim.keys.pop()
+                continue
+            self._claims[key] = claim
         return taken
 
     def release(self, claim: Claim) -> None:
         """Take back a call's claims, once its entries are in the store."""
-        with self._lock:
-            for key in claim.keys:
-                if self._claims.get(key) is claim:
-                    del self._claims[key]
-            self.released += 1
+        for key in claim.keys:
+            if self._claims.get(key) is claim:
+                self._claims.pop(key, None)
+        self.released = object()  # another one each time

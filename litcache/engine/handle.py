@@ -1,4 +1,4 @@
-"""What `api.predict.cache` is: the cache of a method, in the hands of its user."""
+"""`api.predict.cache`: the cache of a method, for its user."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from litcache.values.rows import encode_rows, row_value
 
 
 class CacheHandle:
-    """The entries of one method of one API: ask, warm, delete, clear.
+    """The entries of one method of one API: look up, warm, delete, clear.
 
-    Its methods count nothing, use the keys that the API serves with, and raise `StoreError` where
-    serving would compute.
+    These methods count nothing, and use the keys that the API serves with. If the store fails they
+    raise `StoreError`, where serving would compute.
 
     Args:
         cache: The method's cache.
         mode: How the API serves: `single`, `batch` or `list`.
-        elsewhere: Says whether entries live in other processes only.
+        elsewhere: Returns whether only other processes hold entries.
     """
 
     def __init__(self, cache: Cache, mode: str, elsewhere: Callable[[], bool]) -> None:
@@ -45,7 +45,7 @@ class CacheHandle:
         """Return the key of an item.
 
         Args:
-            item: The item as decoded.
+            item: The decoded item; for a cached `decode_request`, the request.
             context: Its context, if the method takes one.
 
         Returns:
@@ -60,7 +60,7 @@ class CacheHandle:
         """Return the stored output of an item.
 
         Args:
-            item: The item as decoded.
+            item: The decoded item; for a cached `decode_request`, the request.
             context: Its context, if the method takes one.
 
         Returns:
@@ -86,13 +86,13 @@ class CacheHandle:
         """Store outputs that were computed elsewhere.
 
         Args:
-            items: The items as decoded.
-            outputs: An output for each, as `unbatch` (or an unbatched `predict`) returns it. With
-                `items="list"`, what `predict` would return for all of them.
+            items: The decoded items; for a cached `decode_request`, the requests.
+            outputs: An output for each item, as `unbatch` (or an unbatched `predict`) returns it.
+                With `items="list"`, what `predict` returns for all items together.
             contexts: Their contexts, if the method takes one.
 
         Raises:
-            ValueError: If there is another number of outputs or contexts than of items.
+            ValueError: If there is not one output, and one context if any, for each item.
             KeyEncodingError: If an item has no canonical form.
             ValueEncodingError: If an output cannot be stored.
             StoreError: If the store cannot write.
@@ -120,11 +120,11 @@ class CacheHandle:
         """Delete the entries of items.
 
         Args:
-            items: The items as decoded.
+            items: The decoded items; for a cached `decode_request`, the requests.
             contexts: Their contexts, if the method takes one.
 
         Returns:
-            How many of them were stored.
+            How many of the items were stored.
 
         Raises:
             KeyEncodingError: If an item has no canonical form.
@@ -134,11 +134,11 @@ class CacheHandle:
         return self._cache.store.delete_many(self._cache.scope.renewed(), keys)
 
     def clear(self) -> None:
-        """Drop the entries of the namespace, and whatever is being computed for it now.
+        """Drop the entries of the namespace; what is being computed for it now is not stored.
 
         Raises:
             StoreError: If the store cannot write, or if the entries are in the memory of other
-                processes, out of reach.
+                processes, which this process cannot reach.
         """
         cache = self._cache
         if not cache.store.persistent and self._elsewhere() and not self.info().entries:
@@ -148,7 +148,7 @@ class CacheHandle:
                 "(SharedStore, RedisStore)",
                 type(cache.store).__name__,
             )
-        # What is being computed now carries the old epoch: nobody joins it, and it is not stored.
+        # What is being computed now has the old epoch: nobody waits for it, and it is not stored.
         cache.store.clear(cache.scope.namespace)
 
     def _keys(self, items: Sequence[object], contexts: Sequence[Context] | None) -> list[bytes]:
@@ -159,5 +159,5 @@ class CacheHandle:
         return [self.key(*pair) for pair in zip(items, contexts, strict=True)]
 
     def _context(self, context: Context | None) -> Context | None:
-        """Serving always gives a context to a method that takes one, an empty one at least."""
+        """Return the context to key with: serving gives every method that takes one at least {}."""
         return {} if context is None and self._cache.reads_context else context

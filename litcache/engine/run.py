@@ -131,7 +131,7 @@ def _look_again(cache: Cache, misses: Misses, leaders: dict[bytes, int]) -> Step
     """Look claimed keys up again if others finished between the look-up and the claim."""
     released = cache.flight.released
     keys = [key for key in leaders if key not in misses.call.refreshed]
-    if released == misses.released or not misses.store_works or not keys:
+    if released is misses.released or not misses.store_works or not keys:
         return
     misses.released = released
     entries: list[Entry | None] | None = yield Ask(
@@ -227,27 +227,37 @@ def drive(cache: Cache, steps: Steps, compute: Callable[[Part], Any]) -> None:
         compute: Calls the method with a part.
     """
     try:
-        step = next(steps)
-        while True:
-            reply: Any = None
-            try:
-                if isinstance(step, Compute):
-                    started = time.perf_counter()
-                    with computing(cache, step.part):
-                        output = compute(step.part)
-                    reply = output, time.perf_counter() - started
-                elif isinstance(step, Wait):
-                    reply = step.claim.wait(step.seconds)
-                else:
-                    reply = step.function()
-            except BaseException as error:
-                step = steps.throw(error)
-            else:
-                step = steps.send(reply)
-    except StopIteration:
-        pass
+        step = _next(steps, None)
+        while step is not None:
+            step = _take(cache, steps, step, compute)
     finally:
         steps.close()
+
+
+def _next(steps: Steps, reply: Any) -> Step | None:
+    """Return the next step; `None` at the end."""
+    try:
+        return steps.send(reply)
+    except StopIteration:
+        return None
+
+
+def _take(cache: Cache, steps: Steps, step: Step, compute: Callable[[Part], Any]) -> Step | None:
+    """Take one step; return the next."""
+    reply: Any
+    try:
+        if isinstance(step, Compute):
+            started = time.perf_counter()
+            with computing(cache, step.part):
+                output = compute(step.part)
+            reply = output, time.perf_counter() - started
+        elif isinstance(step, Wait):
+            reply = step.claim.wait(step.seconds)
+        else:
+            reply = step.function()
+    except BaseException as error:
+        return steps.throw(error)
+    return _next(steps, reply)
 
 
 async def lookup_async(cache: Cache, call: Call) -> Misses | None:
@@ -264,30 +274,33 @@ async def lookup_async(cache: Cache, call: Call) -> Misses | None:
 
 async def drive_async(cache: Cache, steps: Steps, compute: Callable[[Part], Any]) -> None:
     """Take steps in this task, as `drive` does; `compute` returns an awaitable."""
-    blocking = cache.store.blocking
     try:
-        step = next(steps)
-        while True:
-            reply: Any = None
-            try:
-                if isinstance(step, Compute):
-                    started = time.perf_counter()
-                    with computing(cache, step.part):
-                        output = await compute(step.part)
-                    reply = output, time.perf_counter() - started
-                elif isinstance(step, Wait):
-                    reply = await step.claim.wait_async(step.seconds)
-                elif not blocking:
-                    reply = step.function()
-                elif isinstance(step, Write):
-                    threads.submit(step.function)  # an answer does not wait for its write
-                else:
-                    reply = await threads.run(step.function)
-            except BaseException as error:
-                step = steps.throw(error)
-            else:
-                step = steps.send(reply)
-    except StopIteration:
-        pass
+        step = _next(steps, None)
+        while step is not None:
+            step = await _take_async(cache, steps, step, compute)
     finally:
         steps.close()
+
+
+async def _take_async(
+    cache: Cache, steps: Steps, step: Step, compute: Callable[[Part], Any]
+) -> Step | None:
+    """Take one step in this task; return the next."""
+    reply: Any
+    try:
+        if isinstance(step, Compute):
+            started = time.perf_counter()
+            with computing(cache, step.part):
+                output = await compute(step.part)
+            reply = output, time.perf_counter() - started
+        elif isinstance(step, Wait):
+            reply = await step.claim.wait_async(step.seconds)
+        elif not cache.store.blocking:
+            reply = step.function()
+        elif isinstance(step, Write):
+            reply = threads.submit(step.function)  # an answer does not wait for its write
+        else:
+            reply = await threads.run(step.function)
+    except BaseException as error:
+        return steps.throw(error)
+    return _next(steps, reply)

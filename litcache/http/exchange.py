@@ -6,15 +6,20 @@ import time
 from collections.abc import Iterable
 from operator import itemgetter
 
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from fastapi import Request
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from litcache.engine.flight import Claim
 from litcache.errors import ValueEncodingError
-from litcache.http.recorder import Place, Recorder, with_status
+from litcache.http.body import Body
+from litcache.http.endpoint import ASKED, is_as_sent
+from litcache.http.recorder import Forward, Place, Recorder
 from litcache.http.responses import CACHE_STATUS, LARGEST_BODY, Stored, tokens, unpack
-from litcache.http.route_check import SEEN, RouteCheck
+from litcache.http.route_check import RouteCheck
 from litcache.http.tier import Tier
 from litcache.stores.base import Scope as StoreScope
+
+_BYPASS = b"litcache; fwd=bypass"
 
 
 class Exchange:
@@ -28,176 +33,184 @@ class Exchange:
         send: Takes the response's messages.
     """
 
-    __slots__ = ("app", "body", "check", "receive", "replay", "scope", "send", "tier")
+    __slots__ = ("_answered", "_app", "_asked", "_body", "_check", "_forward", "_scope", "_send",
+                 "_started", "_tier")  # fmt: skip
 
     def __init__(
         self, tier: Tier, app: ASGIApp, scope: Scope, receive: Receive, send: Send
     ) -> None:
-        self.tier = tier
-        self.app = app
-        self.scope = scope
-        self.receive = receive
-        self.send = send
-        self.replay: list[Message | Exception] = []
+        self._tier = tier
+        self._app = app
+        self._scope = scope
+        self._body = Body(receive)
+        self._send = send
+        self._forward = Forward()
+        self._answered = self._asked = False
 
     async def run(self, check: RouteCheck | None) -> None:
-        """Answer the request: out of the cache, or by sending it on."""
-        tier = self.tier
-        asked = _read_headers(self.scope["headers"], tier) if check is not None else None
-        body = await self._read() if asked is not None else None
-        if check is None or asked is None or body is None:
-            await self._pass()
-            return
-        self.check = check
-        self.body = body
-        kinds, varied, refresh = asked
-        key = tier.key(self.scope, kinds, varied, body)
-        store_scope = tier.scope()
-        if refresh:
-            # For the epoch, so that what a clear overtakes is not stored after it.
-            await tier.look_up(store_scope, key)
-            claim = Claim(store_scope.epoch)
-            tier.flight.claim(claim, (key,), force=True)
-            try:
-                await self._send_on(Place(store_scope, key, claim), b"litcache; fwd=request")
-            finally:
-                claim.give_up()
-                tier.flight.release(claim)
-            return
-        released = tier.flight.released
-        if await self._answered(store_scope, key):
-            return
-        claim = Claim(store_scope.epoch)
-        taken = tier.flight.claim(claim, (key,))
-        if taken:
-            await self._follow(key, store_scope, taken[key])
-            return
-        try:
-            # What was released while a thread looked up may be this very key.
-            if tier.flight.released == released or not await self._answered(store_scope, key):
-                await self._send_on(Place(store_scope, key, claim), b"litcache; fwd=miss")
-        finally:
-            claim.give_up()
-            tier.flight.release(claim)
+        """Answer the request: out of the cache, or by sending it on.
 
-    # ------------------------------------------------------------------ the request
-
-    async def _read(self) -> bytes | None:
-        """Read the whole body; `None` if it is too large, or does not arrive as a whole.
-
-        What was read is kept to be given to the app again, an exception at its place: the one that
-        LitServe's MaxSizeMiddleware raises becomes 413 only where the app meets it.
+        Args:
+            check: The check of its route; `None` if nothing may be cached there.
         """
-        parts = bytearray()  # a message for each byte of a client that drips would fill the memory
-        last: Message | Exception | None = None
-        while len(parts) <= LARGEST_BODY:
-            try:
-                message = await self.receive()
-            except Exception as error:
-                last = error
-                break
-            if message["type"] != "http.request":
-                last = message
-                break
-            chunk: bytes = message.get("body", b"")
-            if not message.get("more_body", False):
-                body = bytes(parts) + chunk if parts else chunk
-                self.replay = [{"type": "http.request", "body": body, "more_body": False}]
-                return body
-            parts += chunk
-        if parts:
-            self.replay = [{"type": "http.request", "body": bytes(parts), "more_body": True}]
-        if last is not None:
-            self.replay.append(last)
-        return None
+        if check is not None and check.is_overridden():
+            why = "nothing is cached while app.dependency_overrides is set: it may change the check"
+            self._tier.reporter.warn_once("overrides", why)
+            check = None
+        if check is None:
+            self._pass()
+            await self._send_on()
+            return
+        self._check = check
+        try:
+            if check.in_route:
+                self._scope[ASKED] = self
+                status = await self._send_on()
+                if status == 200 and not self._asked:
+                    why = "its endpoint does not ask for them: this FastAPI is not known"
+                    self._tier.reporter.warn_once("unasked", f"LitServe gives no hits, as {why}")
+            elif await check.lets_in(self._scope) and (stored := await self.find()) is not None:
+                await self._answer(stored)
+            else:
+                await self._send_on()
+        finally:
+            self._scope.pop(ASKED, None)
+            self._release()
 
-    async def _receive_again(self) -> Message:
-        """Give the app what was read, and then what follows."""
-        if not self.replay:
-            return await self.receive()
-        message = self.replay.pop(0)
-        if isinstance(message, Exception):
-            raise message
-        return message
+    async def find(self, request: Request | None = None) -> Stored | None:
+        """Return the response to give, to a client that LitServe's check has let through.
+
+        Args:
+            request: What that check may have changed, if it can.
+
+        Returns:
+            The response; `None` if the request is to go on.
+        """
+        self._asked = True
+        tier = self._tier
+        asked = _read_headers(self._scope["headers"], tier)
+        body = await self._body.read() if asked is not None else None
+        if asked is None or body is None:
+            self._pass()
+            return None
+        if request is not None and self._check.may_change and not await is_as_sent(request, body):
+            return None
+        kinds, varied, refresh = asked
+        key = tier.key(self._scope, kinds, varied, body)
+        scope = tier.scope()
+        if not refresh:
+            return await self._look_up(scope, key)
+        # For the epoch, so that what a clear overtakes is not stored after it.
+        await tier.look_up(scope, key)
+        self._lead(scope, key, refresh=True)
+        self._forward.status = b"litcache; fwd=request"
+        return None
 
     # ------------------------------------------------------------------ out of the cache
 
-    async def _answered(self, scope: StoreScope, key: bytes) -> bool:
-        """Answer the request out of the store, and say whether that was possible."""
-        entry = await self.tier.look_up(scope, key)
+    async def _look_up(self, scope: StoreScope, key: bytes) -> Stored | None:
+        """Return what the store or an equal request in flight has; else claim the key."""
+        flight = self._tier.flight
+        released = flight.released
+        stored = await self._stored(scope, key)
+        if stored is not None:
+            return stored
+        leader = self._lead(scope, key)
+        if leader is None:
+            # What was released while a thread looked up may be this very key.
+            if flight.released != released:
+                return await self._stored(scope, key)
+            return None
+        if await leader.wait_async(self._check.seconds) and (entry := leader.entries.get(key)):
+            self._tier.counters.add(coalesced=1)
+            self._hit(b"litcache; fwd=miss; collapsed")
+            return unpack(entry)
+        # A request whose worker was killed is never answered: no more of them wait for it.
+        leader.give_up()
+        self._go_on(Place(scope, key))
+        return None
+
+    async def _stored(self, scope: StoreScope, key: bytes) -> Stored | None:
+        """Return the response in the store, if there is one that can be read."""
+        entry = await self._tier.look_up(scope, key)
         if entry is None:
-            return False
+            return None
         try:
             stored = unpack(entry)
         except ValueEncodingError as error:
-            self.tier.reporter.swallow("entry", error, "a stored response cannot be read")
-            return False  # and the new answer takes its place
-        await self._hit(stored)
-        return True
-
-    async def _hit(self, stored: Stored) -> None:
-        """Answer with a stored response, unless LitServe would refuse the client."""
-        tier = self.tier
-        check = self.check
-        if not (check.is_open() or await check.allows(self.scope, self.receive, self.body)):
-            # No word of the entry: a refused client does not learn that there is one.
-            await self._send_on(None, b"litcache; fwd=miss")
-            return
-        left = stored.expires - tier.clock()
+            self._tier.reporter.swallow("entry", error, "a stored response cannot be read")
+            return None  # and the new answer takes its place
+        left = stored.expires - self._tier.clock()
         stored.headers.append((b"age", b"%d" % max(0.0, stored.lifetime - left)))
-        await self._answer(stored, b"litcache; hit; ttl=%d" % max(0.0, left))
-        tier.count_hit()
+        self._hit(b"litcache; hit; ttl=%d" % max(0.0, left))
+        self._tier.count_hit()
+        return stored
 
-    async def _follow(self, key: bytes, scope: StoreScope, leader: Claim) -> None:
-        """Answer with what an equal request in flight is answered, or send this one on."""
-        # LitServe checks a request when it arrives, so this is when it would be refused.
-        allowed = await self.check.allows(self.scope, self.receive, self.body)
-        published = allowed and await leader.wait_async(self.check.seconds)
-        if published and (entry := leader.entries.get(key)):
-            await self._answer(unpack(entry), b"litcache; fwd=miss; collapsed")
-            self.tier.counters.add(coalesced=1)
-        else:
-            if allowed:
-                # A request whose worker was killed is never answered: no more of them wait for it.
-                leader.give_up()
-            place = Place(scope, key) if allowed else None
-            await self._send_on(place, b"litcache; fwd=miss")
+    def _hit(self, status: bytes) -> None:
+        """Note that the request is answered here."""
+        self._answered = True
+        self._forward.status = status
+        self._release()
 
-    async def _answer(self, stored: Stored, status: bytes) -> None:
-        scope = self.scope
-        scope.update(self.check.child)  # for outer middlewares, as the router would note it
-        scope["path_params"] = {}
-        stored.headers.append((CACHE_STATUS, status))
-        await self.send({"type": "http.response.start", "status": 200, "headers": stored.headers})
-        await self.send({"type": "http.response.body", "body": stored.body, "more_body": False})
+    def _go_on(self, place: Place) -> None:
+        """Note where the answer of LitServe is stored, and that it begins to work for it."""
+        self._forward.place = place
+        self._started = time.perf_counter()
+
+    def _lead(self, scope: StoreScope, key: bytes, *, refresh: bool = False) -> Claim | None:
+        """Claim a key, and return the claim of the request that has it already."""
+        claim = Claim(scope.epoch)
+        self._go_on(Place(scope, key, claim))
+        return self._tier.flight.claim(claim, (key,), force=refresh).get(key)
+
+    def _release(self) -> None:
+        """Take a claim back, and let who waits for it go on."""
+        place, self._forward.place = self._forward.place, None
+        if place is not None and place.claim is not None:
+            place.claim.give_up()
+            self._tier.flight.release(place.claim)
+
+    async def _answer(self, stored: Stored) -> None:
+        """Answer in LitServe's place."""
+        scope, check = self._scope, self._check
+        # For outer middlewares, as the router would note it.
+        scope.update(check.child)
+        scope["path_params"] = {**scope.get("path_params", {}), **check.path_params}
+        headers = [*stored.headers, (CACHE_STATUS, self._forward.status)]
+        await self._send({"type": "http.response.start", "status": 200, "headers": headers})
+        await self._send({"type": "http.response.body", "body": stored.body, "more_body": False})
 
     # ------------------------------------------------------------------ by sending it on
 
-    async def _pass(self) -> None:
-        """Send the request on; its answer goes through as it comes."""
-        self.tier.counters.add(bypassed=1)
+    def _pass(self) -> None:
+        """Let the request and its answer through as they come."""
+        self._forward.status = _BYPASS
+        self._body.forget()
 
-        async def send(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                message = with_status(message, b"litcache; fwd=bypass")
-            await self.send(message)
+    async def _send_on(self) -> int:
+        """Send the request on, and store its answer if there is a place for it.
 
-        await self.app(self.scope, self._receive_again, send)
-
-    async def _send_on(self, place: Place | None, status: bytes) -> None:
-        """Send the request on; with a place, store its answer there if it may be stored."""
-        seen = self.check.watch(self.scope, self.body) if place is not None else None
-        recorder = Recorder(self.tier, self.send, place, status, seen)
-        started = time.perf_counter()
+        Returns:
+            The status of the answer.
+        """
+        recorder = Recorder(self._tier, self._send, self._forward)
+        self._started = time.perf_counter()
         try:
-            await self.app(self.scope, self._receive_again, recorder.send)
+            await self._app(self._scope, self._body.receive, recorder.send)
         except Exception:
             await recorder.flush()
             raise
         finally:
-            self.scope.pop(SEEN, None)
-            seconds = time.perf_counter() - started
-            self.tier.count_sent_on(kept=recorder.kept, seconds=seconds)
+            if not self._answered:
+                # An answer that says no more than that a client or the API failed is no matter of
+                # the cache: the share of what cannot be stored tells whether the tier suits a path.
+                failed = recorder.status == 0 or recorder.status >= 400
+                self._tier.count_sent_on(
+                    kept=recorder.kept,
+                    bypassed=failed or self._forward.status is _BYPASS,
+                    seconds=time.perf_counter() - self._started,
+                )
+        return recorder.status
 
 
 def _read_headers(

@@ -9,6 +9,7 @@ from typing import Any
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from litcache.http import litserve
 from litcache.http.exchange import Exchange
 from litcache.http.route_check import RouteCheck, UncheckableError, find
 from litcache.http.tier import Tier
@@ -63,6 +64,8 @@ class CacheMiddleware:
     Raises:
         ValueError: If an option's value is not allowed, or options contradict each other.
         TypeError: If an option is of the wrong type.
+        UnsupportedLitServeError: If the installed LitServe may give a worker more of a request than
+            its body.
 
     Example:
         >>> middlewares = [(CacheMiddleware, {"paths": ["/predict"], "ttl": 60})]
@@ -83,6 +86,7 @@ class CacheMiddleware:
         vary: Iterable[str] = (),
         client_control: bool = False,
     ) -> None:
+        litserve.check()
         policy = _policy(ttl, max_bytes, store, namespace, version)
         if not isinstance(client_control, bool):
             raise TypeError(f"client_control={client_control!r} must be True or False")
@@ -114,8 +118,9 @@ class CacheMiddleware:
     def info(self) -> CacheInfo:
         """Return the counters of this instance, together with what its store says of itself.
 
-        `misses` are requests whose answer was stored, `uncacheable` those whose answer was not
-        (errors and refusals among them), `bypassed` those that passed through unread.
+        `misses` are requests whose answer was stored, `uncacheable` those that were answered with
+        what may not be stored, such as a stream or a cookie. `bypassed` are those that passed
+        through unread, those that LitServe refused and those that failed.
 
         Example:
             >>> CacheMiddleware(print).info().hit_rate

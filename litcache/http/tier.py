@@ -105,9 +105,16 @@ class Tier:
         self.counters.add_hits(1)
         self.reporter.tick(self.info, hit=True)
 
-    def count_sent_on(self, *, kept: bool, seconds: float) -> None:
-        """Count a request that was sent on, whose answer could be kept or not."""
-        self.counters.add(misses=kept, uncacheable=not kept, seconds=seconds)
+    def count_sent_on(self, *, kept: bool, bypassed: bool, seconds: float) -> None:
+        """Count a request that LitServe answered.
+
+        Args:
+            kept: Whether the answer could be kept.
+            bypassed: Whether the request passed through, was refused or failed.
+            seconds: How long it took.
+        """
+        uncacheable = not (kept or bypassed)
+        self.counters.add(misses=kept, bypassed=bypassed, uncacheable=uncacheable, seconds=seconds)
         if kept:
             self.reporter.missed(1, ())
         self.reporter.tick(self.info)

@@ -1,1 +1,1 @@
-"""What litcache knows of LitServe's LitAPI."""
+"""The decorator, and everything that litcache knows about LitServe's `LitAPI`."""

@@ -1,4 +1,4 @@
-"""The answers of a cached method, in each way that it is called."""
+"""How a cached method answers, for each way of calling it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NOT_CUT = "its input or output cannot be cut into rows, so the call goes uncache
 
 
 def _compute(method: Method) -> Callable[[Part], Any]:
-    """Return what calls a method with a part."""
+    """Return a function that calls a method with a part."""
     return lambda part: method.compute(part.argument, part.contexts, len(part.places))
 
 
@@ -44,7 +44,7 @@ async def answer_one_async(cache: Cache, method: Method, item: Any, context: Con
 def answer_batch(
     cache: Cache, api: Any, method: Method, items: list[Any], contexts: Any
 ) -> Sequence[Any]:
-    """Answer a batch of LitServe's: the user's three hooks run on the misses alone."""
+    """Answer a batch of LitServe's loop: the user's three hooks run on the misses alone."""
     call = Batch(items, contexts)
 
     def compute(part: Part) -> Any:
@@ -62,7 +62,7 @@ def answer_batch(
 def answer_rows(
     cache: Cache, method: Method, call: Rows | Lists, argument: Any, contexts: Any = None
 ) -> Any:
-    """Answer the rows of a container; uncached if they turn out not to be rows."""
+    """Answer the rows of a container; uncached if the method does not return rows."""
     misses = None
     try:
         misses = cache.lookup(call)
@@ -77,7 +77,7 @@ def answer_rows(
 
 
 async def answer_rows_async(cache: Cache, method: Method, call: Lists, argument: Any) -> Any:
-    """Answer the items of a list of an async method, as `answer_rows` does."""
+    """Answer the items of a list for an async method, as `answer_rows` does."""
     misses = None
     compute: Callable[[Part], Awaitable[Any]] = _compute(method)
     try:
@@ -93,7 +93,7 @@ async def answer_rows_async(cache: Cache, method: Method, call: Lists, argument:
 
 
 def _whole(cache: Cache, call: Rows | Lists, error: Exception) -> tuple[Any] | None:
-    """Return the method's output if it answers the whole call, which is then not computed again."""
+    """Return the output of the method if it answers the whole call: it need not run again."""
     cache.reporter.swallow("rows", error, NOT_CUT)
     if isinstance(error, NotRowsError) and len(error.places) == len(call.items):
         return (error.output,)
@@ -106,7 +106,7 @@ def _count(cache: Cache, call: Rows | Lists, misses: Misses | None) -> None:
 
 
 def list_of(decoded: Any, max_items: int | None) -> Lists | None:
-    """Return the call of a decoded input of `items="list"`; `None` if it is no list of items."""
+    """Return the call for a decoded input with `items="list"`; `None` if it is not a list."""
     items = split_items(decoded)
     return None if items is None else Lists([items], [kind_of(decoded)], max_items)
 
@@ -115,11 +115,11 @@ def list_of(decoded: Any, max_items: int | None) -> Lists | None:
 
 
 class _Pool:
-    """The requests of a batch that are lists of items, and those that are none.
+    """The requests of a batch, of which some are lists of items and some are not.
 
     Args:
-        decoded: What `decode_request` made of each request.
-        max_items: At most so many items in one call of the method.
+        decoded: What `decode_request` returned for each request.
+        max_items: The largest number of items in one call of the method; `None`: any number.
     """
 
     def __init__(self, decoded: Sequence[Any], max_items: int | None) -> None:
@@ -133,7 +133,7 @@ class _Pool:
         )
 
     def each(self, method: Method, results: Iterator[Any] | None) -> list[Any]:
-        """Return an output for each request: its result, or what the method makes of it alone."""
+        """Return an output for each request: its result, or the method's output for it alone."""
         return [
             next(results)
             if items and results is not None
@@ -147,7 +147,7 @@ def _count_of_none(request: Any) -> int | None:
 
 
 def answer_lists(cache: Cache, method: Method, decoded: Sequence[Any]) -> list[Any]:
-    """Answer a batch of requests that are lists of items each: their misses are pooled."""
+    """Answer a batch of requests, each a list of items: their misses are pooled."""
     pool = _Pool(decoded, cache.policy.max_items)
     misses, results = None, None
     try:
@@ -168,7 +168,7 @@ def answer_lists(cache: Cache, method: Method, decoded: Sequence[Any]) -> list[A
 def pass_lists(
     method: Method, api: Any, name: str, decoded: Sequence[Any], max_items: int | None
 ) -> list[Any]:
-    """Answer a batch of requests that are lists of items each, with the caches off."""
+    """Answer a batch of requests, each a list of items, while the caches are off."""
     pool = _Pool(decoded, max_items)
     call, device, results = pool.call, getattr(api, "device", None), None
     try:

@@ -11,7 +11,7 @@ from litcache.engine.modes import Unbatched
 from litcache.errors import BatchSizeError
 from litcache.litapi.classes import has_default, takes_context
 
-# What LitServe's own `unbatch` iterates with a warning: keys, characters, in no certain order.
+# LitServe's own `unbatch` iterates these, with a warning: it gets keys or characters, no outputs.
 _NO_ROWS = (str, bytes, Mapping, Set)
 _CUT_BY_DEFAULT = (
     "LitServe's own unbatch iterated a {}, which gives no output of each item; return a list with "
@@ -23,11 +23,11 @@ class Method(Protocol):
     """A user's method, as the wrapper around it calls it."""
 
     def compute(self, item: Any, context: Any, items: int | None = None) -> Any:
-        """Call the method with an item or a container of as many items as known."""
+        """Call the method with an item, or with a container of items; `items` says how many."""
 
 
 class BatchSizeMismatch(BatchSizeError, HTTPException):
-    """`BatchSizeError` as LitServe's batched loop answers it to a client."""
+    """A `BatchSizeError` that reaches the client as LitServe's own check answers: with 500."""
 
     def __init__(self, method: str, expected: int, actual: int) -> None:
         HTTPException.__init__(self, 500, "Batch size mismatch")
@@ -37,7 +37,7 @@ class BatchSizeMismatch(BatchSizeError, HTTPException):
 
 
 def call_hook(hook: Callable[..., Any], argument: Any, contexts: Any) -> Any:
-    """Call a hook as LitServe does: with the context if it takes one."""
+    """Call a hook as LitServe does: with the context, if it takes one."""
     return hook(argument, context=contexts) if takes_context(hook) else hook(argument)
 
 

@@ -1,4 +1,4 @@
-"""What a class of API defines: its hooks, which of its methods are cached, who takes context."""
+"""What an API's class defines: its hooks, which methods are cached, which hooks take context."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ CACHEABLE = ("predict", "decode_request")
 
 
 def attribute_of(cls: type, name: str) -> Any:
-    """Return a class attribute as it stands in the class that defines it."""
+    """Return an attribute of a class, exactly as the class that defines it holds it."""
     for base in cls.__mro__:
         if name in base.__dict__:
             return base.__dict__[name]
@@ -27,7 +27,7 @@ def policy_of(cls: type, name: str) -> CachePolicy | None:
 
 
 def takes_context(function: Any) -> bool:
-    """Return whether LitServe gives a hook the context: by a parameter of that name."""
+    """Return whether a hook has a parameter `context`, so that LitServe passes it the context."""
     try:
         return "context" in inspect.signature(function).parameters
     except (TypeError, ValueError):
@@ -35,19 +35,19 @@ def takes_context(function: Any) -> bool:
 
 
 def context_takers(cls: type, name: str) -> set[str]:
-    """Return which of the hooks that make a method's output take `context`."""
+    """Return which of the hooks that take part in a method's output take `context`."""
     names = ("predict", "batch", "unbatch") if name == "predict" else (name,)
     return {n for n in names if takes_context(_users_function(cls, n))}
 
 
 def has_default(cls: type, name: str) -> bool:
-    """Return whether a hook of a class is LitServe's own."""
+    """Return whether a class leaves a hook to LitServe's default."""
     own = getattr(LitAPI, name).__code__
     return getattr(_users_function(cls, name), "__code__", None) is own
 
 
 def wants_contexts(cls: type, name: str, policy: CachePolicy) -> bool:
-    """Return whether a method must be given contexts, for its hooks or its policy's functions."""
+    """Return whether a hook or a function of the policy needs the contexts."""
     return (
         wants_context(policy.key, 1)
         or wants_context(policy.bypass_if, 1)
@@ -60,8 +60,8 @@ def wants_contexts(cls: type, name: str, policy: CachePolicy) -> bool:
 def _users_function(cls: type, name: str) -> Any:
     """Return the user's function behind a hook of a class.
 
-    A static or class method has it as `__func__`, and so has a hook that is taken over, where it
-    is `None` if the class inherits the hook.
+    A static or class method holds it as `__func__`. So does a hook that litcache has taken over;
+    there it is `None` if the class inherits the hook.
     """
     for base in cls.__mro__:
         attribute = base.__dict__.get(name)

@@ -1,4 +1,4 @@
-"""The front door: `@cached_predict`."""
+"""`@cached_predict`, and its checks of what it decorates."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _OPTIONS = tuple(field.name for field in fields(CachePolicy))
 
 
 class Decorator(Protocol):
-    """What `cached_predict` with options returns."""
+    """The decorator that `cached_predict` returns when it is called with options."""
 
     def __call__(self, function: Callable[_P, _R], /) -> CachedMethod[_P, _R]:
         """Return the cached method."""
@@ -43,20 +43,19 @@ def cached_predict(
 ) -> Any:
     """Cache the outputs of `predict` or `decode_request` of a `LitAPI`.
 
-    Used bare or with options, as the topmost decorator, on `def` and `async def`.
+    Use it bare or with options, above all other decorators, on `def` or `async def`.
 
     Args:
-        function: The method, when used bare.
-        policy: All options at once.
+        function: The method, if the decorator is used bare.
+        policy: All options together.
         **options: The options of `CachePolicy`, as keywords.
 
     Returns:
-        The method: same signature, kind and `__code__`, with `cache` as an attribute of
-        `api.predict`.
+        The method, with the same signature, kind and `__code__`. `api.predict.cache` is its cache.
 
     Raises:
-        UnsupportedMethodError: If the method is of a kind that cannot be cached.
-        ValueError: If an option's value is not allowed, or options contradict each other.
+        UnsupportedMethodError: If the method cannot be cached.
+        ValueError: If the value of an option is not allowed, or options contradict each other.
         TypeError: If an option is unknown, of the wrong type, or not given as a keyword.
 
     Example:
@@ -104,7 +103,7 @@ def _decorate(
 
 
 def _check_function(function: Any, name: str) -> None:
-    """Refuse what the function alone shows that it cannot be cached."""
+    """Refuse a function that cannot be cached, as far as the function alone shows it."""
     if isinstance(function, staticmethod | classmethod):
         raise UnsupportedMethodError(name, f"it is a {type(function).__name__}, not a method")
     if inspect.ismethod(function):
@@ -124,7 +123,7 @@ def _check_function(function: Any, name: str) -> None:
 
 
 def _misplaced(value: Any) -> str:
-    """Return what to do about an option that was given without its name."""
+    """Return what to write instead of an option that was given without its name."""
     names = {CachePolicy: "policy", Store: "store", int: "ttl", float: "ttl", timedelta: "ttl"}
     name = next((name for kind, name in names.items() if isinstance(value, kind)), None)
     if isinstance(value, str):

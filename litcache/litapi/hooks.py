@@ -1,4 +1,4 @@
-"""The hooks of an API that are taken over, and what they do while it is served."""
+"""The hooks of an API that litcache takes over, and what they do while a server runs the API."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ _HOOKS = ("setup", "decode_request", "batch", "unbatch", "encode_response")
 
 
 class _Thread(threading.local):
-    """Where a thread is: in one of the user's hooks (`True`) or between two (`False`).
+    """Where a thread is: in one of the user's hooks (`True`), or between two of them (`False`).
 
-    A thread between two hooks runs a loop, LitServe's or one of the user's. In a thread that ran
-    none of `setup`, `decode_request` and `encode_response` (`None`), only the user's code asks.
+    Between two hooks a thread runs a loop, LitServe's or the user's own. A thread that ran none of
+    `setup`, `decode_request` and `encode_response` (`None`) runs no loop, but the user's code.
     """
 
     in_hook: bool | None = None
@@ -39,8 +39,8 @@ class _Thread(threading.local):
 _thread = _Thread()
 
 
-def call_users(function: Callable[..., _T], *args: Any, **kwargs: Any) -> _T:
-    """Call the user's code, which gets the user's own hooks where it asks for some."""
+def call_users(function: Callable[..., _T], /, *args: Any, **kwargs: Any) -> _T:
+    """Call the user's code; inside it, `api.batch` is the user's own."""
     before, _thread.in_hook = _thread.in_hook, True
     try:
         return function(*args, **kwargs)
@@ -48,8 +48,8 @@ def call_users(function: Callable[..., _T], *args: Any, **kwargs: Any) -> _T:
         _thread.in_hook = before
 
 
-def _call_from_loop(function: Callable[..., _T], *args: Any, **kwargs: Any) -> _T:
-    """Call a hook that loops call, so that the thread is known to run one afterwards."""
+def _call_from_loop(function: Callable[..., _T], /, *args: Any, **kwargs: Any) -> _T:
+    """Call a hook that only loops call, and note that this thread runs a loop afterwards."""
     before, _thread.in_hook = _thread.in_hook, True
     try:
         return function(*args, **kwargs)
@@ -58,13 +58,13 @@ def _call_from_loop(function: Callable[..., _T], *args: Any, **kwargs: Any) -> _
 
 
 class Hook:
-    """A descriptor in the place of a hook of a class.
+    """A descriptor that stands in a class in the place of a hook.
 
-    By hand and in a `super()` call it gives what stood there before.
+    If the API is not served, and in a `super()` call, it gives the hook that was there before.
 
     Args:
         name: The hook's name.
-        own: What the class itself defined there; `None` if it inherits the hook.
+        own: The hook that the class itself defines; `None` if the class inherits it.
     """
 
     def __init__(self, name: str, own: Any) -> None:
@@ -84,7 +84,7 @@ class Hook:
         return original if act is None else Acting(original, act)
 
     def __getattr__(self, name: str) -> Any:
-        """Look like the function (`__code__`, `__doc__`) to whatever reads the class's dict."""
+        """Give the function's `__code__`, `__doc__` … to code that reads the dict of the class."""
         if name.startswith("__") and self.__dict__.get("own") is not None:
             return getattr(self.own, name)
         raise AttributeError(name)
@@ -95,9 +95,9 @@ class Hook:
         return getattr(self.own, "__func__", self.own)
 
     def _stands_in(self, cls: type) -> tuple[bool, Any]:
-        """Return whether a class finds this hook first, and what it would find without it.
+        """Return whether a class finds this hook first, and what it finds without this hook.
 
-        Asked at each call: `@dataclass(slots=True)` puts a new class in the place of the owner.
+        It is asked at each call, because `@dataclass(slots=True)` replaces the class by a new one.
         """
         is_first, is_met = True, False
         for base in cls.__mro__:
@@ -134,7 +134,7 @@ class Hook:
     _encode_response = _decode_request
 
     def _batch(self, api: LitAPI, original: Callable[..., Any]) -> Callable[..., Any] | None:
-        # A loop, which is between two hooks, gets the token; the user's code gets the user's batch.
+        # A loop is between two hooks: it gets the token. The user's code gets the user's batch.
         if _thread.in_hook is not False or not answers_batches(api):
             return None
         computing = caches_computing()
@@ -151,22 +151,24 @@ class Hook:
             return None
 
         def unbatch(output: Any, *args: Any, **context: Any) -> Any:
-            return output.values if type(output) is Outputs else original(output, *args, **context)
+            if type(output) is Outputs:
+                return output.values
+            return call_users(original, output, *args, **context)
 
         return unbatch
 
 
 def answers_batches(api: LitAPI) -> bool:
-    """Return whether the wrapper of `predict` answers the batches of LitServe's loops."""
+    """Return whether the cached `predict` answers the batches of LitServe's loops."""
     policy = policy_of(type(api), "predict")
     return (
         is_served(api)
         and api.max_batch_size > 1
         and not api.stream
         and policy is not None
-        # A predict of lists knows nothing of requests: they are pooled with the caches off, too.
+        # A predict of lists takes items, not requests: they are pooled while caches are off, too.
         and (not is_disabled() or policy.items == "list")
-        # If somebody replaced it, nothing would open the outputs.
+        # If somebody has replaced unbatch, nothing opens the token with the outputs.
         and isinstance(attribute_of(type(api), "unbatch"), Hook)
         and not {"predict", "unbatch"} & api.__dict__.keys()
     )
@@ -187,13 +189,13 @@ def _put_hook(cls: type, name: str) -> None:
 
 
 def _init_subclass(cls: type, original: Callable[..., Any], **kwargs: Any) -> None:
-    """Take over a class that is being made from one that was taken over."""
+    """Take over a subclass of a class that was taken over, while Python makes it."""
     original(**kwargs)
     take_over(cls)
 
 
 def after_setup(api: LitAPI) -> None:
-    """Take note that the model was set up; in a worker, ask for versions and log the start."""
+    """Note that `setup` has run; in a worker, ask for the versions and log the start."""
     state = state_of(api)
     state.ready = True
     for cache in state.caches.values():
@@ -217,7 +219,7 @@ def _log_start(cache: Cache) -> None:
         type(store).__name__,
         f"{text} in each worker" if memory else text,
     )
-    # The ids of an API's workers count from 0, so exactly one of several workers is number 1.
+    # LitServe numbers the workers of an API from 0, so exactly one of several is number 1.
     if memory and os.environ.get("LITSERVE_WORKER_ID") == "1":
         cache.reporter.warn_once(
             "workers",
@@ -227,7 +229,7 @@ def _log_start(cache: Cache) -> None:
 
 
 def show_log_lines() -> None:
-    """Send litcache's lines where LitServe's go, unless the user has set up logging."""
+    """Send litcache's log lines where LitServe's go, unless the user has set up logging."""
     if logger.hasHandlers():
         return
     for handler in logging.getLogger("litserve").handlers:

@@ -1,4 +1,4 @@
-"""The method under `@cached_predict`, unbound and bound."""
+"""The method that `@cached_predict` makes, unbound and bound."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from litcache.litapi.answers import (
 )
 from litcache.litapi.classes import policy_of, takes_context
 from litcache.litapi.hooks import call_users, take_over
-from litcache.litapi.proxies import copy_by_name, reduce_by_name
+from litcache.litapi.proxies import ANNOTATIONS, copy_by_name, reduce_by_name
 from litcache.litapi.role import Role
 from litcache.litapi.state import cache_of, is_elsewhere, serving_mode, state_of
 from litcache.litapi.tokens import Items, Outputs
@@ -51,6 +51,8 @@ class BoundCachedMethod(
 ):
     """A cached method of one API."""
 
+    __annotations__ = ANNOTATIONS
+
     @property
     def cache(self) -> CacheHandle:
         """The method's cache: its policy, counters and entries."""
@@ -67,7 +69,7 @@ class BoundCachedMethod(
 
     @property
     def __func__(self) -> Any:
-        """The function whose signature tells LitServe whether to pass the context."""
+        """The function by whose signature LitServe decides whether to pass the context."""
         if self._self_instance is None:
             raise AttributeError("__func__")  # like any function of a class
         method = self._self_parent
@@ -143,7 +145,7 @@ class BoundCachedMethod(
         return answer_rows(cache, self, Rows(item, items, context), item, context)
 
     def compute(self, item: Any, context: Any, items: int | None = None) -> Any:
-        """Call the user's method with as many items as known."""
+        """Call the user's method; `items` says how many items it gets, if that is known."""
         self._note_call(items)
         if context is not None and self._self_parent.takes_context:
             return call_users(self.__wrapped__, item, context=context)
@@ -159,7 +161,7 @@ class BoundCachedMethod(
             state.on_model_call(items)
 
     def _uncut(self, cache: Cache, item: Any, context: Any) -> Any:
-        """Call the user's method with what cannot be cut into items."""
+        """Call the user's method with an argument that cannot be cut into items."""
         if not (type(item) is list and not item):
             cache.reporter.warn_once("uncut", _UNCUT)
             cache.counters.add(uncacheable=1)
@@ -169,7 +171,7 @@ class BoundCachedMethod(
 
     def _pass(self, role: Role, args: Any, kwargs: Any) -> Any:
         """Call the user's method as if it were not decorated."""
-        if args and type(args[0]) is Items:  # see hooks.Hook: what LitServe would not pool itself
+        if args and type(args[0]) is Items:  # see hooks.Hook: LitServe does not pool lists
             if role.in_rows and not args[0].is_opened:
                 api, max_items = self._self_instance, self._self_parent.policy.max_items
                 return Outputs(pass_lists(self, api, role.qualified, args[0].items, max_items))
@@ -178,17 +180,18 @@ class BoundCachedMethod(
             kwargs.pop("context", None)
         if is_disabled():
             self._note_call(None)
-        return self.__wrapped__(*args, **kwargs)
+        return call_users(self.__wrapped__, *args, **kwargs)
 
 
 class CachedMethod(wrapt.FunctionWrapper, Generic[_P, _R]):  # type: ignore[type-arg]
-    """A method under `@cached_predict`, in the class that defines it.
+    """A method that `@cached_predict` decorates, in the class that defines it.
 
     Args:
-        function: The user's function, `self` being its first parameter.
+        function: The user's function; its first parameter is `self`.
         policy: How its outputs are cached.
     """
 
+    __annotations__ = ANNOTATIONS
     __bound_function_wrapper__ = BoundCachedMethod
 
     def __init__(self, function: Any, policy: CachePolicy) -> None:
@@ -211,7 +214,7 @@ class CachedMethod(wrapt.FunctionWrapper, Generic[_P, _R]):  # type: ignore[type
         take_over(owner)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Refuse: a method of an API is called on what `__get__` returns."""
+        """Refuse the call: Python calls a method of an API on what `__get__` returns."""
         name = self.__qualname__
         if "." not in name.rpartition("<locals>.")[2]:
             raise UnsupportedMethodError(
@@ -230,18 +233,18 @@ class CachedMethod(wrapt.FunctionWrapper, Generic[_P, _R]):  # type: ignore[type
         return self._self_takes_context
 
     def role_in(self, cls: type) -> Role:
-        """Return what this method is to a class."""
+        """Return the role of this method in a class."""
         role = self._self_roles.get(id(cls))
         if role is None:
             role = Role(self, self.policy, cls)
-            take_over(cls)  # classes that were given the method after they were made
+            take_over(cls)  # for a class that got the method after it was made
             roles, key = self._self_roles, id(cls)
             roles[key] = role
-            # Not by the class itself, which would never be freed.
+            # By its id: a reference to the class would keep it from being freed.
             weakref.finalize(cls, roles.pop, key, None).atexit = False
         return role
 
 
 def _refuse(*_: Any) -> Any:
-    """Stand in for wrapt's wrapper function: `BoundCachedMethod` answers calls itself."""
+    """Fill the place of wrapt's wrapper function, which `BoundCachedMethod` never calls."""
     raise AssertionError

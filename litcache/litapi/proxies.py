@@ -1,4 +1,4 @@
-"""Proxies that stand for a user's function and look like it to LitServe."""
+"""Proxies of a user's function, which look like that function to LitServe."""
 
 from __future__ import annotations
 
@@ -9,21 +9,26 @@ from typing import Any
 
 import wrapt
 
+# A class that is asked for its annotations gets some of its own, which would hide the function's.
+ANNOTATIONS = property(lambda proxy: proxy.__wrapped__.__annotations__)
+
 
 class Acting(wrapt.ObjectProxy):  # type: ignore[type-arg]
-    """A bound method that looks as before and does something else.
+    """A proxy that looks like a bound method and does something else.
 
     Args:
         bound: The method.
-        act: What it does.
+        act: What a call does.
     """
+
+    __annotations__ = ANNOTATIONS
 
     def __init__(self, bound: Callable[..., Any], act: Callable[..., Any]) -> None:
         super().__init__(bound)
         self._self_act = act
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Do it."""
+        """Do what stands in the place of the method."""
         return self._self_act(*args, **kwargs)
 
     def __reduce_ex__(self, protocol: Any) -> Any:
@@ -34,11 +39,13 @@ class Acting(wrapt.ObjectProxy):  # type: ignore[type-arg]
 
 
 class WithContext(wrapt.CallableObjectProxy):  # type: ignore[type-arg]
-    """A function with one more parameter in its signature: `context`.
+    """A proxy of a function, whose signature has one more parameter: `context`.
 
     Args:
         function: The function.
     """
+
+    __annotations__ = ANNOTATIONS
 
     def __init__(self, function: Any) -> None:
         super().__init__(function)
@@ -55,10 +62,10 @@ class WithContext(wrapt.CallableObjectProxy):  # type: ignore[type-arg]
 
 
 def reduce_by_name(bound: Any) -> tuple[Any, ...]:
-    """Return how a proxy of a bound method is pickled: as bound methods are."""
+    """Return how to pickle a proxy of a bound method: as Python pickles a bound method."""
     return getattr, (bound.__self__, bound.__name__)
 
 
 def copy_by_name(bound: Any, memo: dict[int, Any]) -> Any:
-    """Return a deep copy of a proxy of a bound method: that of the copied object."""
+    """Return a deep copy of a proxy of a bound method: the method of the copied object."""
     return getattr(copy.deepcopy(bound.__self__, memo), bound.__name__)

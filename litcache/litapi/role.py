@@ -1,4 +1,4 @@
-"""What a cached method is to one class of API."""
+"""The role of a cached method in one class of API."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ from litcache.policy import CachePolicy
 
 
 class Role:
-    """What a cached method is to one class: found out once, read at every call.
+    """The role of a cached method in one class, which is found out once and read at every call.
 
     Args:
-        method: The method, as it stands in the class that defines it.
-        policy: Its policy.
-        cls: The class.
+        method: The method, as the class that defines it holds it.
+        policy: The method's policy.
+        cls: The class, which may be a subclass of that one.
 
     Attributes:
-        name: Under which of LitServe's names the class has it.
-        passes: Whether the method does not cache, another one being the outermost of that name.
-        is_overridden: Whether that other one is not cached.
-        is_async: Whether it is `async def`.
-        wants_context: Whether LitServe must give it the context.
-        in_rows: Whether its items are those of a list.
-        batches_by_default: Whether LitServe's own `batch` makes what it gets and its `unbatch`
-            cuts what it returns.
+        name: The name of the method in the class: `predict` or `decode_request`.
+        passes: Whether the method does not cache here, because the class overrides it.
+        is_overridden: Whether the override is not cached.
+        is_async: Whether the method is `async def`.
+        wants_context: Whether LitServe must pass the context.
+        in_rows: Whether the items are the elements of lists (`items="list"`).
+        batches_by_default: Whether the class leaves `batch` and `unbatch` to LitServe.
         qualified: The method's name for messages.
-        shown: The function as LitServe must see it to pass it the context it does not take itself.
-        reporter: Warns in its name.
+        shown: A function that looks as if it took `context`, so that LitServe passes it; `None` if
+            the method takes it itself, or nobody wants it.
+        reporter: Warns in the name of the method.
     """
 
     def __init__(self, method: Any, policy: CachePolicy, cls: type) -> None:
@@ -70,7 +70,7 @@ class Role:
         self.shown = WithContext(method) if hides_context else None
 
     def bind(self, args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[Any, Any] | None:
-        """Return the item and the context of a call; `None` if there is more than these."""
+        """Return the item and the context of a call; `None` if it has other arguments, too."""
         kwargs = dict(kwargs)
         context = kwargs.pop("context", None) if self.wants_context else None
         if len(args) == 2 and self._second == "context":
@@ -81,7 +81,7 @@ class Role:
 
 
 def _name_in(cls: type, method: Any) -> str:
-    """Return the name under which a class has a method, whatever its function is called."""
+    """Return the name of a method in a class, which may not be the name of its function."""
     for name in CACHEABLE:
         if any(base.__dict__.get(name) is method for base in cls.__mro__):
             return name

@@ -17,18 +17,29 @@ from litcache.stores.memory import MemoryStore
 
 
 class ApiState:
-    """What litcache keeps of one API instance in this process."""
+    """What litcache keeps of one API in this process.
+
+    Args:
+        api: The API.
+
+    Attributes:
+        api: The API.
+        caches: The cache of each cached method, by the method's name.
+        ready: Whether `setup` has run.
+        store: The store that the `APIRunner` uses instead of those of the policies.
+        on_model_call: What the `APIRunner` wants called with the number of items of each call.
+    """
 
     def __init__(self, api: LitAPI | None = None) -> None:
         self.api = api
         self.caches: dict[str, Cache] = {}
-        # LitServe sets the device after `setup`, which ran unseen if the method was cached later.
+        # LitServe sets the device after `setup`. A method that was decorated later has not seen it.
         self.ready = getattr(api, "device", None) is not None
         self.store: Store | None = None
         self.on_model_call: Callable[[int | None], None] | None = None
 
     def __reduce__(self) -> tuple[type[ApiState], tuple[()]]:
-        # A worker gets main's API pickled, and a copy of an API has entries of its own.
+        # A worker gets the API of the main process pickled, and each copy has its own entries.
         return ApiState, ()
 
 
@@ -38,7 +49,7 @@ def state_of(api: LitAPI) -> ApiState:
     state = attributes.get("_litcache")
     if state is None:
         state = attributes.setdefault("_litcache", ApiState(api))
-    if state.api is not api:  # it came with a copy of another API's attributes
+    if state.api is not api:  # a copy of another API, with that API's attributes
         state = attributes["_litcache"] = ApiState(api)
     return state  # type: ignore[no-any-return]
 
@@ -49,7 +60,7 @@ def is_served(api: LitAPI) -> bool:
 
 
 def is_elsewhere(api: LitAPI) -> bool:
-    """Return whether a LitServer has prepared an API that other processes serve."""
+    """Return whether a LitServer has prepared an API, but other processes serve it."""
     return api.request_timeout is not None and not state_of(api).ready
 
 
@@ -89,7 +100,7 @@ def _make_cache(api: LitAPI, name: str, store: Store | None) -> Cache:
     namespace = policy.namespace or f"{class_name(cls)}.{name}{api.api_path}"
     cache = Cache(
         method, namespace, policy, store, api, reads_context=bool(context_takers(cls, name)),
-        # A loop that looks items up by itself says so.
+        # A loop that looks items up by itself has a name for the metrics.
         labels=Labels(api.api_path or "", name, getattr(api.loop, "tier", "decorator")),
     )  # fmt: skip
     pages.of_this_process().enter(cache)

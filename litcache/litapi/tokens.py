@@ -1,4 +1,4 @@
-"""What a loop carries of a batch from hook to hook, where `predict` does the work of all three."""
+"""What a loop carries from `batch` to `predict` to `unbatch` while `predict` does all the work."""
 
 from __future__ import annotations
 
@@ -10,12 +10,16 @@ from typing import Any
 class Items:
     """The decoded items of a batch, on their way from `batch` to `predict`.
 
-    LitServe's loops hand it on as it is. A loop of the user's that looks into it finds the
-    container that the user's own `batch` makes, and `predict` then gets that.
+    LitServe's loops hand it on as it is. If a user's own loop looks into it, it looks like the
+    container that the user's `batch` returns, and `predict` then gets that container.
 
     Args:
         items: The decoded items.
         make: Calls the user's own `batch`.
+
+    Attributes:
+        items: The decoded items.
+        is_opened: Whether somebody has looked into it.
     """
 
     __slots__ = ("_container", "_make", "is_opened", "items")
@@ -27,7 +31,7 @@ class Items:
         self._container: Any = None
 
     def open(self) -> Any:
-        """Return the container, made at the first look."""
+        """Return the container; the first call makes it."""
         if not self.is_opened:
             self._container = self._make()
             self.is_opened = True
@@ -67,7 +71,7 @@ def _on_container(function: Callable[..., Any]) -> Callable[..., Any]:
     return lambda items, *args: function(items.open(), *args)
 
 
-# Python looks these up in the class, past __getattr__.
+# Python looks these up in the class, and does not ask __getattr__.
 for _function in (
     len, iter, reversed, op.contains, op.getitem, op.setitem, op.delitem,
     op.eq, op.ne, op.add, op.sub, op.mul, op.truediv, op.matmul,

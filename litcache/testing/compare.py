@@ -8,16 +8,16 @@ from typing import Any
 
 
 def difference(left: Any, right: Any, *, rtol: float = 0.0, atol: float = 0.0) -> str:
-    """Say how two outputs differ.
+    """Return how two outputs differ.
 
     Args:
         left: An output of any nesting of builtins, arrays and tensors.
-        right: Another.
-        rtol: Allowed difference of numbers as a share of `left`.
-        atol: Allowed difference of numbers as such.
+        right: Another output.
+        rtol: The allowed difference of two numbers, as a share of the one in `left`.
+        atol: The allowed difference of two numbers, in addition.
 
     Returns:
-        What differs and where, or an empty text.
+        What differs and where; an empty text if nothing does.
 
     Example:
         >>> difference({"a": [1.0, 2.0]}, {"a": [1.0, 2.5]})
@@ -54,7 +54,7 @@ def _difference(left: Any, right: Any, rtol: float, atol: float, path: str) -> s
 
 
 def _array_difference(left: Any, right: Any, rtol: float, atol: float, where: str) -> str:
-    """Compare arrays or tensors."""
+    """Return how two arrays or tensors differ."""
     if left.dtype != right.dtype or left.shape != right.shape:
         return f"{left.dtype} {tuple(left.shape)} != {right.dtype} {tuple(right.shape)}{where}"
     torch = sys.modules.get("torch")

@@ -1,4 +1,4 @@
-"""The suite that every store passes: subclass it where the store's own tests are."""
+"""The tests that every store passes; subclass them beside the store's own tests."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ SECONDS = 60  # what a thread or a forked process may take before it counts as h
 class StoreContract:
     """What a store promises, as test methods that pytest collects from a subclass.
 
-    Each test gets a store of its own, with room for 16 MiB at least, from `make_store`; it is
-    closed afterwards. Time stands still unless a test advances the clock. A subclass of a subclass
-    runs the same tests from a store that is full: set `filled_bytes` beyond the store's budget.
+    Each test makes its own store by `make_store`, with room for at least 16 MiB, and closes it.
+    Time stands still unless a test advances the clock. To run the same tests with a full store, set
+    `filled_bytes` in another subclass to more than the store's budget.
 
     Attributes:
-        filled_bytes: So much is in the store before each test, in another namespace.
+        filled_bytes: How many bytes of another namespace the store holds before each test.
 
     Example:
         >>> from litcache.stores.memory import MemoryStore
@@ -70,7 +70,7 @@ class StoreContract:
 
     def teardown_method(self) -> None:
         """Close the store; pytest calls this after each test."""
-        # pytest keeps every test's instance until the session ends: let go of what it holds.
+        # pytest keeps the instance of every test until the session ends, so it must not hold much.
         if store := self.__dict__.pop("store", None):
             store.close()
 
@@ -350,7 +350,7 @@ def _parts(entry: Entry | None) -> NewEntry | None:
 
 
 def _mixed_use(store: Store, rng: random.Random, rounds: int) -> list[object]:
-    """Use a store in every way, and return the entries got that were never set."""
+    """Use a store in every way, and return the entries that it gave but that nobody had set."""
     wrong: list[object] = []
     for _ in range(rounds):
         namespace, start = rng.choice([("shop", 100), ("blog", 200)])
@@ -372,7 +372,7 @@ def _mixed_use(store: Store, rng: random.Random, rounds: int) -> list[object]:
 
 
 def _works_in_a_fork(store: Store) -> bool:
-    """Return whether a forked process can set and get, and does not hang."""
+    """Return whether a forked process can set and get without hanging."""
     reading, writing = os.pipe()
     with warnings.catch_warnings():
         # Python 3.12 and later warn of forks with threads: what is tested here.

@@ -1,4 +1,4 @@
-"""A clock that a test turns, and a store that fails when it is told to."""
+"""A clock that a test advances, and a store that a test lets fail."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class FakeClock:
     """A clock that stands still until it is advanced.
 
     Args:
-        start: What it shows at first, in seconds.
+        start: The first time that it shows, in seconds.
 
     Example:
         >>> clock = FakeClock(start=100.0)
@@ -33,7 +33,7 @@ class FakeClock:
         """Let time pass.
 
         Args:
-            seconds: How many seconds.
+            seconds: How many seconds pass.
 
         Example:
             >>> clock = FakeClock(0.0)
@@ -48,11 +48,11 @@ class FailingStore(Store):
     """A store whose operations raise `StoreError` while `failing` is true.
 
     Args:
-        store: What it does otherwise; a `MemoryStore` if not given.
-        fail: The operations that fail, of `get`, `set`, `delete`, `clear` and `info`.
+        store: The store that does the work otherwise; by default a `MemoryStore`.
+        fail: The operations that fail: some of `get`, `set`, `delete`, `clear` and `info`.
 
     Attributes:
-        failing: Whether it fails now; a test switches it.
+        failing: Whether the operations fail now; a test sets it.
 
     Raises:
         ValueError: If `fail` names another operation.
@@ -108,5 +108,5 @@ class FailingStore(Store):
         return self._ask("info").info()
 
     def close(self) -> None:
-        """Close the store that works; this never fails."""
+        """Close the store that does the work; this never fails."""
         self._store.close()

@@ -16,15 +16,15 @@ from litcache.testing.runner import APIRunner
 
 @pytest.fixture
 def cache_clock() -> FakeClock:
-    """The clock by which the entries of `api_runner` expire: `cache_clock.advance(60)`."""
+    """Return the clock by which entries of `api_runner` expire: `cache_clock.advance(60)`."""
     return FakeClock()
 
 
 @pytest.fixture
 def api_runner(request: pytest.FixtureRequest) -> Iterator[Callable[..., APIRunner]]:
-    """Give a function that makes an entered `APIRunner` of an API.
+    """Yield a function that makes an `APIRunner` of an API, and enters it.
 
-    In a test that takes `cache_clock`, entries live in a `MemoryStore` on that clock.
+    If the test takes `cache_clock`, entries live in a `MemoryStore` with that clock.
     """
     clock = None
     if "cache_clock" in request.fixturenames:

@@ -1,4 +1,4 @@
-"""LitServe's own loop of an API, without a server."""
+"""Run an API in LitServe's own loop, without a server."""
 
 from __future__ import annotations
 
@@ -30,18 +30,19 @@ _STOP = (None, None, None, None)  # LitServe's sentinel: its loops return when t
 
 
 class APIRunner:
-    """Runs requests through LitServe's own loop of an API, over an in-process queue.
+    """Runs requests of an API through LitServe's own loop, in this process.
 
-    The API is prepared as by a `LitServer`, with `setup("cpu")`; requests and answers are pickled,
-    as between LitServe's processes; what the API raises is raised.
+    The runner prepares the API as a `LitServer` does, and calls `setup("cpu")`. Requests and
+    answers are pickled, as between LitServe's processes. If the API raises, the runner raises the
+    same error.
 
     Args:
         api: The API, decorated or not, `def` or `async def`.
-        store: A store to use instead of the policies' own.
+        store: The store to use instead of those of the policies.
 
     Attributes:
         model_batches: How many items reached the user's `predict`, call by call.
-        contexts: The contexts of the last requests run, as they were when they were answered.
+        contexts: The contexts of the last requests, as they were when the requests were answered.
 
     Example:
         >>> import litserve as ls
@@ -100,31 +101,31 @@ class APIRunner:
 
     @property
     def outputs(self) -> list[Any]:
-        """What `encode_response` was given for each of the last requests run."""
+        """What `encode_response` was called with for each of the last requests."""
         return [self._outputs[uid] for uid in self._uids]
 
     def run(self, request: Any) -> Any:
         """Return the answer to one request.
 
         Args:
-            request: What `decode_request` gets.
+            request: The argument of `decode_request`.
 
         Returns:
-            What `encode_response` returned; of a streaming API, the list of what it yielded.
+            What `encode_response` returned; for a streaming API, the list of what it yielded.
         """
         return self.run_batch([request])[0]
 
     def run_batch(self, requests: Sequence[Any]) -> list[Any]:
-        """Return the answers to requests that arrive together.
+        """Return the answers to requests that arrive together; with batching, they are one batch.
 
         Args:
-            requests: What `decode_request` gets; with batching, exactly one batch.
+            requests: The arguments of `decode_request`.
 
         Returns:
             An answer for each, in order.
 
         Raises:
-            RuntimeError: If the runner is not entered, or the loop gave no answer.
+            RuntimeError: If the runner is not in a `with` statement, or the loop gave no answer.
         """
         if state_of(self.api).on_model_call != self._count:
             raise RuntimeError("use APIRunner in a with statement: with APIRunner(api) as runner")
@@ -144,7 +145,7 @@ class APIRunner:
         return answers
 
     def _drive(self, transport: _Transport, requests: Sequence[Any]) -> list[Any]:
-        """Put the requests into the queue and let the loop run until the last is answered."""
+        """Put the requests into the queue, and run the loop until it has answered the last."""
         for uid, request in zip(self._uids, requests, strict=True):
             copied = pickle.loads(pickle.dumps(request))
             transport.requests.put((0, uid, time.monotonic(), copied))
@@ -157,7 +158,7 @@ class APIRunner:
             try:
                 api.loop(api, "cpu", 0, transport.requests, transport, {}, CallbackRunner())
             except Exception as error:
-                # LitServe's batched streaming loop lets out what it raises at the sentinel.
+                # LitServe's batched streaming loop raises this at the sentinel.
                 if type(error).__name__ != "_StopLoopError":
                     raise
 
@@ -176,7 +177,7 @@ class APIRunner:
         return transport.results()
 
     def _count(self, items: int | None) -> None:
-        """Note a call of the user's `predict`, of as many items as known or as there are."""
+        """Note a call of the user's `predict`; of `None` items, the items of all requests."""
         whole = len(self._uids) if self.api.max_batch_size > 1 else 1
         self.model_batches.append(whole if items is None else items)
 
@@ -185,7 +186,7 @@ class APIRunner:
         return wrapped(*args, **kwargs)
 
     def _watched(self, encode: Callable[..., Any]) -> Callable[..., Any]:
-        """Return `encode_response` so that it notes outputs and contexts."""
+        """Return an `encode_response` that notes outputs and contexts."""
         wants = takes_context(encode)
 
         def note(uid: str, output: Any, context: dict[str, Any]) -> dict[str, Any]:
@@ -193,10 +194,10 @@ class APIRunner:
             self._contexts[uid] = context
             return {"context": context} if wants else {}
 
-        # LitServe's loops pass the context; a loop of the user's own may pass none.
+        # LitServe's loops pass the context; the user's own loop may pass none.
         def encode_in_order(output: Any, context: dict[str, Any] | None = None) -> Any:
-            # CachedBatchedLoop says whom it answers; LitServe's loops without async answer in
-            # order, but for requests that failed before.
+            # CachedBatchedLoop says which request it answers. LitServe's loops without async answer
+            # the requests in order, without those that failed before.
             in_order = self._uids[min(len(self._outputs), len(self._uids) - 1)]
             uid = getattr(self.api.loop, "answering", in_order) or in_order
             return encode(output, **note(uid, output, {} if context is None else context))
@@ -214,7 +215,7 @@ class APIRunner:
 
 
 class _Transport(MessageTransport):  # type: ignore[misc]
-    """Collects a loop's answers, and stops the loop after the last."""
+    """Collects the answers of a loop, and stops the loop after the last one."""
 
     def __init__(self, uids: Sequence[str], *, stream: bool) -> None:
         self.requests: queue.Queue[Any] = queue.Queue()
@@ -226,7 +227,7 @@ class _Transport(MessageTransport):  # type: ignore[misc]
 
     def send(self, item: Any, consumer_id: int) -> None:
         """Take a message of the loop."""
-        # The loops send an error from where they caught it, so this is the one that was raised.
+        # The loops send an error where they catch it, so this is the error that the API raised.
         raised = sys.exc_info()[1]
         if _in_event_loop():
             self._event_loop = asyncio.get_running_loop()
@@ -244,7 +245,7 @@ class _Transport(MessageTransport):  # type: ignore[misc]
                 self.requests.put(_STOP)
 
     async def areceive(self, timeout: int | None = None, consumer_id: int | None = None) -> Any:
-        """Nothing is received: the answers are collected where they are sent."""
+        """Refuse: this transport only collects what is sent."""
         raise RuntimeError("the transport of APIRunner only collects")
 
     def close(self, **_: Any) -> None:
@@ -255,7 +256,7 @@ class _Transport(MessageTransport):  # type: ignore[misc]
             loop.close()
 
     def results(self) -> list[Any]:
-        """Return the answers in order, or raise what the API raised first."""
+        """Return the answers in order, or raise the error of the first request that failed."""
         for uid in self._answers:
             if uid in self._errors:
                 raise self._errors[uid]
@@ -275,20 +276,20 @@ def _in_event_loop() -> bool:
 def assert_batch_invariant(
     api: LitAPI, requests: Sequence[Any], rtol: float = 0.0, atol: float = 0.0
 ) -> None:
-    """Prove that an item's output does not depend on its neighbours in a batch.
+    """Assert that an item's output does not depend on its neighbours in a batch.
 
-    That is the condition under which a batch may be split into hits and misses. The requests are
-    run, without any cache, all together, in reverse, and each alone; the outputs of `unbatch` are
-    compared.
+    Only then litcache may split a batch into hits and misses. This runs the requests without any
+    cache: all together, in reverse order, and each alone. It compares the outputs of `unbatch`.
 
     Args:
         api: An API with `max_batch_size > 1`.
-        requests: Requests of different sizes, what `decode_request` gets.
-        rtol: Allowed difference as a share of the output alone.
-        atol: Allowed difference as such.
+        requests: Requests of different sizes: the arguments of `decode_request`.
+        rtol: The allowed difference, as a share of the output of the item alone.
+        atol: The allowed difference, in addition.
 
     Raises:
-        AssertionError: If an output differs; it names the item.
+        AssertionError: If an output differs; the message names the item.
+        ValueError: If `max_batch_size` is 1.
 
     Example:
         >>> import litserve as ls

@@ -338,3 +338,113 @@ def test_a_claim_given_up_is_not_followed():
     flight.claim(failed, [b"k"])
     failed.publish({})
     assert flight.claim(Claim(b"e"), [b"k"]) == {}
+
+
+def test_a_call_by_hand_waits_for_a_leader_that_hangs_no_longer_than_a_bound(monkeypatch):
+    monkeypatch.setattr("litcache.engine.cache.BY_HAND_SECONDS", 0.05)
+    api, gate = gated()
+    results, join = run_threads(lambda: api.predict("a"))
+    acquire(gate.entered, 1)
+    late, join_late = run_threads(lambda: api.predict("a"))
+    acquire(gate.entered, 1)
+    gate.go.set()
+    join(), join_late()
+    assert (results, late, gate.calls) == ([["a"]], [["a"]], ["a", "a"])
+
+
+class Pair(ls.LitAPI):
+    """An API whose model calls another API, once the other one's model runs too."""
+
+    depth = threading.local()
+
+    def __init__(self):
+        super().__init__()
+        self.other = None
+        self.barrier = None
+
+    @cached_predict
+    def predict(self, text):
+        depth = getattr(self.depth, "value", 0)
+        self.depth.value = depth + 1
+        try:
+            if depth == 0 and self.barrier is not None:
+                self.barrier.wait(30)
+                return [text, self.other.predict(text)]
+            return [text]
+        finally:
+            self.depth.value = depth
+
+
+def test_two_apis_that_call_each_other_do_not_wait_for_each_other():
+    one, two = Pair(), Pair()
+    one.other, two.other = two, one
+    one.barrier = two.barrier = threading.Barrier(2)
+    results, join = run_threads(lambda: one.predict("a"), lambda: two.predict("a"))
+    join()
+    assert sorted(map(len, results)) == [2, 2]
+    assert one.predict.cache._cache.flight._claims == {}
+    assert two.predict.cache._cache.flight._claims == {}
+
+
+class Versioned(ls.LitAPI):
+    """A model that may be set up again while it computes."""
+
+    def __init__(self):
+        super().__init__()
+        self.gate = Gate()
+        self.setups = 0
+
+    def setup(self, device):
+        self.setups += 1
+        self.model = f"model {self.setups}"
+
+    @cached_predict(version=lambda api: api.model)
+    def predict(self, text):
+        self.gate(text)
+        return [text, self.model]
+
+
+def test_what_is_computed_while_setup_runs_again_is_not_stored_for_either_version():
+    api = Versioned()
+    api.setup("cpu")
+    results, join = run_threads(lambda: api.predict("a"))
+    acquire(api.gate.entered, 1)
+    api.setup("cpu")
+    api.gate.go.set()
+    join()
+    assert results == [["a", "model 2"]]
+    assert api.predict.cache.info().entries == 0
+    assert api.predict("a") == ["a", "model 2"]
+    assert api.predict.cache.info().entries == 1
+
+
+def test_what_is_computed_within_setup_is_not_stored():
+    class API(Versioned):
+        def setup(self, device):
+            super().setup(device)
+            if self.setups == 2:
+                entered.release()
+                assert done.wait(30)
+
+    entered, done = threading.Semaphore(0), threading.Event()
+    api = API()
+    api.gate.go.set()
+    api.setup("cpu")
+    api.predict("a")
+    _, join = run_threads(lambda: api.setup("cpu"))
+    acquire(entered, 1)
+    assert api.predict("b")[0] == "b"
+    done.set()
+    join()
+    assert api.predict.cache.info().entries == 1  # that of "a" and the first model
+
+
+def test_equal_refreshes_that_have_not_started_are_computed_once():
+    flight = Flight()
+    waiting, second = Claim(b"e"), Claim(b"e")
+    assert flight.claim(waiting, [b"k"], refreshed={b"k"}) == {}
+    assert flight.claim(second, [b"k"], refreshed={b"k"}) == {b"k": waiting}
+    waiting.started = True
+    third = Claim(b"e")
+    assert flight.claim(third, [b"k"], refreshed={b"k"}) == {}
+    assert waiting.superseded == {b"k"}

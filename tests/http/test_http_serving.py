@@ -76,6 +76,7 @@ ATTACKS = [
     ("/oauth", BEARER, {}),
     ("/oauth", BEARER, {"authorization": "Bearer expired"}),
     ("/typed", KEY, {}),
+    ("/p/secret", {"x-anything": "good"}, {}),
 ]
 
 
@@ -130,6 +131,50 @@ def test_what_authorize_writes_into_a_body_reaches_its_own_client_alone(servers)
         answer = servers[0].client.post("/personal", json=body, headers=headers)
         assert answer.json() == {"echo": f"for {user}" if user else "mine"}
     assert is_hit(answer)
+
+
+# ---------------------------------------------------------------------------- no byte is read
+
+REFUSED = ["/key", "/header", "/cookie", "/host", "/bearer", "/oauth", "/p/secret"]
+
+
+@contextmanager
+def refused(running, path, sent=b"", *headers, length):
+    """A connection of a client without any credentials that has sent a part of its body."""
+    with socket.create_connection(("127.0.0.1", running.port), timeout=10) as connection:
+        lines = [b"POST %s HTTP/1.1" % path.encode(), b"host: h", *headers]
+        lines += [b"content-type: application/json", b"content-length: %d" % length]
+        with suppress(OSError):  # it may answer before it has read all, and close
+            connection.sendall(b"\r\n".join(lines) + b"\r\n\r\n" + sent)
+        yield connection
+
+
+@pytest.mark.parametrize("path", REFUSED)
+@pytest.mark.parametrize("headers", [[], [b"expect: 100-continue"]])
+def test_who_is_refused_is_answered_before_the_body_is_there(servers, path, headers):
+    answers = []
+    for running in servers:
+        with refused(running, path, b"" if headers else b"{", *headers, length=1000) as connection:
+            answers.append(connection.recv(1 << 16).partition(b"\r\n")[0])
+    assert answers[0] == answers[1]
+    assert answers[0].split()[1] in (b"401", b"403")
+
+
+def test_clients_that_are_refused_take_no_memory(servers):
+    if not Path("/proc").is_dir():
+        pytest.skip("needs /proc")
+
+    def rss():
+        return sum(map(_anonymous_bytes, _processes(f"PORT={servers[0].port}")))
+
+    part = b"x" * 15_000_000
+    for path in ("/key", "/header"):
+        before = rss()
+        with ExitStack() as stack:
+            for _ in range(30):
+                connection = refused(servers[0], path, part, length=len(part) + 1)
+                stack.enter_context(connection).recv(1 << 16)
+            assert rss() - before < 60_000_000
 
 
 # ---------------------------------------------------------------------------- bad input

@@ -171,10 +171,14 @@ async def _numbers():
     yield b"2"
 
 
+FAILED = {
+    "not found": lambda _: JSONResponse({}, 404),
+    "unprocessable": lambda _: JSONResponse({}, 422),
+    "error": lambda _: JSONResponse({}, 500),
+    "timeout": lambda _: JSONResponse({}, 504),
+}
 UNSTORED = {
     "created": lambda _: JSONResponse({}, 201),
-    "not found": lambda _: JSONResponse({}, 404),
-    "error": lambda _: JSONResponse({}, 500),
     "partial": lambda _: JSONResponse({}, 206),
     "stream": lambda _: StreamingResponse(_numbers()),
     "too short": lambda _: Response(b"12", headers={"content-length": "3"}),
@@ -192,7 +196,7 @@ UNSTORED = {
 }
 
 
-@pytest.mark.parametrize("respond", UNSTORED.values(), ids=UNSTORED)
+@pytest.mark.parametrize("respond", (FAILED | UNSTORED).values(), ids=FAILED | UNSTORED)
 def test_what_may_not_be_answered_to_others_is_not_stored(respond):
     async def main():
         service = Service(vary=("x-tenant",))
@@ -201,7 +205,24 @@ def test_what_may_not_be_answered_to_others_is_not_stored(respond):
         assert service.calls == 2
         assert again.cache_status == "litcache; fwd=miss"
         assert service.cache.info().entries == 0
-        assert service.cache.info().uncacheable == 2
+        failed = respond in FAILED.values()
+        assert service.cache.info().uncacheable == (0 if failed else 2)
+        assert service.cache.info().bypassed == (2 if failed else 0)
+
+    run(main)
+
+
+def test_what_clients_do_wrong_says_nothing_of_the_cache():
+    async def main():
+        service = Service(by_header)
+        await pair(service, (b"1", KEY), (b"1", KEY))
+        await service.ask(b"1")  # 403
+        await service.ask(b"{", KEY)  # 422
+        service.respond = lambda _: 1 / 0
+        with pytest.raises(ZeroDivisionError):
+            await service.ask(b"2", KEY)
+        info = service.cache.info()
+        assert (info.hits, info.misses, info.bypassed, info.uncacheable) == (1, 1, 3, 0)
 
     run(main)
 
@@ -377,7 +398,7 @@ def test_a_websocket_is_left_alone():
 
 @pytest.mark.parametrize("declared", [True, False])
 def test_a_large_body_passes_through(monkeypatch, declared):
-    monkeypatch.setattr("litcache.http.exchange.LARGEST_BODY", 100)
+    monkeypatch.setattr("litcache.http.body.LARGEST_BODY", 100)
 
     async def main():
         service = Service()
@@ -393,7 +414,7 @@ def test_a_large_body_passes_through(monkeypatch, declared):
 
 
 def test_of_a_large_body_only_the_start_is_read_before_the_app(monkeypatch):
-    monkeypatch.setattr("litcache.http.exchange.LARGEST_BODY", 100)
+    monkeypatch.setattr("litcache.http.body.LARGEST_BODY", 100)
 
     async def main():
         service, taken, held = Service(), [], []
@@ -662,6 +683,40 @@ def test_a_key_revoked_between_two_requests_is_refused():
     run(main)
 
 
+def test_while_a_check_is_overridden_nothing_is_cached_and_that_is_said(caplog):
+    async def main():
+        service = Service(by_header)
+        await pair(service, (b"1", KEY), (b"1", KEY))
+        service.app.dependency_overrides[by_header] = by_cookie
+        assert (await service.ask(b"1", KEY)).status == 403
+        for _ in range(2):
+            let_in = await service.ask(b"1", (b"cookie", b"session=s"))
+            assert let_in.cache_status == "litcache; fwd=bypass"
+        service.app.dependency_overrides.clear()
+        assert (await service.ask(b"1", KEY)).is_hit
+
+    run(main)
+    assert [r.message.count("dependency_overrides") for r in caplog.records] == [1]
+
+
+def test_an_endpoint_that_does_not_ask_the_cache_is_told_of_once(caplog):
+    async def main():
+        service = Service(by_header)
+        await service.ask(b"1", KEY)
+        (route,) = [r for r in service.app.routes if getattr(r, "path", "") == "/predict"]
+
+        async def endpoint(payload: Any, **_: Any) -> Response:
+            return await service.endpoint(payload)
+
+        route.dependant.call = endpoint  # as a FastAPI of another make would call it
+        for _ in range(2):
+            assert (await service.ask(b"2")).status == 403
+            assert not (await service.ask(b"2", KEY)).is_hit
+
+    run(main)
+    assert [r.message.count("gives no hits") for r in caplog.records] == [1]
+
+
 async def names_the_user(request: Request):
     user = request.headers.get("x-user")
     if user is not None:
@@ -753,7 +808,7 @@ def test_equal_requests_in_flight_are_sent_on_once():
 
 
 @pytest.mark.parametrize(
-    "respond", [UNSTORED["error"], UNSTORED["cookie"], UNSTORED["stream"], lambda _: 1 / 0]
+    "respond", [FAILED["error"], UNSTORED["cookie"], UNSTORED["stream"], lambda _: 1 / 0]
 )
 def test_followers_of_an_answer_that_is_not_for_them_go_on_themselves(respond):
     async def main():
@@ -1048,7 +1103,7 @@ def test_every_request_counts_once():
         await service.ask(b"{")
         await service.ask(b"--", (b"content-type", b"multipart/form-data"))
         info = service.cache.info()
-        assert (info.hits, info.misses, info.uncacheable, info.bypassed) == (1, 1, 1, 1)
+        assert (info.hits, info.misses, info.uncacheable, info.bypassed) == (1, 1, 0, 2)
         assert (info.stored, info.entries) == (1, 1)
         assert info.bytes > 0
 

@@ -25,23 +25,27 @@ def check_of(endpoint, *dependencies, path="/predict", before=()):
     return find({"app": app, "headers": []}, ExceptionMiddleware(app), "/predict")
 
 
-def body_alone(payload: Payload) -> Response:
+def without_waiting(payload: Payload) -> Response:
     return Response(b"")
 
 
-def with_tasks(payload: Payload, tasks: BackgroundTasks, query: str = "") -> Response:
+async def body_alone(payload: Payload) -> Response:
     return Response(b"")
 
 
-def with_header(payload: Payload, accept: Annotated[str, Header()] = "") -> Response:
+async def with_tasks(payload: Payload, tasks: BackgroundTasks, query: str = "") -> Response:
     return Response(b"")
 
 
-def with_cookie(payload: Payload, session: Annotated[str, Cookie()] = "") -> Response:
+async def with_header(payload: Payload, accept: Annotated[str, Header()] = "") -> Response:
     return Response(b"")
 
 
-def with_request(request: Request) -> Response:
+async def with_cookie(payload: Payload, session: Annotated[str, Cookie()] = "") -> Response:
+    return Response(b"")
+
+
+async def with_request(request: Request) -> Response:
     return Response(b"")
 
 
@@ -49,13 +53,13 @@ def user(x_user: Annotated[str, Header()] = ""):
     return x_user
 
 
-def with_user(payload: Payload, name: Annotated[str, Depends(user)]) -> Response:
+async def with_user(payload: Payload, name: Annotated[str, Depends(user)]) -> Response:
     return Response(b"")
 
 
 @pytest.mark.parametrize("endpoint", [body_alone, with_tasks])
 def test_an_endpoint_of_body_and_query_may_be_cached(endpoint):
-    assert check_of(endpoint).free
+    assert not check_of(endpoint).in_route
 
 
 @pytest.mark.parametrize(
@@ -105,7 +109,7 @@ def test_a_route_before_it_that_takes_the_request_is_told(before, named):
 
 def test_routes_of_other_paths_and_methods_do_not_matter():
     before = [Route("/predict", plain, methods=["GET"]), Mount("/static", FastAPI())]
-    assert check_of(body_alone, before=before).free
+    assert not check_of(body_alone, before=before).in_route
 
 
 async def by_request(request: Request):
@@ -117,30 +121,38 @@ def by_body(payload: Payload):
 
 
 @pytest.mark.parametrize(
-    ("dependencies", "free", "witnessed"),
+    ("dependencies", "in_route", "may_change"),
     [
-        ([server.no_auth], True, False),
+        ([server.no_auth], False, False),
         ([server.api_key_auth], False, False),
-        ([HTTPBearer()], False, False),
-        ([APIKeyHeader(name="x")], False, False),
-        ([user], False, False),
-        ([by_request], False, True),
-        ([by_body], False, True),
-        ([server.no_auth, by_request], False, True),
+        ([HTTPBearer()], True, False),
+        ([APIKeyHeader(name="x")], True, False),
+        ([user], True, False),
+        ([by_request], True, True),
+        ([by_body], True, True),
+        ([server.no_auth, by_request], True, True),
+        ([server.api_key_auth, server.no_auth], True, False),
     ],
 )
-def test_checks_that_may_change_the_body_are_watched(dependencies, free, witnessed):
+def test_litserve_runs_each_check_but_its_own_api_key(dependencies, in_route, may_change):
     check = check_of(body_alone, *dependencies)
-    assert (check.free, check.witnessed) == (free, witnessed)
+    assert (check.in_route, check.may_change) == (in_route, may_change)
 
 
-def test_a_route_is_watched_once_however_many_find_it():
+def test_an_endpoint_asks_the_cache_once_however_many_find_it():
     app = FastAPI()
     app.add_api_route("/predict", body_alone, methods=["POST"], dependencies=[Depends(by_request)])
     (route,) = [r for r in app.routes if getattr(r, "path", "") == "/predict"]
+    endpoints = []
     for _ in range(3):
         find({"app": app, "headers": []}, ExceptionMiddleware(app), "/predict")
-    assert len(route.dependant.dependencies) == 2
+        endpoints.append(route.dependant.call)
+    assert endpoints[0] is endpoints[1] is endpoints[2]
+
+
+def test_an_endpoint_that_cannot_wait_for_the_cache_is_refused_behind_a_check():
+    with pytest.raises(UncheckableError, match="coroutine"):
+        check_of(without_waiting, user)
 
 
 def scope(**headers):
@@ -157,27 +169,9 @@ def test_the_api_key_is_litserves_own_at_that_moment(monkeypatch, key):
 
     async def allowed():
         return [
-            await check.allows(scope(**headers), None, b"{}")
+            await check.lets_in(scope(**headers))
             for headers in ({"x_api_key": "old"}, {"x_api_key": "new"}, {"x_api_key": ""}, {})
         ]
 
     monkeypatch.setattr(server, "LIT_SERVER_API_KEY", key)
     assert asyncio.run(allowed()) == [key == "old", key == "new", False, False]
-
-
-def test_an_override_of_the_check_holds_for_hits_too():
-    app = FastAPI()
-    app.add_api_route(
-        "/predict", body_alone, methods=["POST"], dependencies=[Depends(server.no_auth)]
-    )
-    check = find({"app": app, "headers": []}, ExceptionMiddleware(app), "/predict")
-
-    def refuse():
-        raise PermissionError
-
-    async def allowed():
-        return await check.allows(scope(), None, b"{}")
-
-    assert asyncio.run(allowed())
-    app.dependency_overrides[server.no_auth] = refuse
-    assert not asyncio.run(allowed())

@@ -141,12 +141,13 @@ def test_lists_are_refused_for_a_method_that_is_no_predict():
 
 class Mocked(ls.LitAPI):
     @cached_predict
-    def predict(self, x):
+    def predict(self, x: str):
         return x
 
 
 def test_a_cached_method_can_be_mocked_with_its_own_signature():
     spec = mock.create_autospec(Mocked)
+    assert Mocked.predict.__annotations__ == Mocked().predict.__annotations__ == {"x": str}
     with pytest.raises(TypeError):
         spec.predict(1, 2, 3)
     for target in (Mocked, Mocked()):

@@ -68,6 +68,11 @@ class OAuthAPI(EchoAPI):
         refuse_unless(token in TOKENS.read_text().split())
 
 
+class TenantAPI(EchoAPI):
+    def authorize(self, tenant: str, request: Request):
+        refuse_unless(tenant != "secret" or request.headers.get("x-anything") == "good")
+
+
 class PersonalAPI(EchoAPI):
     async def authorize(self, request: Request):
         if user := request.headers.get("x-user"):
@@ -119,6 +124,7 @@ def main():
         ClientAPI(api_path="/client"),
         BearerAPI(api_path="/bearer"),
         OAuthAPI(api_path="/oauth"),
+        TenantAPI(api_path="/p/{tenant}"),
         PersonalAPI(api_path="/personal"),
         TypedAPI(api_path="/typed"),
         LongAPI(api_path="/long"),
@@ -128,7 +134,8 @@ def main():
         apis = [api for api in apis if api.api_path in only.split()]
     if os.environ.get("STREAM") == "1":  # one streaming API turns LitServe's gzip off for all
         apis.append(StreamAPI(api_path="/stream", stream=True))
-    options = {"paths": [api.api_path for api in apis], "ttl": 300}
+    paths = [api.api_path.replace("{tenant}", "secret") for api in apis]
+    options = {"paths": paths, "ttl": 300}
     if folder := os.environ.get("STORE"):
         options |= {"store": SharedStore(folder), "namespace": "http", "version": "1"}
     server = ls.LitServer(

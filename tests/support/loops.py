@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import pickle
 import queue
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import litserve as ls
@@ -37,10 +38,13 @@ class Driven(MessageTransport):
         self.threads: set[int] = set()
         self._changed = threading.Condition()
         self._sent = 0
+        self._event_loop: asyncio.AbstractEventLoop | None = None
 
     def send(self, item: Any, consumer_id: int) -> None:
         uid, (data, status, *_) = pickle.loads(pickle.dumps(item))
         self.threads.add(threading.get_ident())
+        with suppress(RuntimeError):
+            self._event_loop = asyncio.get_running_loop()
         with self._changed:
             if status == LitAPIStatus.START:
                 self.started.append(uid)
@@ -50,6 +54,13 @@ class Driven(MessageTransport):
                 self.answers[uid] = pickle.loads(data) if wrong and type(data) is bytes else data
                 self.order.append(uid)
             self._changed.notify_all()
+
+    def close(self, **_: Any) -> None:
+        """Close the event loop that LitServe's async loop leaves open."""
+        loop = self._event_loop
+        if loop is not None and not loop.is_running():
+            loop.run_until_complete(loop.shutdown_default_executor())
+            loop.close()
 
     async def areceive(self, timeout: Any = None, consumer_id: Any = None) -> Any:
         raise NotImplementedError
@@ -109,6 +120,7 @@ def running(
     finally:
         driven.requests.put(SENTINEL)
         thread.join(SECONDS)
+        driven.close()
     assert not thread.is_alive(), "the loop does not stop at the sentinel"
     if raised:
         raise raised[0]

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -27,6 +28,7 @@ PYRIGHT = {
 # Strict, but for what LitServe and code without annotations lack.
 MYPY = [
     "--strict",
+    "--follow-imports=silent",  # make types looks at the package
     "--python-version=3.10",
     "--allow-subclassing-any",
     "--allow-untyped-defs",
@@ -35,33 +37,40 @@ MYPY = [
 
 
 @pytest.fixture(scope="module")
-def files(tmp_path_factory):
-    """The uses, and the code of the README as one module."""
+def folder(tmp_path_factory):
+    """A folder of the uses and of the README's code as a module, and no more."""
     page = (ROOT / "README.md").read_text(encoding="utf-8")
     blocks = [part.partition("```")[0] for part in page.split("```python\n")[1:]]
     assert any("@cached_predict" in block for block in blocks)
-    readme = tmp_path_factory.mktemp("typing") / "readme.py"
-    readme.write_text("\n\n".join(blocks), encoding="utf-8")
-    return [str(USES), str(readme)]
+    folder = tmp_path_factory.mktemp("typing")
+    (folder / "server.py").write_text(blocks[0], encoding="utf-8")  # as the README says
+    (folder / "readme.py").write_text("\n\n".join(blocks[1:]), encoding="utf-8")
+    shutil.copy(USES, folder)
+    return folder
 
 
 def check(*command):
     environment = {**os.environ, "MYPYPATH": str(ROOT), "PYRIGHT_PYTHON_IGNORE_WARNINGS": "1"}
-    done = subprocess.run(
+    return subprocess.run(
         [sys.executable, "-m", *command], cwd=ROOT, env=environment, capture_output=True, text=True
     )
-    assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_mypy_accepts_what_is_right_and_nothing_else(files):
-    check("mypy", *MYPY, *files)
+def test_mypy_accepts_what_is_right_and_nothing_else(folder):
+    done = check("mypy", *MYPY, str(folder))
+    assert done.stdout == "Success: no issues found in 3 source files\n", done.stdout + done.stderr
 
 
-def test_pyright_accepts_what_is_right_and_nothing_else(files, tmp_path):
+def test_pyright_accepts_what_is_right_and_nothing_else(folder):
     pytest.importorskip("pyright", reason="pyright is not installed")
-    config = {**PYRIGHT, "include": files, "extraPaths": [str(ROOT)]}
-    (tmp_path / "pyrightconfig.json").write_text(json.dumps(config))
-    check("pyright", "--project", str(tmp_path), "--pythonpath", sys.executable)
+    config = {**PYRIGHT, "extraPaths": [str(ROOT)]}
+    (folder / "pyrightconfig.json").write_text(json.dumps(config))
+    done = check(
+        "pyright", "--project", str(folder), "--pythonpath", sys.executable, "--outputjson"
+    )
+    found = json.loads(done.stdout)
+    assert found["generalDiagnostics"] == [], done.stdout
+    assert found["summary"]["filesAnalyzed"] == 3
 
 
 def test_the_keywords_are_the_fields_of_the_policy():

@@ -1,0 +1,1 @@
+"""LitServe's own test suite, with every LitAPI cached."""

@@ -1,0 +1,1 @@
+"""A differential fuzz: random APIs, each beside its twin without the decorator."""
