@@ -70,7 +70,7 @@ def fingerprint(model: Any, *, extra: Any = None) -> str:
         >>> fingerprint("minilm@c5f93f7") == fingerprint("minilm@c5f93f7")
         True
         >>> fingerprint("minilm@c5f93f7", extra={"pooling": "cls"})
-        'f9b1bba5a6e5bbb973b11e43'
+        '7fb23d945f08b337ef5e2c29'
     """
     # One by one, so that an error says where in the state dict, or where in `extra`.
     text = b"".join(map(canonical, (base.FORMAT, *_read(model), extra)))
