@@ -32,7 +32,7 @@ class RequestKeyer:
     Example:
         >>> scope = {"method": "POST", "path": "/predict", "query_string": b""}
         >>> RequestKeyer("http", "v1").key(scope, [b"application/json"], [], b"{}").hex()
-        '2207f17377fb9e9fb6efd99f58f6b27b'
+        '9a8a96b5af24e8948f56a3d6faf4a0e2'
     """
 
     __slots__ = ("_start",)

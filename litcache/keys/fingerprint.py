@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import stat
 import sys
 from collections.abc import Iterator, Mapping
@@ -13,12 +14,18 @@ from typing import Any
 from blake3 import blake3
 
 from litcache.keys.encoder import canonical
-from litcache.keys.writer import class_name
+from litcache.keys.modules import plain_state, read_module
 from litcache.stores import base
 
 _CHUNK_BYTES = 1 << 20
 # 96 bits: enough to tell models apart, short enough to be read in a log line.
 _DIGITS = 24
+_PATH = re.compile(r"/|\.{1,2}[/\\]|~|[A-Za-z]:[/\\]|[^\s]*\\[^\s]*$")
+_WEIGHTS = (
+    ".bin", ".ckpt", ".engine", ".gguf", ".h5", ".joblib", ".keras", ".mar", ".npy", ".npz",
+    ".onnx", ".pb", ".pickle", ".pkl", ".plan", ".pt", ".pt2", ".pth", ".safetensors", ".tflite",
+    ".torchscript", ".xml", ".zip",
+)  # fmt: skip
 
 
 def fingerprint(model: Any, *, extra: Any = None) -> str:
@@ -26,14 +33,18 @@ def fingerprint(model: Any, *, extra: Any = None) -> str:
 
     It depends on what the model computes with, and not on when or where it was made:
 
-    * for a `torch.nn.Module`, on the classes of its modules, and on the names, dtypes, shapes and
-      bytes in its `state_dict()`; not on its device, nor on whether it is training. Attributes that
-      are not in the `state_dict` (an activation's slope, a maximum length) belong in `extra`;
-    * for a state dict (a mapping of names to tensors or arrays), on the same without the classes;
+    * for a `torch.nn.Module`, on the names of its classes (without their files), on all parameters
+      and buffers, on whether it is training, on its hooks, on what each module has as attributes
+      and tells in `extra_repr()`, and on configurations (`to_dict()`, `get_config_dict()`), those
+      of adapters among them; not on its device, nor on whether it is compiled or wrapped by
+      `DataParallel`. Tokenizers and the code of `forward` belong in `extra`;
+    * for a state dict (a mapping of names to tensors or arrays), on names, dtypes, shapes, bytes;
     * for a `pathlib.Path`, or a string that is the path of something, on the bytes of that file, or
       on the relative names and bytes of all files in that folder. Links are followed; files whose
       names begin with a dot are left out;
-    * for any other string, on the string: a model's name with its revision, for example.
+    * for any other string, on the string: a model's name with its revision, for example. One that
+      looks like a path or a URL, and names no file here, is refused: it would stay the same when
+      the model changes.
 
     Files and large buffers are hashed with BLAKE3 (https://github.com/BLAKE3-team/BLAKE3-specs),
     the whole with BLAKE2b (RFC 7693). Another format (see the changelog) makes other fingerprints.
@@ -47,8 +58,8 @@ def fingerprint(model: Any, *, extra: Any = None) -> str:
         24 hexadecimal digits.
 
     Raises:
-        FileNotFoundError: If there is nothing at a path: at a `Path`, or at a string that begins
-            like one (`/`, `./`, `../`, `~`).
+        FileNotFoundError: If there is nothing at a path: at a `Path`, or at a string that looks
+            like one (`/models/m`, `./m`, `a/b/c`, `m.safetensors`), or like a URL.
         KeyEncodingError: If the state dict holds something else than dense tensors, arrays and
             plain values, or if `extra` cannot be an item; the error says where.
         OSError: If a file cannot be read.
@@ -59,7 +70,7 @@ def fingerprint(model: Any, *, extra: Any = None) -> str:
         >>> fingerprint("minilm@c5f93f7") == fingerprint("minilm@c5f93f7")
         True
         >>> fingerprint("minilm@c5f93f7", extra={"pooling": "cls"})
-        'f9b1bba5a6e5bbb973b11e43'
+        '7fb23d945f08b337ef5e2c29'
     """
     # One by one, so that an error says where in the state dict, or where in `extra`.
     text = b"".join(map(canonical, (base.FORMAT, *_read(model), extra)))
@@ -70,10 +81,9 @@ def _read(model: Any) -> list[object]:
     """Return what a model computes with, as values that have a canonical form."""
     torch = sys.modules.get("torch")
     if torch is not None and isinstance(model, torch.nn.Module):
-        classes = {name: class_name(type(module)) for name, module in model.named_modules()}
-        return ["module", classes, _plain(model.state_dict())]
+        return ["module", read_module(model)]
     if isinstance(model, Mapping):
-        return ["state", _plain(model)]
+        return ["state", plain_state(_unwrapped(model))]
     if isinstance(model, str) and not _is_path(model):
         return ["text", model]
     if isinstance(model, str | os.PathLike):
@@ -84,25 +94,27 @@ def _read(model: Any) -> list[object]:
     )
 
 
-def _plain(state: Mapping[Any, Any]) -> dict[object, object]:
-    """Return a state dict as plain dicts of detached tensors."""
-    torch = sys.modules.get("torch")
-    tensor = () if torch is None else torch.nn.Parameter
-    return {
-        name: value.detach() if isinstance(value, tensor)
-        else _plain(value) if isinstance(value, Mapping)
-        else value
-        for name, value in state.items()
-    }  # fmt: skip
+def _unwrapped(state: Mapping[Any, Any]) -> Mapping[Any, Any]:
+    """Return a state dict with the names that it has without `torch.compile` and `DataParallel`."""
+    for prefix in ("_orig_mod.", "module."):
+        if state and all(isinstance(name, str) and name.startswith(prefix) for name in state):
+            return _unwrapped({name.removeprefix(prefix): part for name, part in state.items()})
+    return state
 
 
 def _is_path(text: str) -> bool:
-    if text.startswith(("/", "./", "../", "~")):
-        return True
+    """Return whether a text is the path of something, or looks so much like one that it must be."""
     try:
-        return os.path.exists(text)
+        if os.path.exists(text):
+            return True
     except ValueError:  # it holds a null character
         return False
+    if "://" in text:
+        raise FileNotFoundError(
+            f"model={text!r} is a URL, which stays the same when the model behind it changes: give "
+            "the file, or a name with its revision such as 'minilm@c5f93f7'"
+        )
+    return text.endswith(_WEIGHTS) or text.count("/") > 1 or bool(_PATH.match(text))
 
 
 def _read_path(path: Path) -> list[object]:

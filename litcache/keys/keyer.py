@@ -36,7 +36,7 @@ class Keyer:
     Example:
         >>> keyer = Keyer("app.EmbeddingAPI.predict", "batch", "v1")
         >>> keyer.key("hello").hex()
-        '58f2894524003da0bccc558fbb8746f8'
+        '35734d86ff93d5327364558542ef0472'
     """
 
     __slots__ = ("_digest", "_start")

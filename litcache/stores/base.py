@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple, Protocol
 
-FORMAT = 1
+FORMAT = 2
 """The number of the format: how keys and entries are written. Raise it with any change of either.
 It stands in the prefix of every key, in every frame, and in the names of what stores keep outside
 the process: entries of another format are misses, and stay for those who can read them."""

@@ -2,6 +2,7 @@
 
 import copy
 import os
+import runpy
 import subprocess
 import sys
 from collections import OrderedDict
@@ -36,11 +37,192 @@ def changed(state, name, value):
 def test_equal_models_have_equal_versions_however_they_are_held():
     first = fingerprint(model())
     twin = model()
-    twin.eval()
     for parameter in twin.parameters():
         parameter.requires_grad_(False)
     assert fingerprint(twin) == first
     assert fingerprint(copy.deepcopy(model())) == first
+
+
+def eager(module):
+    """What `torch.compile` returns, without compiling anything."""
+    return torch.compile(module, backend="eager")
+
+
+def test_a_model_is_the_same_however_it_is_wrapped():
+    first = fingerprint(model())
+    for wrap in (
+        eager,
+        torch.nn.DataParallel,
+        lambda m: eager(torch.nn.DataParallel(m)),
+        lambda m: torch.nn.DataParallel(eager(m)),
+        lambda m: torch.nn.Sequential(*[eager(part) for part in m]),
+    ):
+        assert fingerprint(wrap(model())) == first
+    state = fingerprint(model().state_dict())
+    assert fingerprint(eager(model()).state_dict()) == state
+    assert fingerprint(torch.nn.DataParallel(model()).state_dict()) == state
+
+
+def test_a_model_that_was_run_is_the_same():
+    run = model().eval()
+    first = fingerprint(run)
+    run(torch.zeros(3, 4))
+    assert fingerprint(run) == first == fingerprint(model().eval())
+
+
+nn = torch.nn
+Encoder = nn.TransformerEncoderLayer
+
+
+class Config:
+    """As the configurations of transformers and peft are."""
+
+    def __init__(self, **options):
+        self.options = options
+
+    def to_dict(self):
+        return {"_name_or_path": f"/tmp/{id(self)}", "transformers_version": "1", **self.options}
+
+
+class Configured(nn.Module):
+    def __init__(self, **options):
+        super().__init__()
+        self.config = Config(**options)
+
+
+class Adapted(nn.Module):
+    """As peft's are."""
+
+    def __init__(self, active="de", alpha=8):
+        super().__init__()
+        self.base_model = nn.Linear(2, 2, bias=False)
+        nn.init.zeros_(self.base_model.weight)
+        self.peft_config = {name: Config(lora_alpha=alpha, r=4) for name in ("de", "fr")}
+        self.active_adapter = active
+
+
+class Pooling(nn.Module):
+    """As that of sentence-transformers."""
+
+    def __init__(self, mode="mean"):
+        super().__init__()
+        self._mode = mode
+
+    def get_config_dict(self):
+        return {"pooling_mode": self._mode}
+
+
+def held(**attributes):
+    module = nn.Identity()
+    vars(module).update(attributes)
+    return module
+
+
+def buffered(value, persistent=False):
+    module = nn.Identity()
+    module.register_buffer("pixel_mean", torch.tensor(value), persistent=persistent)
+    return module
+
+
+def hooked(scale, *, pre=False):
+    module = nn.Identity()
+    register = module.register_forward_pre_hook if pre else module.register_forward_hook
+    register(lambda module, *values: scale * values[-1])
+    return module
+
+
+def seeded(make, **options):
+    torch.manual_seed(1)
+    return make(**options)
+
+
+def heads(count):
+    return seeded(nn.MultiheadAttention, embed_dim=4, num_heads=count)
+
+
+# Of each pair the state dicts are equal and the outputs are not.
+PAIRS = {
+    "eps": (nn.LayerNorm(3), nn.LayerNorm(3, eps=1e-3)),
+    "eps of a batch norm": (nn.BatchNorm1d(3), nn.BatchNorm1d(3, eps=1e-3)),
+    "momentum": (nn.BatchNorm1d(3), nn.BatchNorm1d(3, momentum=0.5)),
+    "slope": (nn.LeakyReLU(0.1), nn.LeakyReLU(0.2)),
+    "dim": (nn.Softmax(dim=0), nn.Softmax(dim=1)),
+    "approximation": (nn.GELU(), nn.GELU("tanh")),
+    "padding mode": tuple(seeded(nn.Conv1d, in_channels=2, out_channels=2, kernel_size=3, padding=1,
+                                 padding_mode=mode) for mode in ("zeros", "circular")),
+    "stride": tuple(seeded(nn.Conv1d, in_channels=2, out_channels=2, kernel_size=3, stride=n)
+                    for n in (1, 2)),
+    "heads": (heads(1), heads(2)),
+    "norm first": tuple(seeded(Encoder, d_model=4, nhead=1, dim_feedforward=4, norm_first=first)
+                        for first in (False, True)),
+    "activation": tuple(seeded(Encoder, d_model=4, nhead=1, dim_feedforward=4, activation=name)
+                        for name in ("relu", "gelu")),
+    "training": (nn.Dropout(), nn.Dropout().eval()),
+    "scale factor": (nn.Upsample(scale_factor=2), nn.Upsample(scale_factor=3)),
+    "buffer that is not saved": (buffered(1.0), buffered(2.0)),
+    "hook": (nn.Identity(), hooked(1)),
+    "what a hook was made with": (hooked(1), hooked(2)),
+    "hook before": (hooked(1), hooked(1, pre=True)),
+    "rope_theta": (Configured(rope_theta=1e4), Configured(rope_theta=1e6)),
+    "alpha of an adapter": (Adapted(), Adapted(alpha=16)),
+    "active adapter": (Adapted(), Adapted("fr")),
+    "pooling": (Pooling(), Pooling("cls")),
+    "attribute": (held(scale=1), held(scale=2)),
+    "private attribute": (held(_scale=1), held(_scale=2)),
+    "tensor that is no buffer": (held(mean=torch.zeros(2)), held(mean=torch.ones(2))),
+    "module that is in a list": (held(parts=[nn.Softmax(0)]), held(parts=[nn.Softmax(1)])),
+    "function": (held(act=nn.functional.relu), held(act=nn.functional.gelu)),
+    "forward": (held(forward=len), held(forward=sum)),
+    "class in an attribute": (held(kind=nn.ReLU), held(kind=nn.GELU)),
+    "object in an attribute": (held(norm=Config(p=1)), held(norm=Config(p=2))),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("pair", PAIRS.values(), ids=PAIRS)
+def test_what_changes_outputs_and_no_weights_changes_the_version(pair):
+    one, other = pair
+    assert [*one.state_dict()] == [*other.state_dict()]
+    for name, value in one.state_dict().items():
+        assert value.equal(other.state_dict()[name])
+    assert fingerprint(one) != fingerprint(other)
+    assert fingerprint(nn.Sequential(one)) != fingerprint(nn.Sequential(other))
+    for part in pair:
+        assert fingerprint(copy.deepcopy(part)) == fingerprint(part)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_scripted_module_is_its_graph_and_its_weights():
+    slopes = [torch.jit.script(nn.LeakyReLU(slope)) for slope in (0.1, 0.2, 0.1)]
+    assert fingerprint(slopes[0]) == fingerprint(slopes[2]) != fingerprint(slopes[1])
+    weights = [torch.jit.script(model(seed).eval()) for seed in (7, 8, 7)]
+    assert fingerprint(weights[0]) == fingerprint(weights[2]) != fingerprint(weights[1])
+
+
+def test_where_a_model_came_from_does_not_count(tmp_path):
+    """The same weights in a renamed file are one version."""
+    source = "import torch\nclass Net(torch.nn.Linear):\n    pass\n"
+    versions = set()
+    for name in ("first", "second"):
+        (tmp_path / f"{name}.py").write_text(source)
+        module = runpy.run_path(str(tmp_path / f"{name}.py"), run_name=name)
+        torch.manual_seed(1)
+        versions.add(fingerprint(module["Net"](2, 2)))
+    assert len(versions) == 1
+    assert fingerprint(Configured(a=1)) == fingerprint(Configured(a=1))
+    assert fingerprint(held(device="cuda:0")) == fingerprint(held(device="cuda:1"))
+    assert fingerprint(held(place=torch.device("cpu"))) == fingerprint(
+        held(place=torch.device("cuda:0"))
+    )
+
+
+def test_weights_that_are_shared_or_hold_themselves_are_read_once():
+    tied = nn.ModuleDict({"a": nn.Linear(2, 2)})
+    tied["b"] = tied["a"]
+    apart = nn.ModuleDict({"a": tied["a"], "b": copy.deepcopy(tied["a"])})
+    assert fingerprint(tied) != fingerprint(apart)
+    loop = nn.Sequential(nn.Linear(2, 2))
+    loop.append(loop)
+    assert fingerprint(loop) == fingerprint(loop)
 
 
 def test_a_state_dict_has_the_same_version_in_any_order_and_kind_of_mapping():
@@ -186,9 +368,14 @@ def test_a_file_a_folder_and_a_string_of_the_same_text_differ(tmp_path, monkeypa
 
 
 def test_a_path_where_nothing_is_is_an_error_and_never_a_name(tmp_path):
-    for path in (tmp_path / "absent", str(tmp_path / "absent"), "./absent", "~/absent/of/litcache"):
+    for path in (
+        tmp_path / "absent", str(tmp_path / "absent"), "./absent", "~/absent/of/litcache",
+        "models/of/mine", "model.safetensors", "weights.pt", "model.onnx", "C:\\models\\m",
+        "C:/models", "models\\m", "https://example.org/model", "s3://bucket/model", "hf://a/b",
+    ):  # fmt: skip
         with pytest.raises(FileNotFoundError):
             fingerprint(path)
+    assert fingerprint("org/model@v1.2") != fingerprint("model v1.2, pooled (mean)")
     assert fingerprint("organisation/absent-model") != fingerprint("organisation/other-model")
     assert fingerprint("with\0null") != fingerprint("with")
 
@@ -248,4 +435,4 @@ def test_versions_are_frozen_and_the_same_in_every_process():
             Path(litcache.__file__).parents[1])}  # fmt: skip
         command = [sys.executable, "-c", GOLDEN]
         found.add(subprocess.check_output(command, env=environment, text=True))
-    assert found == {"23c4a63141287d991a5227bb 5685be644636dbef89da3ee9\n"}
+    assert found == {"637e9539d8e76b302e1a01ca 56c30c56a1f682a45af5a0cc\n"}

@@ -4,7 +4,10 @@ import copy
 import datetime as dt
 import decimal
 import enum
+import fractions
 import http
+import io
+import ipaddress
 import json
 import os
 import pathlib
@@ -13,8 +16,9 @@ import struct
 import subprocess
 import sys
 import threading
+import types
 import uuid
-from collections import Counter, OrderedDict, defaultdict, namedtuple
+from collections import Counter, OrderedDict, UserDict, defaultdict, deque, namedtuple
 from dataclasses import dataclass, make_dataclass
 
 import hypothesis.strategies as st
@@ -450,82 +454,101 @@ def plain_values():
         "dataclass": Frozen([1], {"a": 2}),
         "named tuple": Named(1, 2),
         "subclass": Label("a"),
+        "range": range(1, 9, 2),
+        "deque": deque([1, "a"], 3),
+        "fraction": fractions.Fraction(1, 3),
+        "address": ipaddress.ip_address("10.0.0.1"),
+        "UserDict": UserDict(b=[1], a=2),
+        "namespace": types.SimpleNamespace(a=1),
+        "path that looks like a drive": pathlib.PureWindowsPath("./a:b"),
+        "file": io.BytesIO(b"pixels"),
     }
 
 
 GOLDEN = {
     "plain": {
-        "none": ["cb097999fbbf13ffd9170b0fb1892ad4", "0d2ebae40f34a9c64386dcae900fa430"],
-        "true": ["74b9992638a103554984888a6ced992b", "e14265a83e499128c6afca986ae139e8"],
-        "one": ["5fb2bbd20b61e7801b5a21a7d47cb939", "60578e653e3006cb6b3fcaf1fde668a5"],
-        "negative": ["4750f4103ad3838afb548714deb215fa", "38cd08efe9b6c457bb3b70d6eb9f04a9"],
-        "long": ["704e718b94765a5017f294022b819a32", "da97bcea5821e4e46e683f54d2be49b7"],
-        "float": ["10a5abd97936d7b26c5379e2f1fc7607", "c06bf17ed46338dd6d1cf8024bd649ba"],
-        "nan": ["d7af960665f20bd4df2919923e55d5be", "9df9432c8236fa934532c58111ed96e0"],
-        "negative zero": ["83966af0e1d9a86168296199f1670515", "b64613a02a0899d358c3bf54714a5f57"],
-        "complex": ["3e9f385e851742a66b6bf41110cb2563", "1682e564faa7fbb89fcd403f3e761c6e"],
-        "decimal": ["db15b135500a2914da047ef1c9181fe3", "5cf80be6ff05480b09f3d9671b427e57"],
-        "text": ["5f670f0ae956218887db3078ba579d2f", "b261e9d2697bd4590c29d01c6345b62d"],
-        "surrogate": ["ff16579412f16ac737753fe7919ae20f", "32decb62dc06ef9aa55ac80904c62bd3"],
-        "long text": ["f84d338273223a5d1e2ae67ea7ddd1b7", "ddbc222ea43a50389259ff884559895f"],
-        "bytes": ["0868cef4f0e946363285b135f426f865", "9857f85cc3340440928fe0fef0324378"],
-        "long bytes": ["eeda6126adf282109ef5995c60340c1f", "13b8c222b8259fbe49428a52a23c9373"],
-        "bytearray": ["a5c4315c4fe2af4d90a727cd0a8c734f", "f33a3ca8eb11b2dad44690ce54d4b78a"],
-        "tuple": ["7e03e5d36696f488e0e40c5cd88d93e3", "2fd4dde1c712f04c9ef196e0ce55a3cd"],
-        "list": ["b16abe64e61cff9c7bed30f6b8758280", "f117949ffbb27920c89e8d2b6a44b6bf"],
-        "token ids": ["7ddd6597e2ae0fea89abca22a85f1e5f", "1ed6ab8256548651299a02ed5680b8fe"],
-        "set": ["602790a5feff7380c72bc1652d751433", "7a69dfebe8c466c490dae8ca1098bd92"],
-        "frozenset": ["c67e9ace9b20d10af7d305f85d850127", "a32458cce390974368923d96e342d9ba"],
-        "dict": ["ce4aa9efb468109d4d7ffdf0a488fbd5", "a7684d7a6c7b1779e9c7d1fa84fee0da"],
-        "OrderedDict": ["b44e2e7b1e297e30b75e76c99e8cddbc", "cbdaf7d482cd28cdbe6a0773110c9c1f"],
-        "defaultdict": ["b26bf216a4773d16fdc8ceb0188f2c04", "ce88d1a1e5c04a0d26bf305dcae68ac2"],
-        "Counter": ["6ed0286d4ef55acbf712c4960ef1de06", "ff62750d9aa44ea50e274e2c55d7869c"],
-        "datetime": ["9422af68481fafd3d9e069a93524116b", "cbba1ab7288fbf91edc5bb20b1c49e9a"],
-        "naive datetime": ["97f091970774c2d6c5cef0a28ca7a09f", "b4f47760b69f8d89fcc906c85e025c17"],
-        "date": ["8e73dd2f31fd5c325f50ffb0962ff9c6", "01610ce94e2ebf3bdbf1124a7dd22311"],
-        "time": ["dd050f677d2f908841ba117e895a13db", "5686b13fa92ecf3167ca09b239a764bb"],
-        "timedelta": ["ccf46e5e91695f0b0df2aa613181ca8b", "19af02140e5d08dbcc755860d17d0198"],
-        "uuid": ["6195560ab82e637c69697625baddd932", "c08a01aba57b87de5babd526679594a9"],
-        "path": ["8e12ab6ed8af150f69447d744cd84dc0", "ec50767bd9d52225109f53dfb4a3edce"],
-        "enum": ["72537723267cf7b92fc6d93271f3f9c8", "ee9d80b4a109c614c971e19497090db4"],
-        "flags": ["3ef36a474630d6f78dda9b30fd330778", "78b938002868c9788ead49c16a444188"],
-        "dataclass": ["6088f8ccdb96b99edcb2b562c2cec653", "85a92b3cffeba152e16a0f58c7ec5ee7"],
-        "named tuple": ["7a479c198940be84c25f8219ca478fdd", "76dcf0e5ec9efbbdad4f7ab5338607e3"],
-        "subclass": ["52fd5e8bfa85ce20285df40d05735a51", "a5b23de3f4da332885ed37199050db86"],
+        "none": ["dd5c7711981ae252c80909ed390059cc", "01dc7a0d55f3afb9167eb68827415983"],
+        "true": ["09eed65672427bc1f3f53f18945add15", "09754b68989a48cd2291693cbc9730cb"],
+        "one": ["4d5bd750e9ae8eb0e22a67654c4d3ce7", "f937e37751861b0faeecbab80acf8829"],
+        "negative": ["636de0587774882844fd395bd9c6b80c", "9125608265f57f237e8251f04f5c2ffd"],
+        "long": ["e396b22b03aeecdeed793998695561dd", "92a48b6af9de63b8706e206abb9f740f"],
+        "float": ["6a1cd1af6c0a0473cc205e50ca4561f2", "8c3e16198c1b2326d02ec04ef9b9a1de"],
+        "nan": ["cde6d397453c14ba6f374f04f8cdd55b", "2ef5905c435b52fe1890bc47317498fc"],
+        "negative zero": ["eacecfe0f00ce93c26099fca359408dd", "2dfe0ff812c05d83af16273defb5d907"],
+        "complex": ["028c294e368fa42537b4728d8eacd264", "e763c31903930ee8f0502b66c04ec9a6"],
+        "decimal": ["1b98481fb3e801d7f6647c8123417d88", "6692fb4a0c1d66be05d69f937af4f335"],
+        "text": ["d45654288512141e6bb56f24d5a9c982", "35e37abf78b8c4f7885b989f7c895402"],
+        "surrogate": ["596650a66692636ffaced231c36d3fec", "2c18b48166e42aa0d82209958c31e229"],
+        "long text": ["e73aae18732f5a6ad6bfa11b99818fa9", "85396c0c5844cb09689529ba60441a32"],
+        "bytes": ["077a1a74e42399588573711f3fa0c4dc", "9640a541aa94dcbc99590990c1170bfe"],
+        "long bytes": ["649fe4da0bce7aca30e7d89d224b9943", "1d7b7ecb947007c2ffbad68047459517"],
+        "bytearray": ["325c9f2709b53da9f5a7440287a5e2b7", "20d3793849b0eb78e56cd39213fdcc04"],
+        "tuple": ["23348dc02bad396f5561af444cf5a4e1", "a9941028ccd0ae8ce33837f9aa4797da"],
+        "list": ["784ef55b37e96219e54f741427de041e", "3cd98938edc5bcfb5f03d69c9aaf21ec"],
+        "token ids": ["4fa264cba8379587b1cbc95e648f8b0c", "b1d8934a44ddca92780d6c79f641e0de"],
+        "set": ["6ab67d66b039a75794c3ff5767fd0ccf", "654d33c88bac9b847874fdf1b406063d"],
+        "frozenset": ["301168df7f3ba5f0f79ec57165441b99", "33a4b98c1946da48baee20d71c3d064c"],
+        "dict": ["6c7b3c89f3be8ac62e2e97609cdf9022", "ac660984ba6994517091b3517ba421a9"],
+        "OrderedDict": ["1e8b0550cbee3450e2b1f3b07ef01e55", "11e4d5d129f2245b92a22da04a06b1b8"],
+        "defaultdict": ["0210256c0f3c539b0e97632fd8e88537", "8e561278d77f809e0c842d43b5cf2e94"],
+        "Counter": ["d3c55715d888f8d36f4ab13d2c7d4369", "cb655b53ff472b4b40ef95b52e5d62e1"],
+        "datetime": ["7804654df4bfb7ccccf7b1e517d89a72", "bec5aa4886f7c7277cda38b03df0221a"],
+        "naive datetime": ["7b60f6d80d8eac99cc133a9badf372b8", "f4a954e29df4f5321194ebe180214413"],
+        "date": ["5b6353acf3b66fe653f8957ecd5d42a8", "dd167818ebb4b9a5fb3db2fb8cb7d3d3"],
+        "time": ["5d6b457f8d295e4c1ffef5616f5efb22", "8d6fba3aa20cf59bc699cf8b379507ad"],
+        "timedelta": ["e85d3001709ed711faa7b6598c0600b4", "e437a4c5ba348f213f6d2b90af0fdce1"],
+        "uuid": ["9a11a33b282cbe7e9181058ed6bccb8b", "feae6eaf7a6eb9dc861cde6fff56cefa"],
+        "path": ["d8413b392ffdb0dc969fcb6a989d4df6", "bfdc2969d61b07112882039fc37bea8e"],
+        "enum": ["af3dc83eca08918268f0313ba8db0f6e", "15c7275a608290b34809052a61485ee8"],
+        "flags": ["b094a0bcb7342b6fd67fbf67d359247b", "ea901a9e75556cae5569b480411d0adf"],
+        "dataclass": ["b9d290bffde5fd839bfbf6fecc6500b7", "0bfb2e023d5285622a7d346839067cf9"],
+        "named tuple": ["984afede417b14f328f9007e11998b25", "b7ea452e0404d11b0ccfa418d99eefc1"],
+        "subclass": ["213caf29b260d6b5671bd2bc23f9ee2e", "d5ad39e0b416dd84e8d7e3334cad31d7"],
+        "range": ["8d87d50fc6b572f166c116469e15af34", "4d8bd3bddb7942b9dbc73b2645c84b54"],
+        "deque": ["09c2dc22777643e3e2ba24003de74083", "f1a2242237a5ecc60eaea6ad6d2e52dc"],
+        "fraction": ["c29aaef4776ee6132c8fe8f2c83f95f5", "aaff2f60c34766fa58491667fe0b82af"],
+        "address": ["eb2c0be8bcfa97ca90acfd7d9d1f9ae6", "a06faa85a5085ff13b953ea232b4fde5"],
+        "UserDict": ["46102ef622c574d92d3941eff672345b", "7924637a8efdc7815f17812f7bdba6f0"],
+        "namespace": ["c43922ec1baa9b9da536f6fa2774157f", "a07b0325f4276f8478479c19c5469eda"],
+        "path that looks like a drive": [
+            "47d847a01faa88c898269912d74353bc",
+            "fcdc021ad4f94aa3fdac715eddedd8c8",
+        ],
+        "file": ["b6b3bec806b6797ef4a539545a9772e9", "5caf54e3c2054375d98a06c623fd05b4"],
     },
     "numpy": {
-        "np.float32": ["846959936530d32e5a3b6f892a26e4a0", "be8e83060c1e345811949c8f74aba5d8"],
-        "np.float64": ["176e3a6d6f6a2db3152facd1689abbb7", "dbb4f821884a011812fef5a9d1125378"],
-        "np.str_": ["d62d671ea3e8bf8815e128595104526d", "992f59ff3e2c040c2e287a956fe98eaa"],
-        "np.datetime64": ["c31379e321574b8e707d4c471ce7e2c2", "5319a9c8b450b0777c759f4f51654610"],
+        "np.float32": ["44950649ab9f66aef8ebe19201c03a20", "23c143d29127df7b86327f1e64cfbd40"],
+        "np.float64": ["f49ae483914f6b99fd26ba5dd074c26d", "056742021dec4b082853261b3cc510fc"],
+        "np.str_": ["5ac1d9f5c2ef2159d6673de9f64f0737", "ab6b2c1c50f8a5553079c0b5c081208f"],
+        "np.datetime64": ["1f4123f43eaee3eed7a0463830fcc9c8", "7797741e95155eeb4adbc3c55598d6a8"],
         "array of no dimension": [
-            "eed16bb1d183b61cb343384d05841fd9",
-            "038cda70ebd6f39fcf678789134116b7",
+            "2b7c617c09b0640fa0f96bf0f08a7a55",
+            "221604e292b8f5d8e6f04295422903d2",
         ],
-        "small array": ["0b0f21e8038ec91cdd05c59ebb76c833", "c9b256a581f02324213d8256b7ed923f"],
-        "large array": ["2219744cfb8a777c6b859355264555ce", "dee9520ee9dde2b6bab056143b1757ed"],
+        "small array": ["325f2c5bb487f6913eee97c8cc725ba9", "5ed143b990d17b3065e0b1cb95b327de"],
+        "large array": ["d03dbff8515115782215827448f8e720", "16586fd4e3a12d2ca8420143c9fd3862"],
         "structured array": [
-            "497b3e1408117d1fa0db46c4689b03d8",
-            "c060beae5b2361507e9f1127a0b0bd48",
+            "10e5f16df01301ef1887787d61fd588a",
+            "59cda2e2db10282926fcdcfea9d3d11f",
         ],
-        "dates": ["d96c63c10cee2eb8dff3e1a61754b726", "edfa2b28829395feb3ce0add1c2e70df"],
-        "strings": ["3f19b4616946a68323416d61319f3035", "8361aa6b90c330e7c402f59e0b93dc50"],
-        "big endian": ["63f1b48206b917bc0427270f7b9e5810", "a9130f3f7ab1653b527a4d9f569cae4e"],
+        "dates": ["8180eedb67de4d8afff0de9fca82ea58", "59707d82befb2df2448ed95c7cc70c68"],
+        "strings": ["acc609c7186f4e04d4cd432de66ce464", "7f9d8f4b64d6383fefbb43763f675a90"],
+        "big endian": ["b16f90a3613dfaded85344d0ddd571d8", "fbc5beccd786ba536781bf8bae6d5d79"],
     },
     "torch": {
         "tensor of no dimension": [
-            "f7fc13b68d7f11a036d2de481777b26c",
-            "a560a81af159c8f9c53f35159fd6ad04",
+            "90bd404c5d8633dc10962e228f04e26e",
+            "c47af189402e1bb6999aedc3b27d6de1",
         ],
-        "bfloat16": ["a711ec04d2d7a6ca3cc515e535203aaa", "7aeb163835df1874bb87e6f756f6339b"],
-        "float8": ["eef1528188262e6b3b9951189fdbbbdc", "7f2669b401b3bdf8c42303aeacf62459"],
-        "conjugate": ["90a41d3c28865c5eefa7d069cdf96cf4", "57af06f9ca45702d487976173021e682"],
-        "large tensor": ["40be96ba61a37d69dad1e06f77788d84", "ebd3b049cd966448fd76b9b4ed2b5ea2"],
+        "bfloat16": ["fa3065db2b41dd32e57fdb193bfc58fe", "82791c3946181a46d7a23463658fd638"],
+        "float8": ["11422299bc8e4e766dc6a12e8e5bf890", "779634e51e4d7b48a2fd838550024ac3"],
+        "conjugate": ["31a4229b4ea016f331f25f88a0f1b72a", "8299d0eae4fb98a358675ec38ed63e77"],
+        "large tensor": ["f14474831cb3f6c3d7cd5fa6ebd81e08", "97c7b1d0ab565c42c2c0aab0b957886b"],
     },
     "PIL": {
-        "image": ["cdf34acd3572b8ffcf4fc61c1fb188f5", "8321187ac61d0403ddb8fa7e0e46f5c5"],
-        "turned image": ["305f4fdbb716c2f3eb66127bedac8e61", "acc607a247eca18dc0b002c4f0e2bee9"],
-        "palette image": ["3d6b47e1efef509140c4f07532f9d41a", "7c3018b1f3bbc7c3191adefc81f88e9f"],
+        "image": ["8beed244870cc04e7dcdff65c819b59a", "74d7b187a34518c5bfa6db8d503a81d4"],
+        "turned image": ["f55e28edfb14e4bdc2840fb2577deec0", "f0d0bebacef40149528ebfe103624034"],
+        "palette image": ["ce5beb041befc68d628958b6f31a289b", "0d9c70ae45d49115163ec85f4f4c5d6d"],
     },
 }
 
@@ -538,7 +561,7 @@ def keys_by_name(group):
 
 
 def test_the_format_is_the_one_that_the_golden_keys_were_made_by():
-    assert FORMAT == 1
+    assert FORMAT == 2
 
 
 @pytest.mark.parametrize("group", GROUPS)

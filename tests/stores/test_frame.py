@@ -123,5 +123,5 @@ def test_epochs_are_random():
 
 def test_the_format_is_frozen():
     data = frame(NewEntry(b"layout", b"payload", 1.5), EPOCH, b"key")
-    head = "cd99a146095ab4b60106000000000000000000f83f"
+    head = "92a13e6489373cf80206000000000000000000f83f"
     assert data.hex() == head + b"epoch--1layoutpayload".hex()
