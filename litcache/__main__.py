@@ -1,4 +1,4 @@
-"""The command line: look at, clear and verify a store while services run on it."""
+"""The command line: look at, clear and verify a store while services use it."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from litcache.errors import StoreError
 from litcache.stores.redis.store import RedisStore
 from litcache.stores.shared.store import SharedStore
 
-# What scripts can use; 2 is argparse's own, for a command that is none.
+# The exit codes, for scripts. Argparse itself exits with 2 if it does not understand the command.
 OK, CORRUPT, FAILED = 0, 1, 3
 
 _EPILOG = """
-exit codes: 0 done; 1 verify found entries that do not verify; 2 a command that is none;
+exit codes: 0 done; 1 verify found corrupt entries; 2 the command is wrong;
 3 there is no store, it does not answer, or the result cannot be written
 """
 
@@ -28,19 +28,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run `litcache info | clear | verify`.
 
     Args:
-        arguments: What follows the command's name; by default that of this process.
+        arguments: The words after the command's name; by default those of this process.
 
     Returns:
-        The exit code: 0 done; 1 if `verify` found entries that do not verify; 3 if there is no
-        store, it does not answer, or the result cannot be written. Argparse itself exits with 2 on
-        a command that is none.
+        The exit code: 0 when done; 1 if `verify` found corrupt entries; 3 if there is no store, it
+        does not answer, or the result cannot be written.
+
+    Raises:
+        SystemExit: With 2 if the command is wrong, with 0 after `--help`.
 
     Example:
         >>> main(["info", "/nowhere/at/all"])
         3
     """
     options = _parser().parse_args(arguments)
-    for stream in (sys.stdout, sys.stderr):  # names of namespaces may hold anything
+    for stream in (sys.stdout, sys.stderr):  # the names of namespaces may hold any character
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
     try:
@@ -52,17 +54,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (StoreError, ValueError, ImportError) as error:
         print(f"litcache: {error}", file=sys.stderr)
         return FAILED
-    return _told(json.dumps({"store": repr(store), **result}) if options.json else text, code)
+    return _print(json.dumps({"store": repr(store), **result}) if options.json else text, code)
 
 
-def _told(text: str, code: int) -> int:
-    """Print a result and return the exit code; errors of ours must not end in Python's own, 1."""
+def _print(text: str, code: int) -> int:
+    """Print a result and return the exit code: an uncaught error would exit with 1, `CORRUPT`."""
     try:
         print(text, flush=True)
     except OSError as error:
-        # What is left in the buffer would fail again at the end of the process.
+        # Python writes what is left in the buffer when the process ends, and would fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        if not isinstance(error, BrokenPipeError):  # that is `| head`, which has read enough
+        if not isinstance(error, BrokenPipeError):  # the reader, such as `head`, has read enough
             print(f"litcache: the result cannot be written: {error}", file=sys.stderr)
             return FAILED
     return code
@@ -70,32 +72,34 @@ def _told(text: str, code: int) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        "litcache", description="Look at, clear and verify a store while services run on it.",
+        "litcache", description="Look at, clear and verify a store while services use it.",
         epilog=_EPILOG,
     )  # fmt: skip
     commands = parser.add_subparsers(required=True, metavar="command")
     for run, text in (
-        (_info, "namespaces, versions, entries and bytes"),
+        (_info, "show namespaces, versions, entries and bytes"),
         (_clear, "drop all entries of a namespace"),
-        (_verify, "read all entries and count those that do not verify"),
+        (_verify, "read all entries and count the corrupt ones"),
     ):
         command = commands.add_parser(run.__name__[1:], help=text, description=text)
         command.set_defaults(run=run)
         command.add_argument(
             "target",
             help="the folder of a SharedStore, or the URL of a RedisStore: redis://…, rediss://…, "
-            "unix://…, or ${NAME} for a variable that holds it",
+            "unix://…, or ${NAME} for an environment variable that holds the URL",
         )
         command.add_argument("--json", action="store_true", help="print JSON for programs")
-        command.add_argument("--prefix", default="litcache", help="of a RedisStore's keys")
-        command.add_argument("--cluster", action="store_true", help="it is a Redis Cluster")
         command.add_argument(
-            "--timeout", type=_seconds, default=5.0, help="seconds for each answer"
+            "--prefix", default="litcache", help="the prefix of a RedisStore's keys"
+        )
+        command.add_argument("--cluster", action="store_true", help="the server is a Redis Cluster")
+        command.add_argument(
+            "--timeout", type=_seconds, default=5.0, help="how many seconds to wait for each answer"
         )
         if run is _clear:
             which = command.add_mutually_exclusive_group(required=True)
-            which.add_argument("--namespace", help="whose entries")
-            which.add_argument("--all", action="store_true", help="those of all namespaces")
+            which.add_argument("--namespace", help="drop the entries of this namespace")
+            which.add_argument("--all", action="store_true", help="drop those of all namespaces")
     return parser
 
 
@@ -158,7 +162,7 @@ def _bytes(number: float) -> str:
 
 
 def _table(rows: Sequence[tuple[str, ...]]) -> list[str]:
-    """Return rows as lines, text to the left and numbers to the right."""
+    """Return rows as lines: text aligned to the left, numbers to the right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = []
     for row in rows:

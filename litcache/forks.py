@@ -1,68 +1,47 @@
-"""What begins anew in a forked child: one registration with the operating system for all of it."""
-
-from __future__ import annotations
+"""What begins anew in a forked child: one registration with Python serves all of litcache."""
 
 import os
 import threading
 import weakref
+from contextlib import ExitStack
 
 
 class Forkable:
-    """What holds threads, locks, files or counts that belong to one process."""
+    """An object that holds threads, locks, files or counts, which belong to one process."""
 
     def before_fork(self) -> None:
-        """Get ready for a fork, in the thread that forks."""
+        """Leave nothing half done: the child's memory is a copy of what is here now."""
 
     def after_fork_in_parent(self) -> None:
-        """Go on in the process that forked."""
+        """Go on as before the fork."""
 
     def after_fork_in_child(self) -> None:
-        """Begin anew, since the threads of the parent are not there and its locks may be held."""
-
-
-class _Forking(threading.local):
-    """The resources that were told of the fork that this thread is in."""
-
-    resources: tuple[Forkable, ...] = ()
+        """Begin anew: the parent's other threads are gone, and their locks stay locked."""
 
 
 _resources: weakref.WeakSet[Forkable] = weakref.WeakSet()
-_forking = _Forking()
+_lock = threading.RLock()  # held over a fork; a resource that begins anew may make another one
 
 
 def begin_anew(resource: Forkable) -> None:
-    """Tell a resource of every fork, for as long as it lives.
-
-    Args:
-        resource: What begins anew in a forked child.
-    """
-    _resources.add(resource)
+    """Call the methods of a resource at each fork; hold no lock that `before_fork` takes."""
+    with _lock:
+        _resources.add(resource)
 
 
-def _before() -> None:
-    while True:
-        try:
-            _forking.resources = tuple(_resources)
-            break
-        except RuntimeError:  # another thread adds one: a lock could be held in the child
-            continue
-    for resource in _forking.resources:
-        resource.before_fork()
-
-
-def _after_in_parent() -> None:
-    for resource in _forking.resources:
-        resource.after_fork_in_parent()
-    _forking.resources = ()
-
-
-def _after_in_child() -> None:
-    for resource in _forking.resources:
-        resource.after_fork_in_child()
-    _forking.resources = ()
+def _at_fork(method: str) -> None:
+    with ExitStack() as steps:  # in reverse, each of them even if another one raises
+        if method == "before_fork":
+            _lock.acquire()
+        else:
+            steps.callback(_lock.release)
+        for resource in list(_resources):
+            steps.callback(getattr(resource, method))
 
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(
-        before=_before, after_in_parent=_after_in_parent, after_in_child=_after_in_child
+        before=lambda: _at_fork("before_fork"),
+        after_in_parent=lambda: _at_fork("after_fork_in_parent"),
+        after_in_child=lambda: _at_fork("after_fork_in_child"),
     )

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from typing import ClassVar, NamedTuple, Protocol
 
 FORMAT = 1
-"""The one number of how keys and entries are made. It is in every key, in every frame, and in the
-names of what stores keep outside the process: another format is never seen, nor removed."""
+"""The number of the format: how keys and entries are written. Raise it with any change of either.
+It stands in the prefix of every key, in every frame, and in the names of what stores keep outside
+the process: entries of another format are misses, and stay for those who can read them."""
 
 UNKNOWN_EPOCH = b""
 """The epoch of a look-up that failed: what is computed then may not be stored, since whether the

@@ -8,7 +8,8 @@ from struct import Struct
 from xxhash import xxh3_64_digest, xxh3_64_intdigest
 
 from litcache.errors import ValueEncodingError
-from litcache.stores.base import FORMAT, Entry, NewEntry
+from litcache.stores import base
+from litcache.stores.base import Entry, NewEntry
 
 EPOCH_BYTES = 8
 
@@ -58,7 +59,9 @@ def frame(entry: Entry, epoch: bytes, key: bytes = b"") -> bytes:
     if len(epoch) != EPOCH_BYTES:
         raise ValueError(f"an epoch is {EPOCH_BYTES} bytes long, not {len(epoch)}")
     layout, payload, expires = entry.layout, entry.payload, entry.expires
-    head = _HEAD.pack(FORMAT, len(layout), _NEVER if expires is None else expires, epoch) + layout
+    head = (
+        _HEAD.pack(base.FORMAT, len(layout), _NEVER if expires is None else expires, epoch) + layout
+    )
     return b"".join((xxh3_64_digest(payload, xxh3_64_intdigest(head + key)), head, payload))
 
 
@@ -87,7 +90,8 @@ def unframe(data: bytes | memoryview, epoch: bytes, key: bytes = b"") -> NewEntr
         key: What it was looked up by.
 
     Returns:
-        The entry, which owns its memory; `None` if it was stored in another epoch.
+        The entry, which owns its memory; `None` if it was stored in another epoch or another
+        format.
 
     Raises:
         ValueEncodingError: If the bytes are not what `frame` returned for this key.
@@ -111,9 +115,7 @@ def unframe(data: bytes | memoryview, epoch: bytes, key: bytes = b"") -> NewEntr
     seed = xxh3_64_intdigest(data[_SUM_BYTES:start] + key)
     if xxh3_64_digest(payload, seed) != checksum:
         raise ValueEncodingError("the checksum differs from that of the stored bytes")
-    if format != FORMAT:
-        raise ValueEncodingError(f"the stored bytes are of format {format}, not {FORMAT}")
-    if stored_epoch != epoch:
+    if format != base.FORMAT or stored_epoch != epoch:
         return None
     # NaN alone differs from itself. NewEntry(...) is a Python function and takes twice as long.
     parts = (data[_PREFIX_BYTES:start], payload, None if expires != expires else expires)

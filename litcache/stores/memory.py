@@ -25,7 +25,7 @@ SHARED_LAYOUTS = 256
 SHARED_LAYOUT_BYTES = 256
 
 
-class MemoryStore(Forkable, Store):
+class MemoryStore(Store, Forkable):
     """Entries in the memory of this process, the least useful evicted first.
 
     Eviction is SIEVE (Zhang et al., "SIEVE is Simpler than LRU", NSDI '24) within a budget of
@@ -80,10 +80,6 @@ class MemoryStore(Forkable, Store):
         self._bytes = self._evicted = self._expired = self._rejected = self._dropped = 0
         begin_anew(self)
 
-    def after_fork_in_child(self) -> None:
-        """Begin empty: locks and queue are as other threads left them."""
-        self._start()
-
     def __getstate__(self) -> dict[str, Any]:
         return {"max_bytes": self.max_bytes, "clock": self.clock}
 
@@ -93,6 +89,10 @@ class MemoryStore(Forkable, Store):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.max_bytes})"
+
+    def after_fork_in_child(self) -> None:
+        """Begin empty: the lock and the queue are as other threads left them."""
+        self._start()
 
     def get_many(self, scope: Scope, keys: Sequence[bytes]) -> list[Entry | None]:
         """Look entries up; what is found is the store's own, not a copy.

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from litcache.errors import ValueEncodingError
-from litcache.stores.base import NewEntry
+from litcache.stores.base import FORMAT, NewEntry
 from litcache.stores.frame import EPOCH_BYTES, frame, new_epoch, unframe
 
 EPOCH = b"epoch--1"
@@ -96,12 +96,14 @@ def test_layout_and_payload_do_not_run_into_each_other():
     assert unframe(first, EPOCH) != unframe(second, EPOCH)
 
 
-def test_a_later_format_does_not_verify(monkeypatch):
-    monkeypatch.setattr("litcache.stores.frame.FORMAT", 2)
+def test_an_entry_of_another_format_is_none_and_not_damaged(monkeypatch):
+    earlier = frame(NewEntry(b"l", b"p"), EPOCH)
+    monkeypatch.setattr("litcache.stores.base.FORMAT", FORMAT + 1)
     later = frame(NewEntry(b"l", b"p"), EPOCH)
+    assert unframe(earlier, EPOCH) is None
+    assert unframe(later, EPOCH) == NewEntry(b"l", b"p")
     monkeypatch.undo()
-    with pytest.raises(ValueEncodingError, match="format 2"):
-        unframe(later, EPOCH)
+    assert unframe(later, EPOCH) is None
 
 
 @pytest.mark.parametrize("expires", [0.0, -1.0, 1.7e9, math.inf, 5e-324])

@@ -9,7 +9,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 from litcache.errors import StoreError, ValueEncodingError
-from litcache.stores.base import FORMAT, UNKNOWN_EPOCH, Entry, Scope, Store, StoreInfo
+from litcache.stores import base
+from litcache.stores.base import UNKNOWN_EPOCH, Entry, Scope, Store, StoreInfo
 from litcache.stores.frame import EPOCH_BYTES, frame, unframe
 from litcache.stores.namespaces import NamespaceInfo
 from litcache.stores.redis.epochs import Epochs, is_pair
@@ -102,7 +103,7 @@ class RedisStore(Store):
         self.clock = clock
         self._remote = Remote(url, timeout, cluster=cluster, monotonic=monotonic)
         # Another format is never seen, nor removed. Epochs are of all of them.
-        self._entries = f"{prefix}:e{'' if FORMAT == 1 else FORMAT}:".encode()
+        self._entries = f"{prefix}:e{'' if base.FORMAT == 1 else base.FORMAT}:".encode()
         self._epochs = Epochs(self._remote, prefix)
 
     def __repr__(self) -> str:

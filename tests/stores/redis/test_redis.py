@@ -264,8 +264,7 @@ def test_two_formats_neither_see_nor_remove_each_others_entries(
     store, server, monkeypatch, newer_first
 ):
     with monkeypatch.context() as patch:
-        for module in ("redis.store", "frame"):
-            patch.setattr(f"litcache.stores.{module}.FORMAT", 2)
+        patch.setattr("litcache.stores.base.FORMAT", 2)
         newer = make(server.url, prefix=store.prefix)
         newer.get_many(Scope("shop"), KEYS)
         newer.set_many(Scope("shop"), {KEYS[0]: entry(b"newer")})
@@ -273,7 +272,7 @@ def test_two_formats_neither_see_nor_remove_each_others_entries(
     store.set_many(Scope("shop"), {KEYS[0]: entry(b"older"), KEYS[1]: entry(b"older")})
     assert payloads(store, KEYS[:2]) == [b"older", b"older"]
     with monkeypatch.context() as patch:
-        patch.setattr("litcache.stores.frame.FORMAT", 2)
+        patch.setattr("litcache.stores.base.FORMAT", 2)
         assert payloads(newer, KEYS[:2]) == [b"newer", None]
         assert newer.info().corrupt == store.info().corrupt == 0
         assert (newer.info().entries, store.info().entries) == (1, 2)
