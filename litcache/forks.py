@@ -33,9 +33,8 @@ def begin_anew(resource: Forkable) -> None:
 
 
 def _at_fork(method: str) -> None:
-    with (
-        ExitStack() as steps
-    ):  # ExitStack runs them in reverse, each of them even if another one raises
+    # It runs them in reverse, each of them even if another one raises.
+    with ExitStack() as steps:
         if method == "before_fork":
             _lock.acquire()
         else:

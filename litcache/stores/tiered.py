@@ -18,7 +18,7 @@ from litcache.stores.base import UNKNOWN_EPOCH, Entry, Scope, Store, StoreInfo
 CHECK_SECONDS = 0.5
 
 
-class TieredStore(Forkable, Store):
+class TieredStore(Store, Forkable):
     """A store of each process in front of one that processes share.
 
     Look-ups ask the front, then the back for what is missing; what the back has fills the front,

@@ -17,9 +17,15 @@ from typing import ClassVar
 from litcache.errors import StoreError
 from litcache.stores.base import Entry, NewEntry, Scope, Store
 from litcache.testing.doubles import FakeClock
-from litcache.testing.hard_use import SECONDS, key, mixed_use, parts, works_in_a_fork
+from litcache.testing.hard_use import (
+    SECONDS,
+    key,
+    mixed_use,
+    parts,
+    used_by_threads,
+    works_in_a_fork,
+)
 
-THREADS = 8
 _FILLING_BYTES = 256 << 10
 
 
@@ -264,28 +270,7 @@ class StoreContract:
         assert self._payloads(key(2)) == [b"2"]
 
     def test_threads_get_only_what_was_set_for_the_key(self) -> None:
-        barrier = threading.Barrier(THREADS)
-        wrong: list[object] = []
-
-        def work(seed: int) -> None:
-            try:
-                barrier.wait(SECONDS)
-                wrong.extend(mixed_use(self.store, random.Random(seed), rounds=150))
-            except BaseException as error:
-                wrong.append(error)
-
-        threads = [threading.Thread(target=work, args=(n,), daemon=True) for n in range(THREADS)]
-        interval = sys.getswitchinterval()
-        sys.setswitchinterval(1e-6)
-        try:
-            for thread in threads:
-                thread.start()
-            for thread in threads:
-                thread.join(SECONDS)
-        finally:
-            sys.setswitchinterval(interval)
-        assert not any(thread.is_alive() for thread in threads), "a thread hangs"
-        assert wrong == []
+        assert used_by_threads(self.store) == []
 
     def test_a_process_forked_while_it_is_used_can_use_it(self) -> None:
         if not hasattr(os, "fork"):

@@ -6,10 +6,13 @@ import os
 import random
 import select
 import signal
+import sys
+import threading
 import warnings
 
 from litcache.stores.base import Entry, NewEntry, Scope, Store
 
+THREADS = 8
 SECONDS = 60
 """What a thread or a forked process may take before it counts as hung."""
 
@@ -27,7 +30,7 @@ def parts(entry: Entry | None) -> NewEntry | None:
 
 
 def mixed_use(store: Store, rng: random.Random, rounds: int) -> list[object]:
-    """Use a store in every way, and return the entries got that were never set."""
+    """Use a store in every way, and return the entries that it gave but that nobody had set."""
     wrong: list[object] = []
     for _ in range(rounds):
         namespace, start = rng.choice([("shop", 100), ("blog", 200)])
@@ -48,8 +51,33 @@ def mixed_use(store: Store, rng: random.Random, rounds: int) -> list[object]:
     return wrong
 
 
+def used_by_threads(store: Store) -> list[object]:
+    """Use a store in every way by many threads at once, and return what went wrong."""
+    barrier = threading.Barrier(THREADS)
+    wrong: list[object] = []
+
+    def work(seed: int) -> None:
+        try:
+            barrier.wait(SECONDS)
+            wrong.extend(mixed_use(store, random.Random(seed), rounds=150))
+        except BaseException as error:
+            wrong.append(error)
+
+    threads = [threading.Thread(target=work, args=(n,), daemon=True) for n in range(THREADS)]
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(SECONDS)
+    finally:
+        sys.setswitchinterval(interval)
+    return [*wrong, *(f"{thread.name} hangs" for thread in threads if thread.is_alive())]
+
+
 def works_in_a_fork(store: Store) -> bool:
-    """Return whether a forked process can set and get, and does not hang."""
+    """Return whether a forked process can set and get without hanging."""
     reading, writing = os.pipe()
     with warnings.catch_warnings():
         # Python 3.12 and later warn of forks with threads: what is tested here.

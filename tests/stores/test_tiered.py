@@ -527,8 +527,6 @@ def test_a_late_failure_of_the_back_costs_the_front_nothing_that_was_stored_mean
 
 @pytest.mark.parametrize("deletes", [1, 5])
 def test_a_delete_elsewhere_costs_a_front_that_entry_alone(back, clock, deletes):
-    if isinstance(back, RedisStore):
-        pytest.skip("not yet")
     first, second = tier(back, clock), tier(back, clock)
     fill(first)
     assert payloads(second, KEYS) == [b"payload"] * 8

@@ -11,6 +11,7 @@ import socket
 import subprocess
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -175,22 +176,30 @@ class ServerCluster:
 
     def move_slot_of(self, key: bytes) -> None:
         """Move a slot with its keys to another server, as an operator does."""
-        clients = [server.client() for server in self.servers]
-        slot = clients[0].execute_command("CLUSTER KEYSLOT", key)
-        source = max(range(3), key=lambda n: _serves(clients[n], slot))
-        target = (source + 1) % 3
-        names = [str(client.execute_command("CLUSTER MYID"), "ascii") for client in clients]
-        clients[target].execute_command("CLUSTER SETSLOT", slot, "IMPORTING", names[source])
-        clients[source].execute_command("CLUSTER SETSLOT", slot, "MIGRATING", names[target])
-        # As two words: redis-py would turn the names, which are bytes, into text.
-        keys = clients[source].execute_command("CLUSTER", "GETKEYSINSLOT", slot, 1000)
-        if keys:
-            place = ("127.0.0.1", self.servers[target].port, "", 0, 5000)
-            clients[source].execute_command("MIGRATE", *place, "KEYS", *keys)
-        for number in (target, source, (target + 1) % 3):
-            clients[number].execute_command("CLUSTER SETSLOT", slot, "NODE", names[target])
-        for client in clients:
-            client.close()
+        self.begin_to_move_slot_of(key)()
+
+    def begin_to_move_slot_of(self, key: bytes) -> Callable[[], None]:
+        """Move the keys of a slot to another server; return what ends it."""
+        with contextlib.ExitStack() as stack:
+            clients = [stack.enter_context(server.client()) for server in self.servers]
+            slot = clients[0].execute_command("CLUSTER KEYSLOT", key)
+            source = max(range(3), key=lambda n: _serves(clients[n], slot))
+            target = (source + 1) % 3
+            names = [str(client.execute_command("CLUSTER MYID"), "ascii") for client in clients]
+            clients[target].execute_command("CLUSTER SETSLOT", slot, "IMPORTING", names[source])
+            clients[source].execute_command("CLUSTER SETSLOT", slot, "MIGRATING", names[target])
+            # As two words: redis-py would turn the names, which are bytes, into text.
+            keys = clients[source].execute_command("CLUSTER", "GETKEYSINSLOT", slot, 1000)
+            if keys:
+                place = ("127.0.0.1", self.servers[target].port, "", 0, 5000)
+                clients[source].execute_command("MIGRATE", *place, "KEYS", *keys)
+
+        def end() -> None:
+            for number in (target, source, (target + 1) % 3):
+                with self.servers[number].client() as client:
+                    client.execute_command("CLUSTER SETSLOT", slot, "NODE", names[target])
+
+        return end
 
     def __enter__(self) -> ServerCluster:
         return self
@@ -204,6 +213,48 @@ def _serves(client, slot: int) -> bool:
     nodes = client.execute_command("CLUSTER NODES")
     (mine,) = (node for node in nodes.values() if "myself" in node["flags"])
     return any(int(slots[0]) <= slot <= int(slots[-1]) for slots in mine["slots"])
+
+
+class Dripping:
+    """Passes bytes on to a server at once, and back a few at a time."""
+
+    def __init__(self, port: int, bytes_per_second: int) -> None:
+        self._target = port
+        self._pause = 0.01
+        self._bytes = max(1, int(bytes_per_second * self._pause))
+        self._ended = threading.Event()
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"redis://127.0.0.1:{self._listener.getsockname()[1]}/0"
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                server = socket.create_connection(("127.0.0.1", self._target))
+                for work, *ends in ((self._there, client, server), (self._back, server, client)):
+                    threading.Thread(target=work, args=ends, daemon=True).start()
+
+    def _there(self, client: socket.socket, server: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while _pass_one(client, server):
+                pass
+        with contextlib.suppress(OSError):
+            server.shutdown(socket.SHUT_RDWR)  # ends the way back
+
+    def _back(self, server: socket.socket, client: socket.socket) -> None:
+        with server, client, contextlib.suppress(OSError):
+            while data := server.recv(self._bytes):
+                if self._ended.wait(self._pause):
+                    return
+                client.sendall(data)
+
+    def __enter__(self) -> Dripping:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._listener.close()
 
 
 def _pass_one(source: socket.socket, target: socket.socket) -> int:

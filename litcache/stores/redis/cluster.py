@@ -6,11 +6,11 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from redis import RedisError, ResponseError
+from redis import RedisError
 from redis.crc import REDIS_CLUSTER_HASH_SLOTS, key_slot
-from redis.exceptions import MovedError
 
-from litcache.stores.redis.nodes import FAILURES, Command, Node, Options, exchange
+from litcache.stores.redis.nodes import FAILURES, Node, Options, exchange, waiting
+from litcache.stores.redis.wire import Command, ErrorAnswer
 
 
 class Cluster:
@@ -32,16 +32,55 @@ class Cluster:
     def send(self, commands: Sequence[Command]) -> list[Any]:
         """Send commands in one round trip to each node and return their answers, in order.
 
-        Each must name its key right after its own name.
+        Each must name its key right after its own name, or after its script.
         """
         answers = self._send(commands)
-        moved = [index for index, answer in enumerate(answers) if _has_moved(answer)]
+        moved = [index for index, answer in enumerate(answers) if _told(answer, "MOVED")]
         if moved:
             self._slots = None
             again = self._send([commands[index] for index in moved])
             for index, answer in zip(moved, again, strict=True):
                 answers[index] = answer
+        self._ask_elsewhere(commands, answers)
         return answers
+
+    def _ask_elsewhere(self, commands: Sequence[Command], answers: list[Any]) -> None:
+        """Ask the nodes that slots are moving to for what has moved already."""
+        parts: dict[Node, list[int]] = {}
+        for index, answer in enumerate(answers):
+            address = _told(answer, "ASK")
+            if address:
+                node = self._nodes.get(address) or Node(self._options, address)
+                self._nodes[address] = node
+                parts.setdefault(node, []).append(index)
+        if not parts:
+            return
+        asked = {
+            node: [command for i in where for command in (("ASKING",), commands[i])]
+            for node, where in parts.items()
+        }
+        found = exchange(asked)
+        for node, where in parts.items():
+            for index, answer in zip(where, found[node][1::2], strict=True):
+                answers[index] = answer
+
+    def confirm(self, commands: Sequence[Command], mark: Command) -> tuple[list[Any], bool]:
+        """Send commands that must outlive a failover.
+
+        Args:
+            commands: The commands.
+            mark: A write to the same slot as the first that comes after them: replicas are asked
+                whether they have it.
+
+        Returns:
+            The answers, and whether a replica has confirmed, or there is none.
+        """
+        answers = self.send(commands)
+        node = (self._slots or self._read_slots())[_slot(mark)]
+        if node is None or not node.replicas:
+            return answers, True
+        _, confirmed = exchange({node: [mark, waiting(node.timeout)]})[node]
+        return answers, confirmed != 0
 
     def _send(self, commands: Sequence[Command]) -> list[Any]:
         slots = self._slots or self._read_slots()
@@ -78,7 +117,7 @@ class Cluster:
             else:
                 if isinstance(answer, list) and answer:
                     return self._map(answer, node)
-                failure = answer if isinstance(answer, RedisError) else failure
+                failure = answer if isinstance(answer, ErrorAnswer) else failure
             if time.monotonic() >= until:
                 break
         raise failure
@@ -87,11 +126,12 @@ class Cluster:
         """Take the map of slots over from what a node answered."""
         slots: list[Node | None] = [None] * REDIS_CLUSTER_HASH_SLOTS
         nodes: dict[tuple[str, int], Node] = {}
-        for first, last, (host, port, *_), *_ in ranges:
+        for first, last, (host, port, *_), *replicas in ranges:
             # An empty host is that of the node asked.
             address = (host.decode() if host and host != b"?" else asked.address[0], int(port))
             node = nodes.get(address) or self._nodes.get(address) or Node(self._options, address)
             nodes[address] = node
+            node.replicas = len(replicas)
             slots[first : last + 1] = [node] * (last + 1 - first)
         gone = [node for address, node in self._nodes.items() if address not in nodes]
         self._nodes, self._slots = nodes, slots
@@ -120,11 +160,14 @@ class Cluster:
 
 
 def _slot(command: Command) -> int:
-    key = command[1]
+    key = command[3 if command[0] == "EVAL" else 1]
     return key_slot(key if isinstance(key, bytes) else str(key).encode())
 
 
-def _has_moved(answer: Any) -> bool:
-    return isinstance(answer, MovedError) or (
-        isinstance(answer, ResponseError) and str(answer).startswith("MOVED ")
-    )
+def _told(answer: Any, code: str) -> tuple[str, int] | None:
+    """Return the address that a node sends to, if it does so by this code."""
+    if not isinstance(answer, ErrorAnswer):
+        return None
+    said, _, rest = str(answer).partition(" ")
+    host, _, port = rest.partition(" ")[2].rpartition(":")
+    return (host, int(port)) if said == code else None

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeGuard
+from collections.abc import Sequence
+from typing import Any, TypeGuard
 
 from litcache.stores.base import Scope
 from litcache.stores.frame import EPOCH_BYTES, new_epoch
 from litcache.stores.namespaces import NamespaceInfo
 from litcache.stores.redis.remote import Remote, code
+from litcache.stores.redis.scripts import PLACE_AT, deleted, placed
+from litcache.stores.redis.wire import Command
 
-if TYPE_CHECKING:
-    from litcache.stores.redis.nodes import Command
+# About so many deletes of a namespace are remembered, for the tiers in front.
+_REMEMBERED = 500
+_REMEMBERED_MS = 86_400_000
 
 
 class Epochs:
     """The hash that says which entries are valid.
 
-    It has two fields a namespace: `e<namespace>` is its epoch, `d<namespace>` a token that each
-    delete renews. Both are random. What `Scope.epoch` holds is the one, and behind it the other.
+    It has two fields a namespace: `e<namespace>` is its epoch, random. `d<namespace>` is of its
+    last delete: a random token of 8 bytes, and the place in a stream that has its keys.
+    `Scope.epoch` holds the one, and behind it the other.
 
     Beside it is a hash of what people may want to know: `v<epoch><version>` stands for a version
     that wrote in an epoch.
@@ -31,6 +36,7 @@ class Epochs:
         self._remote = remote
         self._key = f"{prefix}:epochs".encode()
         self._notes = f"{prefix}:notes".encode()
+        self._deletes = f"{prefix}:deleted:".encode()
 
     def question(self, scope: Scope) -> Command:
         """Return the command that rides along with those for entries."""
@@ -70,33 +76,74 @@ class Epochs:
             raise self._remote.error("does not keep an epoch")
         return epoch
 
-    def renew_deletes(self, scope: Scope) -> None:
-        """Renew the token of deletes; where there is no room for it, clear the namespace.
+    def delete(self, scope: Scope, names: Sequence[bytes], keys: Sequence[bytes]) -> None:
+        """Delete entries, and let look-ups note that; where there is no room, clear the namespace.
+
+        Args:
+            scope: Whose entries, as a look-up noted their epoch.
+            names: Their names.
+            keys: Their keys.
 
         Raises:
-            StoreError: If the server does not answer or refuses.
+            StoreError: If the server does not answer or refuses, or no replica confirms.
         """
+        token, log = new_epoch(), self._log(scope)
+        epoch = scope.epoch or b""
+        # First of all: a delete that has its place, and a token that was seen, are behind it.
+        errors = self._remote.send([deleted(name, epoch, token) for name in names])
+        fields = [part for key in keys for part in ("k", key)]
+        added = ("XADD", log, "MAXLEN", "~", _REMEMBERED, "*", *fields)
+        place, expires = self._remote.send([added, ("PEXPIRE", log, _REMEMBERED_MS)])
+        if code(place) == "WRONGTYPE":
+            place, expires = self._remote.send([("UNLINK", log), added])[::-1]
         _, field = _fields(scope)
-        (answer,) = self._remote.send([("HSET", self._key, field, new_epoch())])
-        if code(answer) == "OOM":
+        mark: Command = ("HSET", self._key, field, token + _bytes_of(place))
+        errors += [place, expires, *self._remote.confirm([mark], mark)]
+        errors = [error for error in errors if isinstance(error, Exception)]
+        if "OOM" in map(code, errors):
             self.clear(scope.namespace)
-        elif isinstance(answer, Exception):
-            raise self._remote.refused(answer)
+            return
+        for error in errors:
+            raise self._remote.refused(error)
+        self._remote.send([placed(name, epoch, token, place) for name in names])
+
+    def deleted_since(self, scope: Scope, epoch: bytes) -> list[bytes] | None:
+        """Return the keys deleted since a look-up noted an epoch; `None` if that is not known.
+
+        Raises:
+            StoreError: If the server does not answer.
+        """
+        before = epoch[PLACE_AT:]
+        current = (scope.epoch or b"")[:EPOCH_BYTES]
+        if not before or current != epoch[:EPOCH_BYTES]:
+            return None
+        (answer,) = self._remote.send([("XRANGE", self._log(scope), before, "+")])
+        if not isinstance(answer, list) or not answer or answer[0][0] != before:
+            return None  # evicted, or older than what is remembered
+        return [key for _, fields in answer[1:] for key in fields[1::2]]
 
     def clear(self, namespace: str | None) -> None:
         """Remove the epoch of a namespace, or all: what was framed with it is not valid any more.
 
         Raises:
-            StoreError: If the server does not answer or refuses.
+            StoreError: If the server does not answer or refuses, or no replica confirms.
         """
         if namespace is not None:
             fields = _fields(Scope(namespace))
-            (answer,) = self._remote.send([("HDEL", self._key, *fields)])
+            mark: Command = ("HSET", self._key, fields[1], new_epoch())
+            (answer,) = self._remote.confirm([("HDEL", self._key, *fields)], mark)
             if code(answer) != "WRONGTYPE":
                 if isinstance(answer, Exception):
                     raise self._remote.refused(answer)
                 return
-        self._remote.do([("UNLINK", self._key), ("UNLINK", self._notes)])
+        mark = ("HSET", self._key, _fields(Scope(""))[1], new_epoch())
+        commands = [("UNLINK", self._key), ("UNLINK", self._notes)]
+        for answer in self._remote.confirm(commands, mark):
+            if isinstance(answer, Exception):
+                raise self._remote.refused(answer)
+
+    def _log(self, scope: Scope) -> bytes:
+        return self._deletes + _bytes(scope.namespace)
 
     def version_told(self, scope: Scope) -> list[Command]:
         """Return the command that tells people which version writes, if it is yet to be told."""
@@ -150,6 +197,11 @@ def _fields(scope: Scope) -> tuple[bytes, bytes]:
     """Return the fields of a namespace's epoch and of the token of its deletes."""
     name = _bytes(scope.namespace)
     return b"e" + name, b"d" + name
+
+
+def _bytes_of(answer: object) -> bytes:
+    """Return an answer that is text, or none for an error."""
+    return answer if isinstance(answer, bytes) else b""
 
 
 def _bytes(text: str) -> bytes:

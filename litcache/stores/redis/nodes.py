@@ -1,29 +1,32 @@
-"""Commands to a Redis server in one round trip, over the connections of redis-py."""
+"""Commands to Redis servers in one round trip, over the connections of redis-py."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from redis import Connection, RedisError, ResponseError
+from redis import Connection, RedisError
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from litcache.stores.redis.url import parsed, resolved
+from litcache.stores.redis.wire import Command, Deadline, ErrorAnswer, Wire, packed
 
-Command = Sequence[bytes | str | int]
-
-# What talking to a node may raise; ValueError is redis-py's when something else answers there.
-FAILURES = (RedisError, OSError, ValueError)
+# What talking to a node may raise; ValueError when something else answers there.
+FAILURES = (RedisError, OSError, ValueError, ErrorAnswer)
 
 # Options of redis-py's client and pool, which say nothing to a connection.
 _FOR_POOLS = ("max_connections", "timeout")
+
+# The share of a timeout in which replicas confirm.
+_CONFIRM_SHARE = 0.5
 
 
 def described(error: BaseException) -> str:
     """Return what went wrong in words that hold no credentials: servers echo what they are sent."""
     text = type(error).__name__
-    if isinstance(error, ResponseError):
+    if isinstance(error, ErrorAnswer):
         code = str(error).partition(" ")[0]
         return f"{text} {code}" if code.isalpha() and code.isupper() else text
     cause = error if isinstance(error, OSError) else error.__context__
@@ -38,7 +41,7 @@ class Options:
     Args:
         url: Any URL that redis-py takes. `${NAME}` as the whole of it, or as its user name or
             password, stands for that environment variable.
-        timeout: Seconds to wait for a connection, and for each answer.
+        timeout: Seconds that an exchange may take, connecting included, if it moves little.
 
     Attributes:
         address: Host and port; the path of the socket and 0.
@@ -56,11 +59,10 @@ class Options:
             **{name: resolved(options[name]) for name in options if name not in _FOR_POOLS},
             "decode_responses": False,
             "protocol": 2,
-            "socket_timeout": timeout,
-            "socket_connect_timeout": timeout,
             "retry": Retry(NoBackoff(), 0),
             "retry_on_timeout": False,
             "health_check_interval": 0,
+            "redis_connect_func": _nothing,  # the handshake is ours, within the deadline
         }
         self.address = (
             (str(options["path"]), 0)
@@ -68,17 +70,49 @@ class Options:
             else (str(options.get("host", "localhost")), int(options.get("port", 6379)))
         )
         try:
-            self.connection(self.address)
+            self._connection(self.address, timeout)
         except (TypeError, *FAILURES) as error:
             problem = type(error).__name__
         else:
             return
         raise ValueError(f"redis-py does not take an option in the URL ({problem})")
 
-    def connection(self, address: tuple[str, int]) -> Any:
-        """Return a new connection to a node, not yet open."""
-        where = {} if "path" in self._options else {"host": address[0], "port": address[1]}
+    def _connection(self, address: tuple[str, int], timeout: float) -> Any:
+        where: dict[str, Any] = {"socket_timeout": timeout, "socket_connect_timeout": timeout}
+        if "path" not in self._options:
+            where |= {"host": address[0], "port": address[1]}
         return self._class(**{**self._options, **where})
+
+    def connect(self, address: tuple[str, int], deadline: Deadline) -> Wire:
+        """Return a new connection to a node, open and greeted.
+
+        Raises:
+            Any of `FAILURES`: If the node does not answer or refuses.
+        """
+        connection = self._connection(address, deadline.left())
+        connection.connect()
+        wire = Wire(connection)
+        try:
+            greeting = self._greeting()
+            wire.send(packed(greeting), deadline)
+            for answer in wire.answers(len(greeting), deadline):
+                if isinstance(answer, Exception):
+                    raise answer
+        except BaseException:
+            wire.close()
+            raise
+        return wire
+
+    def _greeting(self) -> list[Command]:
+        options, commands = self._options, list[Command]()
+        user, password = options.get("username"), options.get("password")
+        if user or password:
+            commands.append(("AUTH", *([user] if user else []), password or ""))
+        if options.get("db"):
+            commands.append(("SELECT", int(options["db"])))
+        if options.get("client_name"):
+            commands.append(("CLIENT", "SETNAME", options["client_name"]))
+        return commands
 
 
 class Node:
@@ -87,33 +121,36 @@ class Node:
     Args:
         options: How to connect.
         address: Its host and port.
+
+    Attributes:
+        timeout: Seconds that an exchange may take.
+        replicas: How many replicas it has, in a cluster.
     """
 
     def __init__(self, options: Options, address: tuple[str, int]) -> None:
         self.address = address
+        self.timeout = options.timeout
+        self.replicas = 0
         self._options = options
-        self._idle: list[Any] = []
+        self._idle: list[Wire] = []
 
-    def take(self) -> Any:
+    def take(self, deadline: Deadline) -> Wire:
         """Return a connection that is open and has nothing to read."""
         while True:
             try:
-                connection = self._idle.pop()
+                wire = self._idle.pop()
             except IndexError:
-                break
+                return self._options.connect(self.address, deadline)
             try:
-                if not connection.can_read(timeout=0):
-                    return connection
+                if wire.is_quiet():
+                    return wire
             except FAILURES:
                 pass  # the server closed it meanwhile; so have the others been, most likely
-            connection.disconnect()
-        connection = self._options.connection(self.address)
-        connection.connect()
-        return connection
+            wire.close()
 
-    def give(self, connection: Any) -> None:
+    def give(self, wire: Wire) -> None:
         """Take a connection back, all its answers read."""
-        self._idle.append(connection)
+        self._idle.append(wire)
 
     def send(self, commands: Sequence[Command]) -> list[Any]:
         """Send commands in one round trip and return their answers, in order."""
@@ -122,7 +159,7 @@ class Node:
     def close(self) -> None:
         """Close the idle connections."""
         while self._idle:
-            self._idle.pop().disconnect()
+            self._idle.pop().close()
 
 
 def exchange(parts: Mapping[Node, Sequence[Command]]) -> dict[Node, list[Any]]:
@@ -132,39 +169,45 @@ def exchange(parts: Mapping[Node, Sequence[Command]]) -> dict[Node, list[Any]]:
         parts: The commands of each node.
 
     Returns:
-        The answers of each; errors that a node answered are among them as `ResponseError`.
+        The answers of each; errors that a node answered are among them as `ErrorAnswer`.
 
     Raises:
-        RedisError, OSError, ValueError: If a node does not answer; after one timeout at most.
+        Any of `FAILURES`: If a node does not answer in time.
     """
-    taken: list[tuple[Node, Any]] = []
+    deadline = Deadline(max((node.timeout for node in parts), default=0.0))
+    taken: list[tuple[Node, Wire]] = []
     answers: dict[Node, list[Any]] = {}
     complete = False
     try:
         # All first: what a cluster is asked beside a write must not be answered long before it.
         for node in parts:
-            taken.append((node, node.take()))  # noqa: PERF401 - kept if the next one fails
-        for node, connection in taken:
-            packed = connection.pack_commands(parts[node])
-            connection.send_packed_command(packed, check_health=False)
-        for node, connection in taken:
-            answers[node] = [_answer(connection) for _ in parts[node]]
+            taken.append((node, node.take(deadline)))  # noqa: PERF401 - kept if the next one fails
+        for node, wire in taken:
+            wire.send(packed(parts[node]), deadline)
+        for node, wire in taken:
+            answers[node] = wire.answers(len(parts[node]), deadline)
         complete = True
     finally:
-        for node, connection in taken:
+        for node, wire in taken:
             if complete:
-                node.give(connection)
+                node.give(wire)
             else:
-                connection.disconnect()
+                wire.close()
                 node.close()
     return answers
 
 
-def _answer(connection: Any) -> Any:
-    try:
-        return connection.read_response(disable_decoding=True)
-    except ResponseError as error:
-        return error
+def waiting(timeout: float) -> Command:
+    """Return the command that waits until a replica has what its connection wrote before."""
+    return ("WAIT", 1, max(1, int(timeout * _CONFIRM_SHARE * 1000)))
+
+
+def _bytes(answer: object) -> bytes:
+    return answer if isinstance(answer, bytes) else b""
+
+
+def _nothing(connection: object) -> None:
+    """Stand for the handshake of redis-py."""
 
 
 class Server:
@@ -186,11 +229,28 @@ class Server:
         if not keys:
             return self.send([first])[0], []
         head, values = self.send([first, ("MGET", *keys)])
-        if isinstance(values, RedisError):
+        if isinstance(values, ErrorAnswer):
             raise values
         if not isinstance(values, list) or len(values) != len(keys):
-            raise RedisError("no answer of Redis")
+            raise ValueError("no answer of Redis")
         return head, values
+
+    def confirm(self, commands: Sequence[Command], mark: Command) -> tuple[list[Any], bool]:
+        """Send commands that must outlive a failover.
+
+        Args:
+            commands: The commands.
+            mark: A write that comes after them: replicas are asked whether they have it.
+
+        Returns:
+            The answers, and whether a replica has confirmed, or there is none.
+        """
+        *answers, about = self.send([*commands, ("INFO", "replication")])
+        replicas = re.search(rb"^connected_slaves:([1-9])", _bytes(about), re.MULTILINE)
+        if replicas is None:
+            return answers, True
+        _, confirmed = self.send([mark, waiting(self._node.timeout)])
+        return answers, confirmed != 0
 
     def each(self, commands: Sequence[Command]) -> list[list[Any]]:
         """Return the answers of each node to the same commands, in one round trip."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import threading
 import time
 from collections import Counter
@@ -14,10 +15,11 @@ from litcache.errors import StoreError
 from litcache.stores.breaker import Breaker
 from litcache.stores.namespaces import Told
 from litcache.stores.redis.url import public, resolved, stripped
+from litcache.stores.redis.wire import Command
 
 if TYPE_CHECKING:
     from litcache.stores.redis.cluster import Cluster
-    from litcache.stores.redis.nodes import Command, Server
+    from litcache.stores.redis.nodes import Server
 
 logger = logging.getLogger("litcache")
 
@@ -44,7 +46,7 @@ class Remote:
 
     Args:
         url: Any URL that redis-py takes; see `Options`.
-        timeout: Seconds to wait for a connection, and for each answer.
+        timeout: Seconds that an exchange may take, if it moves little.
         cluster: Whether it is that of a node of a Redis Cluster.
         monotonic: The clock by which it is probed while it fails, in seconds.
 
@@ -87,15 +89,19 @@ class Remote:
         """
         return self.ask(lambda nodes: nodes.send(commands)) if commands else []
 
-    def do(self, commands: Sequence[Command]) -> None:
-        """Send commands that must not be refused.
+    def confirm(self, commands: Sequence[Command], mark: Command) -> list[Any]:
+        """Return the answers to commands that must outlive a failover; see `Server.confirm`.
 
         Raises:
-            StoreError: If the server does not answer or refuses one.
+            StoreError: If the server does not answer, or has replicas and none confirms in time.
         """
-        for answer in self.send(commands):
-            if isinstance(answer, Exception):
-                raise self.refused(answer)
+        answers, confirmed = self.ask(lambda nodes: nodes.confirm(commands, mark))
+        if not confirmed:
+            raise self.error(
+                "did it, but no replica has confirmed that in time: do it again, since a failover "
+                "would bring back what was there"
+            )
+        return answers
 
     def ask(self, question: Callable[[Server | Cluster], _Answer]) -> _Answer:
         """Ask the server, unless it has failed too often.
@@ -206,9 +212,9 @@ def code(answer: object) -> str:
     """Return the code of an error that the server answered; `""` for anything else."""
     if not isinstance(answer, Exception):
         return ""
-    # redis-py turns some codes into classes, and takes them out of the text.
-    known = {"OutOfMemoryError": "OOM", "MovedError": "MOVED"}.get(type(answer).__name__)
-    return known or str(answer).partition(" ")[0]
+    # Redis 6.2 puts the error of a script's command behind words of its own.
+    inner = re.search(r"@user_script: ?\d+: -?([A-Z]+)\b", str(answer))
+    return inner[1] if inner else str(answer).partition(" ")[0]
 
 
 def _nodes() -> Any:

@@ -11,9 +11,11 @@ from litcache.errors import ValueEncodingError
 from litcache.stores.frame import epoch_of, unframe
 from litcache.stores.namespaces import NamespaceInfo
 from litcache.stores.redis.remote import Remote
+from litcache.stores.redis.scripts import is_tombstone
+from litcache.stores.redis.wire import Command
 
 if TYPE_CHECKING:
-    from litcache.stores.redis.nodes import Command, Node
+    from litcache.stores.redis.nodes import Node
 
 _PAGE = 100
 _KEY_BYTES = 16
@@ -53,8 +55,12 @@ def verified(remote: Remote, start: bytes) -> tuple[int, int]:
     """
     checked = corrupt = 0
     for page in _pages(remote, start):
-        for name, value in zip(page, remote.send([("GET", name) for name in page]), strict=True):
-            if value is not None:  # evicted meanwhile
+        values = remote.send([("GET", name) for name in page])
+        others = [n for n, value in zip(page, values, strict=True) if isinstance(value, Exception)]
+        marks = remote.send([("LINDEX", name, 0) for name in others])
+        deleted = {n for n, mark in zip(others, marks, strict=True) if is_tombstone(mark)}
+        for name, value in zip(page, values, strict=True):
+            if value is not None and name not in deleted:  # evicted meanwhile
                 checked += 1
                 corrupt += not _is_sound(value, name[-_KEY_BYTES:])
     return checked, corrupt

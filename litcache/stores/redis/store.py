@@ -7,18 +7,17 @@ import math
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
 
 from litcache.errors import StoreError, ValueEncodingError
+from litcache.stores import base
 from litcache.stores.base import UNKNOWN_EPOCH, Entry, Scope, Store, StoreInfo
 from litcache.stores.frame import EPOCH_BYTES, frame, unframe
 from litcache.stores.namespaces import NamespaceInfo
 from litcache.stores.redis.epochs import Epochs, is_pair
 from litcache.stores.redis.remote import Remote, code
 from litcache.stores.redis.scan import counted, is_entry, verified
-
-if TYPE_CHECKING:
-    from litcache.stores.redis.nodes import Command
+from litcache.stores.redis.scripts import removed, stored
+from litcache.stores.redis.wire import Command
 
 # Redis takes strings of up to 512 MiB.
 _LARGEST = 512 << 20
@@ -40,21 +39,29 @@ class RedisStore(Store):
     All keys begin with `prefix`; nothing else is touched:
 
     * `<prefix>:e:<tag of the namespace><key>`: an entry, framed, with Redis' own expiry. A frame
-      holds the epoch of its namespace and is verified at every read.
+      holds the epoch of its namespace and is verified at every read. A deleted entry leaves a list
+      in its place for ten minutes.
     * `<prefix>:epochs`: a hash of two fields a namespace. `e<namespace>` is its epoch, random, made
-      by the first look-up that finds none. `d<namespace>` is random too, renewed by each delete.
+      by the first look-up that finds none. `d<namespace>` is of its last delete.
+    * `<prefix>:deleted:<namespace>`: a stream of the last deletes, for the tiers in front.
     * `<prefix>:notes`: a hash of what `namespaces` tells people; nothing depends on it.
 
     One `HMGET` of these fields rides along with every look-up and every write, in the same round
     trip. `clear` removes them, so that no entry framed before is valid: in constant time, for every
     process at its next look-up, also on a full server. An evicted hash clears everything and
     revives nothing. What was computed while its namespace was cleared, or any of its entries
-    deleted, is not stored. On a full server that refuses writes, a delete clears the namespace.
+    deleted, is not stored: not even by a process that is killed as it writes a deleted one. On a
+    full server that refuses writes, a delete clears the namespace.
+
+    A server with replicas confirms clears and deletes once one of them has them; if none has in
+    time, they raise. A server that is started again from an older file has the older entries again:
+    let it write none, or clear after that.
 
     With the server dead or hanging, a call takes one timeout; after three failures in a row calls
-    fail at once, but for one probe now and then, at most 0.4 seconds apart. Resolving the host's
-    name takes what the system allows it, and each of several addresses a timeout: give one address
-    where that matters.
+    fail at once, but for one probe now and then, at most 0.4 seconds apart. An answer that drips is
+    as good as none: beyond its timeout an exchange may go on as long as it moves 8 MiB a second.
+    Resolving the host's name takes what the system allows it, and each of several addresses a
+    timeout: give one address where that matters.
 
     Concurrency: safe in many threads, with a connection for each call under way. Connections,
     counters and the state of failures are of one process; a forked one begins anew.
@@ -63,7 +70,7 @@ class RedisStore(Store):
         url: Any URL that redis-py takes: `redis://`, `rediss://`, `unix://`. `${NAME}` as the
             whole of it, or as its user name or password, is read from the environment.
         prefix: What all its keys begin with.
-        timeout: Seconds to wait for a connection, and for each answer.
+        timeout: Seconds that an exchange with the server may take, connecting included.
         cluster: Whether the URL is that of a node of a Redis Cluster.
         clock: The wall clock by which entries expire, in seconds.
         monotonic: The clock by which a failing server is probed, in seconds.
@@ -95,25 +102,15 @@ class RedisStore(Store):
         self.prefix = prefix
         self.clock = clock
         self._remote = Remote(url, timeout, cluster=cluster, monotonic=monotonic)
-        self._entries = f"{prefix}:e:".encode()
+        # Another format is never seen, nor removed. Epochs are of all of them.
+        self._entries = f"{prefix}:e{'' if base.FORMAT == 1 else base.FORMAT}:".encode()
         self._epochs = Epochs(self._remote, prefix)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({str(self._remote)!r}, prefix={self.prefix!r})"
 
     def get_many(self, scope: Scope, keys: Sequence[bytes]) -> list[Entry | None]:
-        """Look entries up in one round trip to each node, and note the epoch in `scope`.
-
-        Args:
-            scope: Whose entries; its `epoch` is set.
-            keys: The keys, 16 bytes each.
-
-        Returns:
-            One entry for each key, in order; `None` where there is none that is valid.
-
-        Raises:
-            StoreError: If the server does not answer.
-        """
+        """Look entries up in one round trip to each node, and verify each."""
         scope.epoch = UNKNOWN_EPOCH
         names = self._names(scope, keys)
         question = self._epochs.question(scope)
@@ -140,11 +137,7 @@ class RedisStore(Store):
         return entries
 
     def set_many(self, scope: Scope, entries: Mapping[bytes, Entry]) -> None:
-        """Store entries in one round trip to each node, unless cleared since the look-up.
-
-        Args:
-            scope: Whose entries; its `epoch` is the one that the look-up saw.
-            entries: The entries by key.
+        """Store entries in one round trip to each node; a full server drops them.
 
         Raises:
             StoreError: If the server does not answer, or refuses for another reason than lack of
@@ -169,43 +162,34 @@ class RedisStore(Store):
             self._remote.count(dropped=len(writes))
             self._remove(self._names(scope, list(entries)))
             return
-        self._remote.count(dropped=len(errors))
+        self._remote.count(dropped=len(errors) + answers.count(0))
         for error in errors:
             if code(error) != "OOM":
                 raise self._remote.refused(error)
 
     def delete_many(self, scope: Scope, keys: Sequence[bytes]) -> int:
-        """Delete entries, and give up what is being computed for the namespace.
-
-        Args:
-            scope: Whose entries.
-            keys: The keys, 16 bytes each.
-
-        Returns:
-            How many valid ones there were.
+        """Delete entries, and return how many valid ones there were.
 
         Raises:
-            StoreError: If the server does not answer.
+            StoreError: If the server does not answer, or has replicas and none confirms in time.
         """
         if not keys:
             return 0
         keys = list(dict.fromkeys(keys))
-        there = sum(entry is not None for entry in self.get_many(scope.renewed(), keys))
-        # Before, so that writes under way are given up; after, for the tiers in front, which may
-        # have read an entry in between.
-        self._epochs.renew_deletes(scope)
-        self._remote.do(_removals(self._names(scope, keys)))
-        self._epochs.renew_deletes(scope)
+        scope = scope.renewed()
+        there = sum(entry is not None for entry in self.get_many(scope, keys))
+        self._epochs.delete(scope, self._names(scope, keys), keys)
         return there
 
-    def clear(self, namespace: str | None = None) -> None:
-        """Drop the entries of a namespace and whatever is being computed for it now.
+    def deleted_since(self, scope: Scope, epoch: bytes) -> list[bytes] | None:
+        """Return which keys were deleted since, as far as they are among the last 500 or so."""
+        return self._epochs.deleted_since(scope, epoch)
 
-        Args:
-            namespace: Whose entries; `None` for all under the prefix.
+    def clear(self, namespace: str | None = None) -> None:
+        """Drop entries in constant time.
 
         Raises:
-            StoreError: If the server does not answer.
+            StoreError: If the server does not answer, or has replicas and none confirms in time.
         """
         self._epochs.clear(namespace)
 
@@ -225,15 +209,17 @@ class RedisStore(Store):
         """
         entries = 0
         names: list[bytes] = []
-        look = [("DBSIZE",), ("SCAN", 0, "COUNT", _SAMPLED_KEYS)]
-        for size, page in self._remote.ask(lambda nodes: nodes.each(look)):
-            for answer in (size, page):
+        page = ("SCAN", 0, "COUNT", _SAMPLED_KEYS)
+        # The second page is of the same names: what deletes left in the place of entries.
+        look: list[Command] = [("DBSIZE",), page, (*page, "TYPE", "list")]
+        for size, first, second in self._remote.ask(lambda nodes: nodes.each(look)):
+            for answer in (size, first, second):
                 if isinstance(answer, Exception):
                     raise self._remote.refused(answer)
-            if not is_pair(page):
+            if not (is_pair(first) and is_pair(second)):
                 raise self._remote.error("does not answer as Redis does")
-            cursor, seen = page
-            ours = [name for name in seen if is_entry(name, self._entries)]
+            (cursor, seen), lists = first, set(second[1])
+            ours = [n for n in seen if is_entry(n, self._entries) and n not in lists]
             share = len(ours) / len(seen) if seen else 0
             entries += len(ours) if int(cursor) == 0 else round(size * share)
             names += ours
@@ -277,19 +263,18 @@ class RedisStore(Store):
         """Return the commands that store entries, without those that cannot be stored."""
         writes: list[Command] = []
         rejected, expired, now = 0, 0, self.clock()
-        epoch = (scope.epoch or b"")[:EPOCH_BYTES]
+        epoch = scope.epoch or b""
         start = self._entries + scope.tag
         for key, entry in entries.items():
             left = math.inf if entry.expires is None else entry.expires - now
-            data = frame(entry, epoch, key)
+            data = frame(entry, epoch[:EPOCH_BYTES], key)
             if len(data) > _LARGEST:
                 rejected += 1
             elif left <= 0:
                 expired += 1
-            elif left > _LONGEST_SECONDS:
-                writes.append(("SET", start + key, data))
             else:
-                writes.append(("SET", start + key, data, "PX", math.ceil(left * 1000)))
+                seconds = None if left > _LONGEST_SECONDS else left
+                writes.append(stored(start + key, data, epoch, seconds))
         if rejected or expired:
             self._remote.count(rejected=rejected, expired=expired)
         return writes
@@ -298,8 +283,4 @@ class RedisStore(Store):
         """Remove what is not valid, if it can be done: it is never answered anyway."""
         if names:
             with contextlib.suppress(StoreError):
-                self._remote.send(_removals(names))
-
-
-def _removals(names: Sequence[bytes]) -> list[Command]:
-    return [("UNLINK", name) for name in names]
+                self._remote.send([removed(name) for name in names])

@@ -11,19 +11,26 @@ _REFERENCE = re.compile(r"\$\{(\w+)\}")
 
 
 def stripped(url: str) -> str:
-    """Return a URL without its passwords, nor the user of one; `${NAME}` stays where it stands."""
+    """Return a URL without its secrets; `${NAME}` stays where it stands.
+
+    A user name stays beside a password that is named. Without one it is a secret itself: some
+    services take a token in its place.
+    """
     parts = urlsplit(url)
     account, _, place = parts.netloc.rpartition("@")
+    user, _, password = account.partition(":")
     query = parse_qsl(parts.query, keep_blank_values=True)
     kept = [(name, value) for name, value in query if "password" not in name or _named(value)]
-    secret = account.partition(":")[2]
-    if kept == query and (not secret or _named(secret)):
+    if not _named(password) and all(name != "password" for name, _ in kept):
+        kept = [(name, value) for name, value in kept if name != "username" or _named(value)]
+        if not _named(user) or password:
+            user = ""
+    shown = user + (f":{password}" if _named(password) else "")
+    if (kept, shown) == (query, account):
         return url
-    if secret and not _named(secret):
-        account = ""
-    account += "@" if account else ""
+    shown += "@" if shown else ""
     options = f"?{urlencode(kept, safe='${}/:')}" if kept else ""
-    return f"{parts.scheme}://{account}{place}{parts.path}{options}"
+    return f"{parts.scheme}://{shown}{place}{parts.path}{options}"
 
 
 def public(url: str) -> str:

@@ -13,7 +13,7 @@ import stat
 import time
 from collections.abc import Callable, Iterator
 
-from litcache.stores.base import FORMAT
+from litcache.stores import base
 from litcache.stores.shared import database, frames
 from litcache.stores.shared.database import BusyError
 from litcache.stores.shared.ring import ReplacedError, Ring
@@ -26,9 +26,7 @@ except ImportError:  # on Windows, where no folder can be used
 
 logger = logging.getLogger("litcache")
 
-# The format is in the name: of another format nothing is seen, nor removed.
-NAME = f"litcache-v{FORMAT}"
-_LONGEST_NAME = f"{NAME}.new-journal"
+_LONGEST_NAME = "/litcache-v000.new-journal"
 # SQLite opens no file of a longer path.
 _LONGEST_PATH = 511
 _INDEX_NAME = re.compile(r"litcache-v\d+(-\d+)?\.db")
@@ -58,7 +56,9 @@ class Files:
 
     def __init__(self, path: str, max_bytes: int | None, monotonic: Callable[[], float]) -> None:
         self._path = path
-        self._base = os.path.join(path, NAME)
+        # The format is in the name: of another format nothing is seen, nor removed.
+        self._name = f"litcache-v{base.FORMAT}"
+        self._base = os.path.join(path, self._name)
         self._max_bytes = max_bytes
         self._monotonic = monotonic
         self._repaired_at = -math.inf
@@ -185,7 +185,7 @@ class Files:
     def _warn_of_others(self) -> None:
         """Warn of stores of another format; they are left alone."""
         for name in sorted(os.listdir(self._path)):
-            if _INDEX_NAME.fullmatch(name) and name != f"{NAME}.db":
+            if _INDEX_NAME.fullmatch(name) and name != f"{self._name}.db":
                 logger.warning(
                     "SharedStore: %s is of another version of litcache and left alone; remove it "
                     "and its companions when nothing uses it any more",
@@ -196,7 +196,7 @@ class Files:
         """Return the budget that the disk has room for; our own files count as room."""
         own = 0
         for name in os.listdir(self._path):
-            if name.startswith(f"{NAME}."):
+            if name.startswith(f"{self._name}."):
                 with contextlib.suppress(FileNotFoundError):
                     own += os.stat(os.path.join(self._path, name)).st_blocks * 512
         return int((shutil.disk_usage(self._path).free + own) / 1.1)
@@ -210,7 +210,7 @@ def folder_path(path: str | os.PathLike[str]) -> str:
     if not text or "\0" in text:
         raise ValueError(f"path={path!r} must be the path of a folder")
     whole = os.path.abspath(os.path.expanduser(text))
-    most = _LONGEST_PATH - len(_LONGEST_NAME) - 1
+    most = _LONGEST_PATH - len(_LONGEST_NAME)
     if len(os.fsencode(whole)) > most:
         raise ValueError(f"path={path!r} is longer than the {most} bytes that SQLite can open")
     return whole

@@ -22,6 +22,7 @@ from litcache.errors import StoreError
 from litcache.stores.base import NewEntry, Scope
 from litcache.stores.frame import frame
 from litcache.stores.redis.store import RedisStore
+from litcache.stores.redis.url import stripped
 from litcache.testing import StoreContract
 
 KEYS = [number.to_bytes(16, "big") for number in range(64)]
@@ -237,13 +238,15 @@ def test_other_keys_of_the_server_are_untouched(store, server):
     with server.client() as client:
         for key in foreign:
             client.set(key, b"foreign")
-        size = client.dbsize()
         store.set_many(Scope("shop"), {key: entry() for key in KEYS})
         store.delete_many(Scope("shop"), KEYS)
         store.clear("shop")
         store.clear()
         assert [client.get(key) for key in foreign] == [b"foreign"] * len(foreign)
-        assert client.dbsize() == size
+        ours = [key for key in client.scan_iter() if key not in foreign]
+        # What deletes left keeps out late writers, and goes by itself.
+        assert {client.type(key) for key in ours} == {b"list", b"stream"}
+        assert all(key.startswith(store.prefix.encode()) and client.ttl(key) > 0 for key in ours)
         client.delete(*foreign)
 
 
@@ -254,6 +257,28 @@ def test_two_prefixes_share_nothing(store, server):
     store.clear()
     assert payloads(other) == [b"payload"]
     assert other.info().entries == 1
+
+
+@pytest.mark.parametrize("newer_first", [True, False])
+def test_two_formats_neither_see_nor_remove_each_others_entries(
+    store, server, monkeypatch, newer_first
+):
+    with monkeypatch.context() as patch:
+        patch.setattr("litcache.stores.base.FORMAT", 2)
+        newer = make(server.url, prefix=store.prefix)
+        newer.get_many(Scope("shop"), KEYS)
+        newer.set_many(Scope("shop"), {KEYS[0]: entry(b"newer")})
+    store.get_many(Scope("shop"), KEYS)
+    store.set_many(Scope("shop"), {KEYS[0]: entry(b"older"), KEYS[1]: entry(b"older")})
+    assert payloads(store, KEYS[:2]) == [b"older", b"older"]
+    with monkeypatch.context() as patch:
+        patch.setattr("litcache.stores.base.FORMAT", 2)
+        assert payloads(newer, KEYS[:2]) == [b"newer", None]
+        assert newer.info().corrupt == store.info().corrupt == 0
+        assert (newer.info().entries, store.info().entries) == (1, 2)
+    # A clear is of both.
+    (newer if newer_first else store).clear("shop")
+    assert payloads(store, KEYS[:2]) == payloads(newer, KEYS[:2]) == [None, None]
 
 
 # Expiry
@@ -453,6 +478,7 @@ def test_without_redis_py_it_says_what_to_install():
 import sys
 sys.modules["redis"] = None
 from litcache.stores.redis.store import RedisStore
+from litcache.stores.redis.url import stripped
 try:
     RedisStore("redis://127.0.0.1/0")
 except ImportError as error:
@@ -481,6 +507,9 @@ def guarded(tmp_path_factory):
 
 
 WITH_SECRETS = {
+    "token as user name": "redis://S3cret!@127.0.0.1:{port}/0",
+    "token as user name with a colon": "redis://S3cret!:@127.0.0.1:{port}/0",
+    "token in the query": "redis://127.0.0.1:{port}/0?username=S3cret!",
     "account": "redis://s3cretuser:S3cret!@127.0.0.1:{port}/0",
     "password": "redis://:S3cret!@127.0.0.1:{port}/0",
     "query": "redis://127.0.0.1:{port}/0?password=S3cret!&username=default",
@@ -582,6 +611,34 @@ def test_a_url_that_is_none_is_refused_without_repeating_it(url):
     while error is not None:
         assert not leaks(repr(error))
         error = error.__cause__ or error.__context__
+
+
+@pytest.mark.parametrize(
+    ("url", "kept"),
+    [
+        ("redis://host/0", True),
+        ("redis://host:6379/0?db=3", True),
+        ("redis://service:${NAME}@host/0", True),
+        ("redis://${TOKEN}@host/0", True),
+        ("redis://host/0?username=service&password=${NAME}", True),
+        ("redis://service@host/0?password=${NAME}", True),
+        ("redis://:${NAME}@host/0?username=service", True),
+        ("unix:///run/redis.sock?password=${NAME}", True),
+        ("redis://service:literal@host/0", False),
+        ("redis://service:@host/0", False),
+        ("redis://token@host/0", False),
+        ("redis://host/0?username=token", False),
+        ("redis://service:${NAME}@host/0?ssl_password=literal", False),
+    ],
+)
+def test_what_is_pickled_of_a_url_has_no_secret(url, kept):
+    left = stripped(url)
+    assert (left == url) is kept
+    assert "token" not in left
+    assert "literal" not in left
+    assert ("service" in left) is (
+        (kept and "service" in url) or ("${NAME}" in url and "service" in url)
+    )
 
 
 @pytest.mark.parametrize("form", ["password", "account", "whole", "query"])

@@ -657,6 +657,24 @@ def test_a_store_of_another_format_is_left_alone_with_one_warning(open_store, wa
     assert "another version" in warned()[0]
 
 
+def test_two_formats_share_a_folder_and_nothing_else(open_store, monkeypatch, warned):
+    older = open_store()
+    put(older, 1)
+    with monkeypatch.context() as patch:
+        patch.setattr("litcache.stores.base.FORMAT", 2)
+        newer = open_store()
+        assert got(newer, 1) == []
+        put(newer, 2)
+        newer.clear("blog")
+    put(older, 3)
+    assert got(older, 1, 2, 3) == [1, 3]
+    with monkeypatch.context() as patch:
+        patch.setattr("litcache.stores.base.FORMAT", 2)
+        assert got(newer, 1, 2, 3) == [2]
+        assert newer.info().corrupt == older.info().corrupt == 0
+    assert len(warned()) == 1
+
+
 # Disks
 
 

@@ -1,0 +1,193 @@
+"""What goes over one connection to a Redis server: commands out, answers in, within a deadline."""
+
+from __future__ import annotations
+
+import select
+import time
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+Command = Sequence[bytes | str | int]
+
+# Beyond its timeout an exchange may go on as long as it moves so much a second: a large value
+# takes its time, and what drips is given up.
+BYTES_PER_SECOND = 8 << 20
+
+# Redis takes strings of up to 512 MiB, and nests answers three deep.
+_LONGEST = 512 << 20
+_DEEPEST = 8
+_CHUNK_BYTES = 1 << 16
+_MOST_BYTES = 1 << 20
+
+
+class ErrorAnswer(Exception):
+    """An error that a server answered; its text begins with a code."""
+
+
+class Deadline:
+    """When an exchange has to be over, whatever the number of its reads and writes.
+
+    Args:
+        timeout: Seconds that it may take if it moves little.
+    """
+
+    def __init__(self, timeout: float) -> None:
+        self._until = time.monotonic() + timeout
+
+    def left(self) -> float:
+        """Return how many seconds are left.
+
+        Raises:
+            TimeoutError: If none are.
+        """
+        left = self._until - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("no answer in time")
+        return left
+
+    def moved(self, number: int) -> None:
+        """Note that so many bytes were sent or received."""
+        self._until += number / BYTES_PER_SECOND
+
+
+def packed(commands: Iterable[Command]) -> bytes:
+    """Return commands as a server takes them."""
+    parts: list[bytes] = []
+    for command in commands:
+        parts.append(b"*%d\r\n" % len(command))
+        for argument in command:
+            data = argument if type(argument) is bytes else str(argument).encode()
+            parts += (b"$%d\r\n" % len(data), data, b"\r\n")
+    return b"".join(parts)
+
+
+class Wire:
+    """A connection that is open.
+
+    Args:
+        connection: It, of redis-py.
+    """
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+        self._socket = connection._sock
+        self._data = bytearray()
+        self._at = 0
+
+    def send(self, data: bytes, deadline: Deadline) -> None:
+        """Send all of this.
+
+        Raises:
+            OSError: If that fails, or the time is up.
+        """
+        left = memoryview(data)
+        while left:
+            self._socket.settimeout(deadline.left())
+            number = self._socket.send(left[:_MOST_BYTES])
+            deadline.moved(number)
+            left = left[number:]
+
+    def answers(self, number: int, deadline: Deadline) -> list[Any]:
+        """Return the next answers; errors that the server answered are among them.
+
+        Raises:
+            OSError, ValueError: If they are none, or the time is up.
+        """
+        return [self._answer(deadline) for _ in range(number)]
+
+    def is_quiet(self) -> bool:
+        """Return whether the server has neither closed it nor said anything unasked."""
+        if self._at < len(self._data):
+            return False
+        if not hasattr(select, "poll"):
+            return not select.select([self._socket], [], [], 0)[0]
+        poll = select.poll()
+        poll.register(self._socket, select.POLLIN)
+        return not poll.poll(0)
+
+    def close(self) -> None:
+        """Close it."""
+        self._connection.disconnect()
+
+    def _answer(self, deadline: Deadline) -> Any:
+        # Lists that are not complete yet, and how long each will be.
+        open_lists: list[tuple[list[Any], int]] = []
+        while True:
+            line = self._line(deadline)
+            kind, rest = line[:1], line[1:]
+            value: Any
+            if kind == b"$":
+                value = self._string(int(rest), deadline)
+            elif kind == b"*":
+                length = int(rest)
+                if length > 0:
+                    if len(open_lists) == _DEEPEST:
+                        raise ValueError("answers are nested too deeply")
+                    open_lists.append(([], length))
+                    continue
+                value = [] if length == 0 else None
+            elif kind == b":":
+                value = int(rest)
+            elif kind == b"+":
+                value = rest
+            elif kind == b"-":
+                value = ErrorAnswer(rest.decode("utf-8", "replace"))
+            else:
+                raise ValueError("no answer of Redis")
+            while open_lists:
+                values, length = open_lists[-1]
+                values.append(value)
+                if len(values) < length:
+                    break
+                value, _ = open_lists.pop()
+            if not open_lists:
+                return value
+
+    def _line(self, deadline: Deadline) -> bytes:
+        start = self._at
+        while True:
+            end = self._data.find(b"\r\n", start)
+            if end >= 0:
+                line = bytes(self._data[self._at : end])
+                self._at = end + 2
+                return line
+            if len(self._data) - self._at > _CHUNK_BYTES:
+                raise ValueError("no answer of Redis")
+            start = max(self._at, len(self._data) - 1)
+            start -= self._receive(deadline)
+
+    def _string(self, length: int, deadline: Deadline) -> bytes | None:
+        if length == -1:
+            return None
+        if not 0 <= length <= _LONGEST:
+            raise ValueError("no answer of Redis")
+        end = self._at + length
+        if len(self._data) >= end + 2:
+            value = bytes(self._data[self._at : end])
+            self._at = end + 2
+            return value
+        parts = [bytes(self._data[self._at :])]
+        missing = length + 2 - len(parts[0])
+        self._data, self._at = bytearray(), 0
+        while missing > 0:
+            parts.append(self._read(max(_CHUNK_BYTES, min(missing, _MOST_BYTES)), deadline))
+            missing -= len(parts[-1])
+        if missing < 0:
+            self._data += parts[-1][missing:]
+            parts[-1] = parts[-1][:missing]
+        return b"".join(parts)[:length]
+
+    def _receive(self, deadline: Deadline) -> int:
+        """Take in what comes; return by how much what was there has moved to the front."""
+        gone, self._at = self._at, 0
+        del self._data[:gone]
+        self._data += self._read(_CHUNK_BYTES, deadline)
+        return gone
+
+    def _read(self, most: int, deadline: Deadline) -> bytes:
+        self._socket.settimeout(deadline.left())
+        data: bytes = self._socket.recv(most)
+        if not data:
+            raise ConnectionError("the server closed the connection")
+        deadline.moved(len(data))
+        return data
