@@ -13,6 +13,7 @@ from litcache.loop.dispatch import Dispatcher
 from litcache.loop.litserve import IDLE_SECONDS, SENTINEL, is_known
 
 _SECONDS_BETWEEN_ROUNDS = 0.02
+_MOST_KNOWN = 10_000
 
 
 class Inbox:
@@ -68,7 +69,8 @@ class Backlog:
         self._ask = is_shared
         self._is_shared: bool | None = None
         self._kept: deque[bytes] = deque()
-        self._known: set[str] = set()
+        # By id, those that were seen last at the end: other workers may have answered them since.
+        self._known: dict[str, None] = {}
         self._round: set[str] = set()
         self._began = 0.0
         self.resumes = 0.0
@@ -113,8 +115,12 @@ class Backlog:
         return new
 
     def _put_back(self, request: Any) -> None:
-        self._known.add(request[1])
-        self._round.add(request[1])
+        uid = request[1]
+        self._known.pop(uid, None)
+        self._known[uid] = None
+        if len(self._known) > _MOST_KNOWN:
+            del self._known[next(iter(self._known))]
+        self._round.add(uid)
         self._inbox.put_back(request)
 
     def _end_round(self) -> None:
@@ -122,12 +128,12 @@ class Backlog:
         now = time.monotonic()
         self.resumes = now + max(_SECONDS_BETWEEN_ROUNDS, now - self._began)
         self._began = self.resumes
-        self._known, self._round = self._round, set()
+        self._round = set()
 
     def empty_into(self, dispatcher: Dispatcher) -> None:
         """Give what is left to a dispatcher whose model is free, as far as its next batch goes."""
         self._is_shared, self.resumes, self._began = None, 0.0, time.monotonic()
-        self._known, self._round = set(), set()
+        self._round = set()
         while self._kept and dispatcher.room:
             size = min(len(self._kept), dispatcher.room)
             dispatcher.accept([pickle.loads(self._kept.popleft()) for _ in range(size)])

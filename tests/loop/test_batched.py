@@ -28,8 +28,6 @@ from litcache import (
 from litcache.engine.modes import Batch as BatchCall
 from litcache.engine.modes import Unbatched
 from litcache.engine.run import Compute, Wait, computation, settle
-from litcache.errors import LitCacheError, UnsupportedLitServeError
-from litcache.loop import litserve as internals
 from litcache.testing import APIRunner, strict
 
 OTHERS = [apis.undecorated_override, apis.decode_request_cached]
@@ -688,32 +686,6 @@ def test_litserves_own_checks_are_kept():
 
     with pytest.raises(ValueError, match="generator"):
         ls.LitServer(API(loop=CachedBatchedLoop(), max_batch_size=2), accelerator="cpu")
-
-
-def _another_signature(self, lit_api, queues):
-    """What a later LitServe might make of it."""
-
-
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [("run_batched_loop", _another_signature), ("get_batch_requests", None),
-     ("put_response", _another_signature), ("__call__", _another_signature)],
-)  # fmt: skip
-def test_a_litserve_of_other_internals_is_refused_by_name(name, value, monkeypatch):
-    monkeypatch.setattr(BatchedLoop, name, value)
-    with pytest.raises(UnsupportedLitServeError, match=name) as caught:
-        CachedBatchedLoop()
-    assert isinstance(caught.value, LitCacheError)
-    assert "0.2.17 to" in str(caught.value)
-    assert caught.value.installed == ls.__version__
-
-
-def test_a_name_that_is_gone_is_refused_but_may_be_imported(monkeypatch):
-    monkeypatch.setattr(internals, "_missing", [])
-    assert internals._find("litserve.loops", "TurboLoop") is None
-    assert internals._find("litserve.turbo", "Loop") is None
-    with pytest.raises(UnsupportedLitServeError, match=r"TurboLoop, litserve\.turbo\.Loop"):
-        CachedBatchedLoop()
 
 
 def test_it_goes_to_spawned_workers_with_its_options():
