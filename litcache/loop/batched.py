@@ -9,7 +9,7 @@ from litserve import LitAPI
 
 from litcache.errors import UnsupportedMethodError
 from litcache.litapi.classes import policy_of, wants_contexts
-from litcache.litapi.hooks import answers_batches
+from litcache.litapi.hooks import caches_batches
 from litcache.litapi.state import cache_of
 from litcache.loop import litserve
 from litcache.loop.dispatch import Dispatcher
@@ -159,7 +159,7 @@ class CachedBatchedLoop(BatchedLoop):  # type: ignore[misc]
 
     def _dispatcher(self, api: LitAPI, transport: Any, callbacks: Any) -> Dispatcher:
         strategy: Strategy = Plain(Model(api, None, callbacks))
-        if answers_batches(api):
+        if caches_batches(api):
             model = Model(api, api.predict, callbacks)
             cache = cache_of(api, "predict")
             wants_context = wants_contexts(type(api), "predict", cache.policy)
@@ -193,7 +193,7 @@ class CachedBatchedLoop(BatchedLoop):  # type: ignore[misc]
 def _has_cached_method(api: LitAPI) -> bool:
     if is_disabled():
         return False
-    return policy_of(type(api), "decode_request") is not None or answers_batches(api)
+    return policy_of(type(api), "decode_request") is not None or caches_batches(api)
 
 
 class _Returned:
