@@ -160,6 +160,15 @@ class Cache(Tier):
                 context.pop(name, None)
         return True
 
+    def is_computing(self, misses: Misses) -> bool:
+        """Return whether other calls compute all that a call misses."""
+        keys = [misses.keys[position] for position in misses.unclaimed]
+        wanted = [key for key in keys if key is not None]
+        call = misses.call
+        return len(wanted) == len(keys) and self.flight.is_computing(
+            wanted, call.scope.epoch, call.refreshed
+        )
+
     # ------------------------------------------------------------------ the second half
 
     def before_compute(self, group: Sequence[Misses]) -> None:

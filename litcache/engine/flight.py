@@ -135,6 +135,17 @@ class Flight(Forkable):
             self._claims[key] = claim
         return taken
 
+    def is_computing(
+        self, keys: Iterable[bytes], epoch: bytes | None, refreshed: Collection[bytes] = ()
+    ) -> bool:
+        """Return whether others compute all of some keys now, for a call of that epoch."""
+        return all(
+            other is not None
+            and other.serves(key, epoch)
+            and not (key in refreshed and (other.started or other.done))
+            for key, other in ((key, self._claims.get(key)) for key in keys)
+        )
+
     def release(self, claim: Claim) -> None:
         """Take back a call's claims, once its entries are in the store."""
         for key in claim.keys:

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 from litcache.engine.call import Call, Misses
-from litcache.keys.contexts import changes
 from litcache.keys.files import rewinding
 from litcache.keys.keyer import Keyring
 from litcache.observe.log import Reporter
@@ -59,26 +58,6 @@ class Predicates:
         call.is_plain = False
         call.keys, call.refreshed = keys, refreshed
         call.bypassed, call.uncacheable = bypassed, uncacheable
-
-    def unchanged(self, misses: Misses) -> bool:
-        """Return whether the items of a call and their contexts are as they were looked up.
-
-        A method that raised may have changed them in place, and what it makes of them then must
-        not be stored under their keys.
-        """
-        if None in misses.keys or self._keyring.is_custom:
-            return False
-        call = misses.call
-        for position, before in misses.snapshots.items():
-            context = call.context(position)
-            if context is not None and any(changes(before, context)):
-                return False
-        return self.same(misses, call)
-
-    def same(self, misses: Misses, call: Call) -> bool:
-        """Return whether the items of a call have the keys that were looked up."""
-        self.ask(call)
-        return call.keys == misses.keys
 
     def may_store(self, misses: Misses, position: int, output: Any, index: int) -> bool | None:
         """Return whether one output of a part is stored; `None` if that failed."""

@@ -158,8 +158,8 @@ class Hook:
         return unbatch
 
 
-def answers_batches(api: LitAPI) -> bool:
-    """Return whether the cached `predict` answers the batches of LitServe's loops."""
+def caches_batches(api: LitAPI) -> bool:
+    """Return whether a loop that looks items up by itself finds a cached `predict`."""
     policy = policy_of(type(api), "predict")
     return (
         is_served(api)
@@ -168,10 +168,46 @@ def answers_batches(api: LitAPI) -> bool:
         and policy is not None
         # A predict of lists takes items, not requests: they are pooled while caches are off, too.
         and (not is_disabled() or policy.items == "list")
+        and "predict" not in api.__dict__
+    )
+
+
+def answers_batches(api: LitAPI) -> bool:
+    """Return whether the cached `predict` answers the batches of LitServe's loops."""
+    return (
+        caches_batches(api)
         # If somebody has replaced unbatch, nothing opens the token with the outputs.
         and isinstance(attribute_of(type(api), "unbatch"), Hook)
-        and not {"predict", "unbatch"} & api.__dict__.keys()
+        and "unbatch" not in api.__dict__
     )
+
+
+def warn_of_own(cache: Cache, api: LitAPI, name: str) -> bool:
+    """Warn once if an API has put a method on itself that LitServe calls past a cached one.
+
+    Returns:
+        Whether it has.
+    """
+    attributes = api.__dict__
+    if name in attributes:
+        cache.reporter.warn_once(
+            "own",
+            f"the API has set self.{name}, which LitServe calls instead: nothing is cached. Leave "
+            f"{name} as the class defines it and replace what it calls, as in self.model = "
+            "torch.compile(self.model)",
+        )
+        return True
+    hooks = [hook for hook in ("batch", "unbatch") if hook in attributes]
+    looks_up = cache.labels.tier != "decorator"  # a loop that does calls the user's hooks itself
+    if name != "predict" or api.max_batch_size == 1 or looks_up or not hooks:
+        return False
+    cache.reporter.warn_once(
+        "own",
+        f"the API has set self.{hooks[0]}, which LitServe calls instead: predict is not given "
+        f"single items, and nothing is cached. Define {hooks[0]} in the class, or serve with "
+        "CachedBatchedLoop",
+    )
+    return True
 
 
 def take_over(cls: type) -> None:
@@ -205,7 +241,9 @@ def after_setup(api: LitAPI) -> None:
     show_log_lines()
     for name in CACHEABLE:
         if policy_of(type(api), name) is not None:
-            _log_start(cache_of(api, name))
+            cache = cache_of(api, name)
+            _log_start(cache)
+            warn_of_own(cache, api, name)
 
 
 def _log_start(cache: Cache) -> None:

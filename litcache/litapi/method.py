@@ -24,7 +24,7 @@ from litcache.litapi.answers import (
     pass_lists,
 )
 from litcache.litapi.classes import policy_of, takes_context
-from litcache.litapi.hooks import call_users, take_over
+from litcache.litapi.hooks import call_users, take_over, warn_of_own
 from litcache.litapi.proxies import ANNOTATIONS, copy_by_name, reduce_by_name
 from litcache.litapi.role import Role
 from litcache.litapi.state import cache_of, is_elsewhere, serving_mode, state_of
@@ -106,7 +106,10 @@ class BoundCachedMethod(
         cache = state.caches.get(role.name) if state is not None else None
         if cache is None or cache.api is not api:
             cache = cache_of(api, role.name)
-        if cache in caches_computing() or role.name in attributes:
+        if cache in caches_computing():
+            return self._pass(role, args, kwargs)
+        if role.name in attributes:
+            warn_of_own(cache, api, role.name)
             return self._pass(role, args, kwargs)
         if role.in_rows or (api.max_batch_size > 1 and role.name == "predict"):
             return self._answer_many(role, api, cache, item, context)
@@ -163,7 +166,8 @@ class BoundCachedMethod(
     def _uncut(self, cache: Cache, item: Any, context: Any) -> Any:
         """Call the user's method with an argument that cannot be cut into items."""
         if not (type(item) is list and not item):
-            cache.reporter.warn_once("uncut", _UNCUT)
+            if not warn_of_own(cache, self._self_instance, "predict"):
+                cache.reporter.warn_once("uncut", _UNCUT)
             cache.counters.add(uncacheable=1)
             if cache.policy.items == "list":
                 cache.counters.add_requests(empty=1)

@@ -9,13 +9,15 @@ from litserve import LitAPI
 
 from litcache.errors import UnsupportedMethodError
 from litcache.litapi.classes import policy_of, wants_contexts
-from litcache.litapi.hooks import answers_batches
+from litcache.litapi.hooks import caches_batches
 from litcache.litapi.state import cache_of
 from litcache.loop import litserve
 from litcache.loop.dispatch import Dispatcher
+from litcache.loop.inbox import Backlog, Inbox
 from litcache.loop.litserve import BatchedLoop, SingleLoop
 from litcache.loop.model import Model
-from litcache.loop.schedule import Inbox, Overlap, serve
+from litcache.loop.outbox import Outbox
+from litcache.loop.schedule import Overlap, serve
 from litcache.loop.strategy import Cached, Plain, Strategy
 from litcache.switches import is_disabled
 
@@ -60,6 +62,7 @@ class CachedBatchedLoop(BatchedLoop):  # type: ignore[misc]
         self.overlap = overlap
         self.isolate_errors = isolate_errors
         self.answering = ""  # the request being encoded, for the APIRunner
+        self._workers: Any = {}
 
     def pre_setup(self, lit_api: LitAPI, spec: Any = None) -> None:
         """Check an API before its workers start.
@@ -87,6 +90,37 @@ class CachedBatchedLoop(BatchedLoop):  # type: ignore[misc]
             )
         super().pre_setup(lit_api, spec)
 
+    def __call__(
+        self,
+        lit_api: LitAPI,
+        device: str,
+        worker_id: int,
+        request_queue: Any,
+        transport: Any,
+        workers_setup_status: Any,
+        callback_runner: Any,
+        *args: Any,
+        **kwargs: Any,
+    ) -> None:
+        """Serve requests in a worker, as `run_batched_loop` does; LitServe calls this.
+
+        Args:
+            lit_api: The API, set up.
+            device: Its device.
+            worker_id: The worker's number among those of the API.
+            request_queue: Where requests come from.
+            transport: Where answers go.
+            workers_setup_status: An entry for each worker of the server.
+            callback_runner: What is told of each step.
+            *args: What else LitServe gives.
+            **kwargs: What else LitServe gives by name.
+        """
+        self._workers = workers_setup_status
+        super().__call__(
+            lit_api, device, worker_id, request_queue, transport, workers_setup_status,
+            callback_runner, *args, **kwargs,
+        )  # fmt: skip
+
     def run_batched_loop(
         self,
         lit_api: LitAPI,
@@ -111,24 +145,27 @@ class CachedBatchedLoop(BatchedLoop):  # type: ignore[misc]
             super().run_batched_loop(lit_api, request_queue, transport, callback_runner)
         else:
             dispatcher = self._dispatcher(lit_api, transport, callback_runner)
+            inbox = Inbox(request_queue)
+            backlog = Backlog(inbox, lambda: litserve.count_workers(lit_api, self._workers) > 1)
             try:
                 if self.overlap:
-                    Overlap(dispatcher, Inbox(request_queue)).run()
+                    Overlap(dispatcher, inbox, backlog).run()
                 else:
-                    serve(dispatcher, Inbox(request_queue))
+                    serve(dispatcher, inbox, backlog)
             except KeyboardInterrupt:
                 self.kill()
+            finally:
+                dispatcher.close()
 
     def _dispatcher(self, api: LitAPI, transport: Any, callbacks: Any) -> Dispatcher:
         strategy: Strategy = Plain(Model(api, None, callbacks))
-        if answers_batches(api):
+        if caches_batches(api):
             model = Model(api, api.predict, callbacks)
             cache = cache_of(api, "predict")
             wants_context = wants_contexts(type(api), "predict", cache.policy)
             strategy = Cached(api, cache, model, wants_context=wants_context)
-        return Dispatcher(
-            self, api, strategy, transport, callbacks, isolate_errors=self.isolate_errors
-        )
+        outbox = Outbox(self, api, transport, callbacks)
+        return Dispatcher(api, strategy, outbox, isolate_errors=self.isolate_errors)
 
     def get_batch_requests(
         self, lit_api: LitAPI, request_queue: Any, transport: Any
@@ -156,7 +193,7 @@ class CachedBatchedLoop(BatchedLoop):  # type: ignore[misc]
 def _has_cached_method(api: LitAPI) -> bool:
     if is_disabled():
         return False
-    return policy_of(type(api), "decode_request") is not None or answers_batches(api)
+    return policy_of(type(api), "decode_request") is not None or caches_batches(api)
 
 
 class _Returned:

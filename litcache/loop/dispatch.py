@@ -5,20 +5,16 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Any
 
 from fastapi import HTTPException
 from litserve import LitAPI
 
-from litcache.litapi.batches import call_hook
-from litcache.loop.litserve import (
-    IDLE_SECONDS,
-    EventTypes,
-    LitAPIStatus,
-    LoopResponseType,
-    PickleableHTTPException,
-)
-from litcache.loop.requests import COMPUTES, DONE, WAITS, Batch, Request
+from litcache.litapi.batches import BatchSizeMismatch, call_hook
+from litcache.loop.litserve import IDLE_SECONDS, EventTypes, is_known
+from litcache.loop.outbox import Outbox
+from litcache.loop.requests import COMPUTES, DONE, LEFT, WAITS, Batch, Request
 from litcache.loop.strategy import Strategy
 from litcache.observe.log import logger
 
@@ -31,46 +27,47 @@ class Dispatcher:
     It runs no model and reads no queue. One thread uses it.
 
     Args:
-        loop: The loop, which sends the answers.
         api: The API.
         strategy: How requests get their outputs.
-        transport: Where answers go.
-        callbacks: What is told of decoding and encoding.
+        outbox: Where answers go.
         isolate_errors: Whether a batch that raises is computed again in parts, so that only the
             culprit fails.
     """
 
     def __init__(
-        self,
-        loop: Any,
-        api: LitAPI,
-        strategy: Strategy,
-        transport: Any,
-        callbacks: Any,
-        *,
-        isolate_errors: bool,
+        self, api: LitAPI, strategy: Strategy, outbox: Outbox, *, isolate_errors: bool
     ) -> None:
-        self._loop = loop
         self._api = api
         self._strategy = strategy
-        self._transport = transport
-        self._callbacks = callbacks
+        self._outbox = outbox
         self._isolate_errors = isolate_errors
         self._pending: deque[Request] = deque()
-        self._suspects: deque[Request] = deque()
         self._waiting: list[Request] = []
+        self._suspects: deque[Batch] = deque()
+        self._was_suspect = False
+        self._open: set[Request] = set()
 
     # ------------------------------------------------------------------ what there is to do
 
     @property
+    def size(self) -> int:
+        """How many misses make a batch."""
+        return int(self._api.max_batch_size)
+
+    @property
     def room(self) -> int:
         """How many more misses fit into the next batch."""
-        return max(0, int(self._api.max_batch_size) - len(self._pending))
+        return max(0, self.size - len(self._pending))
 
     @property
     def at_once(self) -> int:
         """How many requests are looked up together if so many are there."""
         return self._strategy.at_once
+
+    @property
+    def hits(self) -> bool:
+        """Whether there are requests that do not need the model."""
+        return self._strategy.hits
 
     @property
     def takes_what_is_there(self) -> bool:
@@ -82,63 +79,94 @@ class Dispatcher:
         """Whether nothing is left to compute."""
         return not self._pending and not self._suspects
 
+    @property
+    def is_retrying(self) -> bool:
+        """Whether a batch that raised is computed again in parts."""
+        return bool(self._suspects)
+
     def seconds_left(self) -> float:
         """Return after how many seconds there is something to do if no request arrives."""
-        if self._suspects or (self._pending and not self.room):
+        if self._suspects or self._is_due():
             return 0.0
         # Those who wait may wait for another thread, which tells nobody when it is done.
         seconds = _SECONDS_BETWEEN_LOOKS if self._waiting else IDLE_SECONDS
         if self._pending:
-            closes = self._pending[0].since + float(self._api.batch_timeout)
-            seconds = min(seconds, max(0.0, closes - time.monotonic()))
+            seconds = min(seconds, max(0.0, self._closes() - time.monotonic()))
         return seconds
+
+    def _is_due(self) -> bool:
+        """Return whether the next batch is full, or its window is over."""
+        return bool(self._pending) and (not self.room or self._closes() <= time.monotonic())
+
+    def _closes(self) -> float:
+        return self._pending[0].since + float(self._api.batch_timeout)
 
     # ------------------------------------------------------------------ arrival
 
-    def accept(self, arrived: Iterable[tuple[int, str, float, Any]]) -> None:
-        """Take requests as they come from LitServe's queue; answer those that hit."""
+    def accept(self, arrived: Iterable[Any], most: int | None = None) -> list[bytes]:
+        """Take requests as they come from LitServe's queue; answer those that hit.
+
+        Args:
+            arrived: The requests.
+            most: At most so many that need the model; `None`: all.
+
+        Returns:
+            The others, as they arrived, pickled.
+        """
         decoded = []
-        for consumer, uid, timestamp, payload in arrived:
-            request = Request(consumer, uid, timestamp, payload)
-            self._send(request, (), LitAPIStatus.START)
-            if self._is_stale(timestamp):
-                logger.error(
-                    "request %s waited in the queue for more than %s seconds and is answered 504",
-                    uid,
-                    self._api.request_timeout,
-                )
-                self._send(request, HTTPException(504, "Request timed out"), LitAPIStatus.ERROR)
-            elif self._tried(request, self._decode):
+        for each in arrived:
+            if not is_known(each):
+                self._outbox.refuse(each)
+                continue
+            request = Request(each)
+            self._open.add(request)
+            if most is None:
+                self._outbox.start(request)
+            if self._is_stale(request):
+                self._time_out(request)
+            elif self._tried(request, self._decode if most is None else self._decode_image):
                 decoded.append(request)
         try:
-            self._strategy.look_up(decoded)
+            self._strategy.look_up(decoded, most)
         except Exception as error:  # in strict mode
             for request in decoded:
                 self._give_up(request, error)
-        else:
-            for request in decoded:
+            return []
+        for request in decoded:
+            if request.state == LEFT:
+                self._open.discard(request)
+            else:
+                self._outbox.start(request)
                 self._place(request)
+        return [request.image for request in decoded if request.state == LEFT]
 
-    def _is_stale(self, timestamp: float) -> bool:
+    def _is_stale(self, request: Request) -> bool:
         timeout = self._api.request_timeout
         # As LitServe's batched loop reads it.
-        return timeout not in (-1, False) and time.monotonic() - timestamp > timeout
+        return timeout not in (-1, False) and time.monotonic() - request.timestamp > timeout
+
+    def _decode_image(self, request: Request) -> None:
+        """Decode a request that may be left to others, as it arrived."""
+        request.keep_image()
+        self._decode(request)
 
     def _decode(self, request: Request) -> None:
+        payload = request.to_decode()
         request.context = {}
         spec = self._api.spec
         if hasattr(spec, "populate_context"):
-            spec.populate_context(request.context, request.payload)
-        self._tell(EventTypes.BEFORE_DECODE_REQUEST)
-        request.decoded = call_hook(self._api.decode_request, request.payload, request.context)
-        self._tell(EventTypes.AFTER_DECODE_REQUEST)
+            spec.populate_context(request.context, payload)
+        self._outbox.tell(EventTypes.BEFORE_DECODE_REQUEST)
+        request.decoded = call_hook(self._api.decode_request, payload, request.context)
+        self._outbox.tell(EventTypes.AFTER_DECODE_REQUEST)
 
     def _place(self, request: Request, *, late: bool = False) -> None:
         """Answer a request, or put it where it is computed or waits for others."""
         if request.state == WAITS:
             self._waiting.append(request)
         elif request.state == DONE:
-            self._answer(request)
+            self._tried(request, self._outbox.answer)
+            self._open.discard(request)
         elif late:  # it has waited already: its window is closed
             request.since = 0.0
             self._pending.appendleft(request)
@@ -148,17 +176,43 @@ class Dispatcher:
     # ------------------------------------------------------------------ batches
 
     def next_batch(self) -> Batch | None:
-        """Return the misses that are to be computed now, if there are any."""
-        while self._suspects:
-            suspect = self._suspects.popleft()
-            if self._tried(suspect, self._restore):
-                return Batch([suspect])
-            self.look_around()  # others may have waited for it
-        size = min(len(self._pending), self._api.max_batch_size)
-        return Batch([self._pending.popleft() for _ in range(size)]) if size else None
+        """Return the misses that are to be computed now, if there are any.
 
-    def _restore(self, request: Request) -> None:
-        self._strategy.restore(request, self._decode)
+        The parts of a batch that raised take turns with those that have arrived since.
+        """
+        batch = None
+        if not (self._was_suspect and self._is_due()):
+            batch = self._next_suspects()
+        self._was_suspect = batch is not None
+        if batch is None and self._pending:
+            size = min(len(self._pending), self.size)
+            batch = Batch([self._pending.popleft() for _ in range(size)])
+            if self._isolate_errors and size > 1:
+                for request in batch.requests:
+                    self._strategy.note(request)
+        return batch
+
+    def _next_suspects(self) -> Batch | None:
+        while self._suspects:
+            batch = self._suspects.popleft()
+            batch.requests = [each for each in batch.requests if self._is_restored(each, batch)]
+            if batch.requests:
+                return batch
+            self.look_around()  # others may have waited for them
+        return None
+
+    def _is_restored(self, request: Request, batch: Batch) -> bool:
+        """Return whether a request can be computed again; else answer what its batch raised."""
+        assert batch.origin is not None
+        try:
+            if self._strategy.restore(request, self._decode):
+                return True
+            reason: object = "decode_request makes another item of it when it is called again"
+        except Exception as error:  # decode_request is the user's
+            reason = error
+        logger.warning("request %s fails with its batch: %s", request.uid, reason)
+        self._give_up(request, batch.origin)
+        return False
 
     def compute(self, batch: Batch) -> None:
         """Compute a batch, in the thread of the model; it has an error if a hook raised."""
@@ -175,23 +229,37 @@ class Dispatcher:
                     self._place(request, late=True)
         elif self._isolate_errors and len(batch.requests) > 1:
             logger.warning(
-                "a batch of %d requests raised %r: each is computed by itself now",
+                "a batch of %d requests raised %r: its halves are computed by themselves now",
                 len(batch.requests),
                 batch.error,
             )
-            self._suspects.extend(batch.requests)
+            self._suspects.extendleft(reversed(batch.halves()))
         else:
-            followers = [] if self._isolate_errors else self._followers(batch)
-            for request in followers:
-                self._waiting.remove(request)
-            for request in (*batch.requests, *followers):
-                self._give_up(request, batch.error)
+            self._fail(batch, batch.error)
         self.look_around()
+        self._expire()
 
-    def _followers(self, batch: Batch) -> list[Request]:
-        """Return the requests that wait for those of a batch."""
-        claims = {request.misses.claim for request in batch.requests if request.misses is not None}
-        return [request for request in self._waiting if request.waits_for in claims]
+    def _fail(self, batch: Batch, error: Exception) -> None:
+        """Answer an error to the requests of a batch, and to those that wait for the same."""
+        if isinstance(batch.origin, BatchSizeMismatch) and not isinstance(error, HTTPException):
+            error = batch.origin  # of one item, predict may make no batch at all
+        followers = {
+            request
+            for request in self._waiting
+            for other in batch.requests
+            if self._strategy.follows(request, other, wholly=self._isolate_errors)
+        }
+        self._waiting = [request for request in self._waiting if request not in followers]
+        for request in (*batch.requests, *followers):
+            self._give_up(request, error)
+
+    def _expire(self) -> None:
+        """Answer 504 to what would have waited in LitServe's queue for too long until now."""
+        while stale := [request for request in self._pending if self._is_stale(request)]:
+            for request in stale:
+                self._pending.remove(request)
+                self._time_out(request)
+            self.look_around()  # others may have waited for them
 
     def look_around(self) -> None:
         """Look after the requests that wait for what others compute."""
@@ -200,17 +268,14 @@ class Dispatcher:
             if self._tried(request, self._strategy.look_again):
                 self._place(request, late=request.state == COMPUTES)
 
-    # ------------------------------------------------------------------ answers
+    # ------------------------------------------------------------------ ends
 
-    def _answer(self, request: Request) -> None:
-        def encode(request: Request) -> None:
-            self._loop.answering = request.uid
-            self._tell(EventTypes.BEFORE_ENCODE_RESPONSE)
-            answer = call_hook(self._api.encode_response, request.output, request.context)
-            self._tell(EventTypes.AFTER_ENCODE_RESPONSE)
-            self._send(request, answer, LitAPIStatus.OK)
-
-        self._tried(request, encode)
+    def close(self) -> None:
+        """Give up what is not answered, since the loop ends: nobody may wait for it."""
+        for request in self._open:
+            with suppress(ValueError):  # another thread is at it, and does not end
+                self._strategy.give_up(request)
+        self._open.clear()
 
     def _tried(self, request: Request, step: Callable[[Request], None]) -> bool:
         """Do something for a request; if it raises, that request alone is answered the error."""
@@ -223,28 +288,10 @@ class Dispatcher:
 
     def _give_up(self, request: Request, error: Exception) -> None:
         self._strategy.give_up(request)
-        self._fail(request, error)
+        self._open.discard(request)
+        self._outbox.fail(request, error)
 
-    def _fail(self, request: Request, error: Exception) -> None:
-        try:
-            raise error
-        except HTTPException as refusal:
-            answer = PickleableHTTPException.from_exception(refusal)
-            self._send(request, answer, LitAPIStatus.ERROR)
-        except Exception:
-            logger.exception("the API raised while it processed request %s", request.uid)
-            try:
-                self._loop.put_error_response(self._transport, request.consumer, request.uid, error)
-            except Exception as unsent:  # the error cannot be pickled
-                substitute = RuntimeError(f"{error!r}, which cannot be sent: {unsent}")
-                self._loop.put_error_response(
-                    self._transport, request.consumer, request.uid, substitute
-                )
-
-    def _send(self, request: Request, data: Any, status: Any) -> None:
-        self._loop.put_response(
-            self._transport, request.consumer, request.uid, data, status, LoopResponseType.REGULAR
-        )
-
-    def _tell(self, event: Any) -> None:
-        self._callbacks.trigger_event(event.value, lit_api=self._api)
+    def _time_out(self, request: Request) -> None:
+        self._strategy.give_up(request)
+        self._open.discard(request)
+        self._outbox.expire(request)

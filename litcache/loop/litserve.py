@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
 from importlib import import_module, metadata
+from types import SimpleNamespace
 from typing import Any
+
+from fastapi import Request
+from litserve import LitAPI
 
 from litcache.errors import UnsupportedLitServeError
 
@@ -33,6 +38,8 @@ def _find(module: str, name: str) -> Any:
 
 BatchedLoop: Any = _find("litserve.loops", "BatchedLoop") or object
 SingleLoop: Any = _find("litserve.loops", "SingleLoop")
+CallbackRunner: Any = _find("litserve.callbacks", "CallbackRunner")
+RequestHandler: Any = _find("litserve.server", "RegularRequestHandler")
 EventTypes: Any = _find("litserve.callbacks", "EventTypes")
 LitAPIStatus: Any = _find("litserve.utils", "LitAPIStatus")
 LoopResponseType: Any = _find("litserve.utils", "LoopResponseType")
@@ -40,7 +47,12 @@ PickleableHTTPException: Any = _find("litserve.utils", "PickleableHTTPException"
 
 # The methods that the loop overrides or calls, by position, with what they take.
 _RUN = ("lit_api", "request_queue", "transport", "callback_runner", "lit_spec")
+_CALL = (
+    "lit_api", "device", "worker_id", "request_queue", "transport", "workers_setup_status",
+    "callback_runner",
+)  # fmt: skip
 _METHODS = (
+    ("BatchedLoop", "__call__", _CALL),
     ("BatchedLoop", "run_batched_loop", _RUN),
     ("BatchedLoop", "get_batch_requests", ("lit_api", "request_queue", "transport")),
     ("BatchedLoop", "put_response", (
@@ -69,9 +81,22 @@ def check() -> None:
         missing.append("BatchedLoop.__call__ calling run_batched_loop")
     if _find("litserve.loops.base", "_SENTINEL_VALUE") != SENTINEL:
         missing.append(f"the sentinel {SENTINEL}")
+    if not submits_payloads():
+        missing.append("a server that submits (response_queue_id, uid, timestamp, payload)")
     if missing:
         version = metadata.version("litserve")
         raise UnsupportedLitServeError(version, KNOWN, tuple(dict.fromkeys(missing)))
+
+
+def count_workers(api: LitAPI, status: Mapping[str, Any]) -> int:
+    """Return how many workers read the queue of an API.
+
+    Args:
+        api: The API.
+        status: LitServe's note of its workers, by `f"{endpoint}_{worker_id}"`.
+    """
+    endpoint = (api.api_path or "").split("/")[-1]
+    return sum(name.rpartition("_")[0] == endpoint for name in status.keys())  # noqa: SIM118
 
 
 def _takes(method: Any, expected: tuple[str, ...]) -> bool:
@@ -79,3 +104,57 @@ def _takes(method: Any, expected: tuple[str, ...]) -> bool:
     names = tuple(parameter.name for parameter in parameters)
     more = parameters[len(expected) :]
     return names[: len(expected)] == expected and all(p.default is not p.empty for p in more)
+
+
+# ---------------------------------------------------------------------- what LitServe submits
+
+
+def is_known(arrived: Any) -> bool:
+    """Return whether what came from LitServe's queue is a request as the loop reads it."""
+    return (
+        isinstance(arrived, tuple)
+        and len(arrived) == len(SENTINEL)
+        and isinstance(arrived[2], int | float)
+    )
+
+
+def submits_payloads() -> bool:
+    """Return whether LitServe's server submits the body of a request, and nothing but the body.
+
+    A server that submitted headers, too, would make an answer depend on what the caches do not see
+    (https://github.com/Lightning-AI/LitServe/pull/730). It is found by letting LitServe handle a
+    request of our own.
+    """
+    queue = _Queue()
+    server = SimpleNamespace(
+        app=SimpleNamespace(response_queue_id=0), active_requests=0, response_buffer={},
+        _callback_runner=CallbackRunner and CallbackRunner(), _get_request_queue=lambda path: queue,
+    )  # fmt: skip
+    scope = {
+        "type": "http", "method": "POST", "path": "/predict", "query_string": b"",
+        "headers": [(b"content-type", b"application/json"), (b"x-probe", b"a header")],
+    }  # fmt: skip
+    try:
+        handler = RequestHandler(SimpleNamespace(api_path="/predict"), server)
+        handling = handler.handle_request(Request(scope, _receive), Request)
+        handling.send(None)
+    except _Submitted as submitted:
+        arrived = submitted.args[0]
+        return is_known(arrived) and (arrived[0], arrived[3]) == (0, {"probe": 1})
+    except Exception:  # whatever a server of other internals makes of ours
+        return False
+    handling.close()
+    return False
+
+
+class _Submitted(BaseException):
+    """What LitServe's server submitted; no handler of its errors takes it."""
+
+
+class _Queue:
+    def put(self, submitted: Any) -> None:
+        raise _Submitted(submitted)
+
+
+async def _receive() -> dict[str, Any]:
+    return {"type": "http.request", "body": b'{"probe": 1}', "more_body": False}

@@ -4,52 +4,28 @@ from __future__ import annotations
 
 import contextvars
 import threading
+import time
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from typing import Any
 
 from litcache.loop.dispatch import Dispatcher
-from litcache.loop.litserve import IDLE_SECONDS, SENTINEL
+from litcache.loop.inbox import Backlog, Inbox
+from litcache.loop.litserve import IDLE_SECONDS
 from litcache.loop.requests import Batch
 
-
-class Inbox:
-    """LitServe's queue of requests, until its sentinel comes.
-
-    Args:
-        queue: The queue.
-
-    Attributes:
-        closed: Whether the sentinel has come.
-    """
-
-    def __init__(self, queue: Any) -> None:
-        self._queue = queue
-        self.closed = False
-
-    def take(self, seconds: float, most: int = 1) -> list[Any]:
-        """Return requests: wait for the first, and take no others but those that are there."""
-        requests: list[Any] = []
-        try:
-            while len(requests) < most and not self.closed:
-                request = self._queue.get(timeout=0 if requests else min(seconds, IDLE_SECONDS))
-                if request == SENTINEL:
-                    self.closed = True
-                else:
-                    requests.append(request)
-        except Empty:
-            pass
-        return requests
+_SECONDS_TO_STOP = 2.0
 
 
-def serve(dispatcher: Dispatcher, inbox: Inbox) -> None:
+def serve(dispatcher: Dispatcher, inbox: Inbox, backlog: Backlog) -> None:
     """Answer requests and compute misses in this thread, until the inbox is closed.
 
     Args:
         dispatcher: Where requests are answered.
         inbox: Where they come from.
+        backlog: Where those are that have to wait until a batch that failed is computed in parts.
     """
-    while not (inbox.closed and dispatcher.is_empty):
+    while not (inbox.closed and dispatcher.is_empty and backlog.is_empty):
         seconds = dispatcher.seconds_left()
         if seconds > 0 and not inbox.closed:
             dispatcher.accept(inbox.take(seconds, dispatcher.at_once))
@@ -59,6 +35,11 @@ def serve(dispatcher: Dispatcher, inbox: Inbox) -> None:
         elif (batch := dispatcher.next_batch()) is not None:
             dispatcher.compute(batch)
             dispatcher.settle(batch)
+            if dispatcher.is_retrying and dispatcher.hits:
+                new = backlog.new_of(inbox.take(0, dispatcher.size))
+                backlog.leave(dispatcher.accept(new, backlog.room(dispatcher.room)))
+        if not dispatcher.is_retrying:
+            backlog.empty_into(dispatcher)
 
 
 class Overlap:
@@ -67,25 +48,27 @@ class Overlap:
     The model stays in the thread that calls `run`, LitServe's, which has run `setup`: torch's grad
     mode and CUDA device are a thread's own. A second thread dispatches, and alone uses the
     transport (a ZMQ socket must not be shared). A third alone reads LitServe's queue, since nothing
-    but a request could wake it there; it stops while the next batch is full, and leaves requests to
-    other workers.
+    but a request could wake it there.
 
     Args:
         dispatcher: Where requests are answered.
         inbox: Where they come from.
+        backlog: Where those are that have to wait while the model computes.
     """
 
-    def __init__(self, dispatcher: Dispatcher, inbox: Inbox) -> None:
+    def __init__(self, dispatcher: Dispatcher, inbox: Inbox, backlog: Backlog) -> None:
         self._dispatcher = dispatcher
         self._inbox = inbox
+        self._backlog = backlog
         self._at_once = dispatcher.room if dispatcher.takes_what_is_there else dispatcher.at_once
         # To the dispatcher: requests, computed batches, `None` at the end, the reader's error.
         self._events: SimpleQueue[Any] = SimpleQueue()
         # To the model: batches, `None` at the end, what another thread died of.
         self._jobs: SimpleQueue[Batch | BaseException | None] = SimpleQueue()
         self._changed = threading.Condition()
-        self._room = dispatcher.room
+        self._most = dispatcher.room  # that the reader may have in hand
         self._in_hand = 0
+        self._stopping = False
 
     def run(self) -> None:
         """Compute batches in this thread while the other two do the rest."""
@@ -93,13 +76,25 @@ class Overlap:
             self._thread(self._read, self._events, "reader"),
             self._thread(self._attend, self._jobs, "dispatcher"),
         ]
-        while (job := self._jobs.get()) is not None:
-            if isinstance(job, BaseException):
-                raise job
-            self._dispatcher.compute(job)
-            self._events.put(job)
+        try:
+            while (job := self._jobs.get()) is not None:
+                if isinstance(job, BaseException):
+                    raise job
+                self._dispatcher.compute(job)
+                self._events.put(job)
+        except BaseException:
+            self._stop(threads)
+            raise
         for thread in threads:
             thread.join()
+
+    def _stop(self, threads: list[threading.Thread]) -> None:
+        """End the other threads, whatever is left to do, since the process ends."""
+        with self._changed:
+            self._stopping = True
+            self._changed.notify()
+        for thread in threads:
+            thread.join(_SECONDS_TO_STOP)
 
     def _thread(
         self, work: Callable[[], None], listener: SimpleQueue[Any], name: str
@@ -119,23 +114,36 @@ class Overlap:
         thread.start()
         return thread
 
+    # ------------------------------------------------------------------ the reader
+
     def _read(self) -> None:
-        """Read requests while there is room for more misses in the next batch."""
+        """Read requests while the dispatcher wants some."""
         while not self._inbox.closed:
             with self._changed:
-                self._changed.wait_for(lambda: self._room > self._in_hand)
-                most = min(self._at_once, self._room - self._in_hand)
+                while not self._stopping and (seconds := self._seconds_to_read()) > 0:
+                    self._changed.wait(seconds)
+                if self._stopping:
+                    return
+                most = min(self._at_once, self._most - self._in_hand)
             requests = self._inbox.take(IDLE_SECONDS, most)
             with self._changed:
                 self._in_hand += len(requests)
             self._events.put(requests)
         self._events.put(None)
 
+    def _seconds_to_read(self) -> float:
+        """Return how long to wait before the next look into the queue."""
+        if self._most <= self._in_hand:
+            return IDLE_SECONDS
+        return max(0.0, self._backlog.resumes - time.monotonic())
+
+    # ------------------------------------------------------------------ the dispatcher
+
     def _attend(self) -> None:
         """Dispatch requests, and give batches to the model when it is free."""
-        dispatcher = self._dispatcher
+        dispatcher, backlog = self._dispatcher, self._backlog
         computing = closed = False
-        while computing or not (closed and dispatcher.is_empty):
+        while computing or not (closed and dispatcher.is_empty and backlog.is_empty):
             arrived: list[Any] = []
             for event in self._next_events(
                 IDLE_SECONDS if computing else dispatcher.seconds_left()
@@ -149,7 +157,9 @@ class Overlap:
                     closed = True
                 else:
                     arrived += event
-            dispatcher.accept(arrived)
+            if self._stopping:
+                return
+            self._accept(arrived, computing=computing)
             dispatcher.look_around()
             if not computing and (closed or dispatcher.seconds_left() == 0):
                 batch = dispatcher.next_batch()
@@ -158,9 +168,26 @@ class Overlap:
                     self._jobs.put(batch)
             with self._changed:
                 self._in_hand -= len(arrived)
-                self._room = dispatcher.room
+                self._most = self._wanted(computing=computing)
                 self._changed.notify()
         self._jobs.put(None)
+
+    def _accept(self, arrived: list[Any], *, computing: bool) -> None:
+        dispatcher, backlog = self._dispatcher, self._backlog
+        if computing:
+            new = backlog.new_of(arrived)
+            backlog.leave(dispatcher.accept(new, backlog.room(dispatcher.room)))
+        else:
+            backlog.empty_into(dispatcher)
+            dispatcher.accept(arrived)
+
+    def _wanted(self, *, computing: bool) -> int:
+        """Return how many requests the reader may have in hand."""
+        if not computing:
+            return self._dispatcher.room
+        if self._dispatcher.hits:
+            return self._dispatcher.size
+        return self._backlog.room(self._dispatcher.room)
 
     def _next_events(self, seconds: float) -> list[Any]:
         """Return what has happened; wait for it if nothing has."""

@@ -18,7 +18,8 @@ from litcache.errors import BatchSizeError, ValueEncodingError
 from litcache.litapi.answers import NOT_CUT
 from litcache.litapi.batches import BatchSizeMismatch
 from litcache.loop.model import Model
-from litcache.loop.requests import COMPUTES, DONE, WAITS, Batch, Request
+from litcache.loop.originals import Originals
+from litcache.loop.requests import COMPUTES, DONE, LEFT, WAITS, Batch, Request
 from litcache.observe.log import logger
 from litcache.values.containers import kind_of
 from litcache.values.items import split_items
@@ -31,8 +32,12 @@ class Strategy(Protocol):
     def at_once(self) -> int:
         """How many requests are looked up together if so many are there."""
 
-    def look_up(self, requests: Sequence[Request]) -> None:
-        """Take requests that were decoded."""
+    @property
+    def hits(self) -> bool:
+        """Whether there are requests that do not need the model."""
+
+    def look_up(self, requests: Sequence[Request], most: int | None = None) -> None:
+        """Take requests that were decoded, and at most so many that need the model."""
 
     def look_again(self, request: Request) -> None:
         """Go on with a request that waits, if what it waits for is there or does not come."""
@@ -46,8 +51,18 @@ class Strategy(Protocol):
     def give_up(self, request: Request) -> None:
         """End a request that failed: others compute what it has claimed."""
 
-    def restore(self, request: Request, decode: Callable[[Request], None]) -> None:
-        """Give a request whose batch failed its item and context as they were before."""
+    def follows(self, request: Request, other: Request, *, wholly: bool) -> bool:
+        """Return whether a request waits for what another computes; `wholly`: for all of it."""
+
+    def note(self, request: Request) -> None:
+        """Note what a request is before its batch is computed, which may fail."""
+
+    def restore(self, request: Request, decode: Callable[[Request], None]) -> bool:
+        """Give a request whose batch failed its item and context as they were before.
+
+        Returns:
+            Whether it has them.
+        """
 
 
 class Plain:
@@ -58,13 +73,15 @@ class Plain:
     """
 
     at_once = 1
+    hits = False
 
     def __init__(self, model: Model) -> None:
         self._model = model
+        self._originals = Originals()
 
-    def look_up(self, requests: Sequence[Request]) -> None:
-        for request in requests:
-            request.state = COMPUTES
+    def look_up(self, requests: Sequence[Request], most: int | None = None) -> None:
+        for position, request in enumerate(requests):
+            request.state = COMPUTES if most is None or position < most else LEFT
 
     def look_again(self, request: Request) -> None:
         raise AssertionError("no request waits for another")
@@ -82,8 +99,14 @@ class Plain:
     def give_up(self, request: Request) -> None:
         """Do nothing: nobody waits for this request."""
 
-    def restore(self, request: Request, decode: Callable[[Request], None]) -> None:
-        decode(request)
+    def follows(self, request: Request, other: Request, *, wholly: bool) -> bool:
+        return False
+
+    def note(self, request: Request) -> None:
+        self._originals.note(request)
+
+    def restore(self, request: Request, decode: Callable[[Request], None]) -> bool:
+        return self._originals.restore(request, decode)
 
 
 class Cached:
@@ -96,9 +119,12 @@ class Cached:
         wants_context: Whether the method or its policy reads contexts.
     """
 
+    hits = True
+
     def __init__(self, api: LitAPI, cache: Cache, model: Model, *, wants_context: bool) -> None:
         self._cache = cache
         self._model = model
+        self._originals = Originals(cache)
         self._lists = cache.policy.items == "list"
         self._wants_context = wants_context
         # A question to a store that waits for I/O costs as much as many keys.
@@ -106,21 +132,30 @@ class Cached:
 
     # ------------------------------------------------------------------ look-ups
 
-    def look_up(self, requests: Sequence[Request]) -> None:
-        cached = []
+    def look_up(self, requests: Sequence[Request], most: int | None = None) -> None:
         for request in requests:
             request.call, request.state = self._call(request), COMPUTES
+        calls = [request.call for request in requests if request.call is not None]
+        found = iter(self._cache.lookup_each(calls) if calls else ())
+        for request in requests:
+            is_full = most is not None and most <= 0
             if request.call is not None:
-                cached.append(request)
-        calls = [request.call for request in cached if request.call is not None]
-        found = self._cache.lookup_each(calls) if calls else []
-        for request, misses in zip(cached, found, strict=True):
+                self._look_at(request, next(found), joins=is_full)
+            elif is_full:
+                request.state = LEFT
+            if most is not None and request.state == COMPUTES:
+                most -= 1
+
+    def _look_at(self, request: Request, misses: Misses | None, *, joins: bool) -> None:
+        """Take what a request misses; if it must join others, only if they compute all of that."""
+        if misses is None:
+            self._finish(request)
+        elif joins and not self._cache.is_computing(misses):
+            request.state = LEFT
+        else:
             request.misses = misses
-            if misses is None:
-                self._finish(request)
-            else:
-                request.steps = run.settle(self._cache, misses, _with_others)
-                self._go_on(request, None)
+            request.steps = run.settle(self._cache, misses, _with_others)
+            self._go_on(request, None)
 
     def _call(self, request: Request) -> BatchCall | Lists | None:
         """Return the call of a request; `None` if it is computed without the cache."""
@@ -180,7 +215,7 @@ class Cached:
         if group:
             self._compute_group(group, batch)
         for request in batch.requests:
-            if request.call is None:  # it cannot be cut into items
+            if request.steps is None:  # it cannot be cut into items, or its rows do not fit
                 self._compute_uncached(request)
 
     def _compute_group(self, group: list[Misses], batch: Batch) -> None:
@@ -206,7 +241,7 @@ class Cached:
     def _leave(self, request: Request) -> None:
         """Compute a request without the cache."""
         self.give_up(request)
-        request.call = request.misses = request.steps = None
+        request.misses = request.steps = None
 
     def _compute_uncached(self, request: Request) -> None:
         rows = split_items(request.decoded)
@@ -227,20 +262,31 @@ class Cached:
         if request.steps is not None:
             request.steps.close()
 
-    def restore(self, request: Request, decode: Callable[[Request], None]) -> None:
-        misses = request.misses
-        if misses is not None and self._cache.predicates.unchanged(misses):
-            return
-        decode(request)
-        if misses is None:
-            return
+    def follows(self, request: Request, other: Request, *, wholly: bool) -> bool:
+        ours, theirs = request.misses, other.misses
+        if ours is None or theirs is None or request.waits_for is not theirs.claim:
+            return False
+        computed = {theirs.keys[position] for position in theirs.to_compute}
+        awaited = {ours.keys[at] for at, claim in ours.waits.items() if claim is theirs.claim}
+        # A key that is `None` is awaited by nobody.
+        return computed <= awaited if wholly else bool(computed & awaited)
+
+    def note(self, request: Request) -> None:
+        self._originals.note(request)
+
+    def restore(self, request: Request, decode: Callable[[Request], None]) -> bool:
+        if request.misses is not None and not request.misses.to_compute:
+            return True  # it was computed: another of its batch failed
+        return self._originals.restore(request, decode, self._take)
+
+    def _take(self, request: Request) -> bool:
+        """Give a call the items of its request, which was decoded anew."""
+        call = request.call
         fresh = self._call(request)
-        if fresh is None or not self._cache.predicates.same(misses, fresh):
-            raise RuntimeError(
-                "the batch of this request failed, and decode_request makes another item of it "
-                "when it is called again: it changes the request"
-            )
-        misses.call.items, misses.call.contexts = fresh.items, fresh.contexts
+        if call is None or fresh is None:
+            return call is fresh
+        call.items, call.contexts = fresh.items, fresh.contexts
+        return True
 
 
 def _with_others(cache: Cache, group: Sequence[Misses]) -> Steps:

@@ -16,6 +16,7 @@ from litserve.specs.openai_embedding import EmbeddingRequest
 from support import apis
 from support.batches import BATCHES, DISTINCT, answers, undecorated
 from support.loops import SECONDS, SENTINEL, Driven, prepare, run, running
+from support.words import LONG, WordAPI, both_ways, looped
 
 from litcache import (
     CachedBatchedLoop,
@@ -26,72 +27,11 @@ from litcache import (
 )
 from litcache.engine.modes import Batch as BatchCall
 from litcache.engine.modes import Unbatched
-from litcache.engine.run import Compute, computation, settle
-from litcache.errors import LitCacheError, UnsupportedLitServeError
-from litcache.loop import litserve as internals
+from litcache.engine.run import Compute, Wait, computation, settle
 from litcache.testing import APIRunner, strict
 
-LONG = 50.0  # a window that no test waits for
 OTHERS = [apis.undecorated_override, apis.decode_request_cached]
 UNBATCHED = [apis.one_by_one, apis.one_by_one_with_context]
-both_ways = pytest.mark.parametrize("overlap", [False, True], ids=["one thread", "overlap"])
-
-
-def looped(api, **options):
-    api.loop = CachedBatchedLoop(**options)
-    return api
-
-
-class WordAPI(ls.LitAPI):
-    """Words in capitals; it notes the batches that reach the model, and may be held up there."""
-
-    def __init__(self, *, hold=False, window=0.0, size=8, **options):
-        super().__init__(
-            loop=CachedBatchedLoop(**options), max_batch_size=size, batch_timeout=window
-        )
-        self.hold = hold
-
-    def setup(self, device):
-        self.batches = []
-        self.entered, self.free = threading.Semaphore(0), threading.Event()
-        self.thread = threading.get_ident()
-        self.io_threads = set()
-
-    def decode_request(self, request):
-        self.io_threads.add(threading.get_ident())
-        if request == "undecodable":
-            raise ValueError("undecodable")
-        if request == "forbidden":
-            raise HTTPException(403, "not you")
-        return request
-
-    @cached_predict
-    def predict(self, words):
-        self.batches.append(list(words))
-        assert threading.get_ident() == self.thread, "the model has left the thread of setup"
-        if self.hold:
-            self.entered.release()
-            assert self.free.wait(SECONDS)
-        if "bad" in words:
-            raise ZeroDivisionError("a bad word")
-        if "teapot" in words:
-            raise HTTPException(418, "a teapot")
-        if "short" in words:
-            return []
-        return [word.upper() for word in words]
-
-    def encode_response(self, output):
-        self.io_threads.add(threading.get_ident())
-        if output == "UNENCODABLE":
-            raise KeyError("unencodable")
-        return threading.Lock() if output == "LOCK" else output
-
-    @property
-    def counts(self):
-        info = self.predict.cache.info()
-        return info.hits, info.misses, info.coalesced
-
-
 # ---------------------------------------------------------------------- equal to LitServe's loop
 
 
@@ -232,6 +172,43 @@ def test_more_misses_than_a_batch_holds_are_computed_in_several(overlap):
     assert sorted(word for batch in api.batches for word in batch) == words
 
 
+@pytest.mark.parametrize("loop", ["stock", "one thread", "overlap"])
+def test_equal_refreshes_that_wait_together_are_computed_once(loop):
+    class API(WordAPI):
+        predict = cached_predict(refresh_if=lambda word: True)(WordAPI.predict.__wrapped__)
+
+    api = API(window=LONG, size=3, overlap=loop == "overlap")
+    if loop == "stock":
+        api.loop = BatchedLoop()
+    with running(api) as driven:
+        for turn in (1, 2):
+            words = ["a", "a", "a"] if loop == "stock" else ["a", "a", "a", "b", "c"]
+            assert driven.get(*words) == [word.upper() for word in words]
+            assert len(api.batches) == turn
+            assert api.batches[-1].count("a") == 1
+        assert api.predict.cache.info().coalesced == 4
+
+
+@both_ways
+def test_a_refresh_of_another_thread_waits_for_what_the_loop_has_not_begun(overlap):
+    class API(WordAPI):
+        predict = cached_predict(refresh_if=lambda word: True)(WordAPI.predict.__wrapped__)
+
+    api = API(window=LONG, size=2, overlap=overlap)
+    with running(api) as driven:
+        cache = api.predict.cache._cache
+        driven.get("b", "c")
+        [pending] = driven.ask("a")
+        driven.get("undecodable")  # so "a" was looked up
+        steps = settle(cache, cache.lookup(BatchCall(["a"])), computation)
+        assert isinstance(next(steps), Wait)
+        assert driven.get("d") == ["D"]
+        assert driven.wait(pending) == ["A"]
+        with pytest.raises(StopIteration):
+            steps.send(True)
+        assert api.batches[-1] == ["a", "d"]
+
+
 class CountingStore(MemoryStore):
     blocking = True
 
@@ -261,208 +238,6 @@ def test_a_store_that_waits_is_asked_once_for_what_is_there_and_written_once_a_b
     assert driven.wait(*driven.order) == list("ABCDEFGH")
     assert store.asked == store.written == (8,)
     assert api.batches == [list("abcdefgh")]
-
-
-# ---------------------------------------------------------------------- errors are isolated
-
-
-@both_ways
-@pytest.mark.parametrize(
-    ("culprit", "status"),
-    [("bad", None), ("teapot", 418), ("short", 500), ("undecodable", None), ("forbidden", 403),
-     ("unencodable", None), ("lock", None)],
-)  # fmt: skip
-def test_a_request_that_fails_fails_alone(culprit, status, overlap):
-    api = WordAPI(window=LONG, size=3, overlap=overlap)
-    with running(api) as driven:
-        good, wrong, better = driven.ask("good", culprit, "better")
-        if culprit in ("undecodable", "forbidden"):
-            driven.ask("best")  # the other does not take a place in the batch
-        assert driven.wait(good, better) == ["GOOD", "BETTER"]
-        [error] = driven.wait(wrong)
-        assert isinstance(error, Exception)
-        assert getattr(error, "status_code", None) == status
-        hits, misses, coalesced = api.counts
-        assert (hits, coalesced) == (0, 0)
-        assert misses == 3  # each item once, however often it was computed
-        assert driven.get("good", "better") == ["GOOD", "BETTER"]
-        assert api.counts == (2, 3, 0)
-
-
-@both_ways
-def test_without_isolation_all_of_a_batch_fail_as_in_litserves_loop(overlap):
-    api = WordAPI(window=LONG, size=2, isolate_errors=False, overlap=overlap)
-    with running(api) as driven:
-        errors = driven.get("good", "good", "bad")
-        assert [type(error) for error in errors] == [ZeroDivisionError] * 3
-        assert api.batches == [["good", "bad"]]
-        assert api.predict.cache.info().entries == 0
-        assert driven.get("undecodable", "good", "fine")[1:] == ["GOOD", "FINE"]
-
-
-@both_ways
-def test_the_followers_of_a_request_that_fails_are_computed_by_themselves(overlap):
-    class API(WordAPI):
-        def batch(self, inputs):
-            self.tries = getattr(self, "tries", 0) + 1
-            if self.tries <= 2:
-                raise OSError("not yet")
-            return inputs
-
-    api = API(window=LONG, size=1 + 1, overlap=overlap)
-    with running(api) as driven:
-        first, second, third = driven.ask("a", "a", "b")
-        answers = driven.wait(first, second, third)
-        # The batch fails, then "a" alone; "b" alone and the follower of "a" succeed.
-        assert [type(answer) for answer in answers] == [OSError, str, str]
-        assert api.batches == [["b"], ["a"]]
-
-
-@both_ways
-def test_what_a_failing_batch_changed_in_place_is_restored_before_it_runs_again(overlap):
-    class API(ls.LitAPI):
-        def decode_request(self, request, context):
-            context["trail"] = []
-            return {"text": request, "seen": []}
-
-        @cached_predict
-        def predict(self, inputs, context):
-            for item, each in zip(inputs, context, strict=True):
-                item["seen"].append(len(inputs))
-                each["trail"].append("predict")
-                each["runs"] = each.get("runs", 0) + 1
-            if any(item["text"] == "bad" for item in inputs):
-                raise ZeroDivisionError
-            return inputs
-
-        def encode_response(self, output, context):
-            return [output, context["trail"], context["runs"]]
-
-    api = API(max_batch_size=3, batch_timeout=LONG, loop=CachedBatchedLoop(overlap=overlap))
-    with running(api) as driven:
-        a, bad, b = driven.get("a", "bad", "b")
-        assert isinstance(bad, ZeroDivisionError)
-        assert a == [{"text": "a", "seen": [1]}, ["predict"], 1]
-        assert b == [{"text": "b", "seen": [1]}, ["predict"], 1]
-        assert driven.get("a") == [a]
-        assert api.predict.cache.info().entries == 2
-
-
-@pytest.mark.parametrize(
-    ("options", "extra"),
-    [({"key": lambda item: item["text"]}, None), ({}, object())],
-    ids=["key", "keyless"],
-)
-def test_what_keys_cannot_tell_apart_is_decoded_anew(options, extra):
-    class API(ls.LitAPI):
-        def decode_request(self, request):
-            return {"text": request, "runs": [], "extra": extra}
-
-        @cached_predict(**options)
-        def predict(self, inputs):
-            for item in inputs:
-                item["runs"].append(1)
-            if any(item["text"] == "bad" for item in inputs):
-                raise ZeroDivisionError
-            return [len(item["runs"]) for item in inputs]
-
-    api = API(max_batch_size=2, batch_timeout=LONG, loop=CachedBatchedLoop())
-    with running(api) as driven:
-        good, bad = driven.get("good", "bad")
-        assert good == 1
-        assert isinstance(bad, ZeroDivisionError)
-
-
-def test_a_request_whose_decoding_cannot_be_repeated_fails_rather_than_be_answered_wrongly():
-    class API(ls.LitAPI):
-        def decode_request(self, request):
-            return [request.pop("text", "nothing")]
-
-        @cached_predict
-        def predict(self, inputs):
-            for item in inputs:
-                item.append("changed")
-            if ["bad", "changed"] in inputs:
-                raise ZeroDivisionError
-            return [" ".join(item) for item in inputs]
-
-    api = API(max_batch_size=2, batch_timeout=LONG, loop=CachedBatchedLoop())
-    with running(api) as driven:
-        good, bad = driven.get({"text": "good"}, {"text": "bad"})
-        assert isinstance(good, RuntimeError)
-        assert isinstance(bad, RuntimeError)
-        again = driven.get({"text": "good"}, {"text": "fine"})
-        assert again == ["good changed", "fine changed"]
-
-
-@both_ways
-def test_at_the_end_too_whoever_waited_for_a_request_that_fails_is_answered(overlap):
-    class API(WordAPI):
-        decoded = ()
-
-        def decode_request(self, request):
-            self.decoded = (*self.decoded, request)
-            if request == "a" and self.decoded.count("a") > 2:
-                raise OSError("no more")
-            return [request]
-
-        @cached_predict
-        def predict(self, items):
-            for item in items:
-                item.append("changed")
-            if len(items) > 1:
-                raise ZeroDivisionError
-            return [item[0] for item in items]
-
-    driven = Driven()
-    driven.ask("b", "a", "a")
-    driven.requests.put(SENTINEL)
-    api = API(overlap=overlap)
-    prepare(api)
-    run(api, driven)
-    other, first, follower = driven.wait("1:b", "2:a", "3:a")
-    assert isinstance(first, OSError)
-    assert (follower, other) == ("a", "b")
-
-
-@both_ways
-def test_requests_fail_alone_where_only_decode_request_is_cached(overlap):
-    class API(ls.LitAPI):
-        @cached_predict
-        def decode_request(self, request):
-            if request == "undecodable":
-                raise ValueError
-            return [request]
-
-        def predict(self, items):
-            for item in items:
-                item.append(len(items))
-            if ["bad", len(items)] in items:
-                raise ZeroDivisionError
-            return items if ["short", len(items)] not in items else items[1:]
-
-    api = API(max_batch_size=4, batch_timeout=LONG, loop=CachedBatchedLoop(overlap=overlap))
-    with running(api) as driven:
-        a, bad, _, short, b = driven.get("a", "bad", "undecodable", "short", "b")
-        assert (a, b) == (["a", 1], ["b", 1])  # decoded anew, and not changed twice
-        assert isinstance(bad, ZeroDivisionError)
-        assert (short.status_code, short.detail) == (500, "Batch size mismatch")
-        assert driven.get("a", "a", "b", "c") == [["a", 4], ["a", 4], ["b", 4], ["c", 4]]
-
-
-def test_an_error_that_cannot_be_pickled_is_answered_as_another():
-    class Unpicklable(Exception):
-        def __reduce__(self):
-            raise TypeError("no")
-
-    class API(WordAPI):
-        def decode_request(self, request):
-            raise Unpicklable(request)
-
-    with running(API()) as driven:
-        [error] = driven.get("a")
-        assert isinstance(error, RuntimeError)
-        assert "Unpicklable" in str(error)
 
 
 # ---------------------------------------------------------------------- while the model computes
@@ -519,20 +294,6 @@ def test_overlap_keeps_what_setup_made_of_torch_in_its_thread():
     with running(API(max_batch_size=4, loop=loop)) as driven:
         assert driven.get(1.0, 2.0, 1.0) == [[1.0, 1.0], [2.0, 2.0], [1.0, 1.0]]
     assert torch.is_grad_enabled()
-
-
-def test_overlap_leaves_requests_in_the_queue_while_the_next_batch_is_full():
-    api = WordAPI(size=2, hold=True, overlap=True)
-    with running(api) as driven:
-        driven.ask("first")
-        assert api.entered.acquire(timeout=SECONDS)
-        words = driven.ask(*"abcdefgh")
-        # Two fill the next batch; the desk tells the reader so before it looks at a third.
-        deadline = time.monotonic() + 0.3
-        while time.monotonic() < deadline:
-            assert driven.requests.qsize() >= 6
-        api.free.set()
-        driven.wait(*words)
 
 
 @pytest.mark.parametrize("stops", [KeyboardInterrupt, SystemExit])
@@ -925,32 +686,6 @@ def test_litserves_own_checks_are_kept():
 
     with pytest.raises(ValueError, match="generator"):
         ls.LitServer(API(loop=CachedBatchedLoop(), max_batch_size=2), accelerator="cpu")
-
-
-def _another_signature(self, lit_api, queues):
-    """What a later LitServe might make of it."""
-
-
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [("run_batched_loop", _another_signature), ("get_batch_requests", None),
-     ("put_response", _another_signature), ("__call__", _another_signature)],
-)  # fmt: skip
-def test_a_litserve_of_other_internals_is_refused_by_name(name, value, monkeypatch):
-    monkeypatch.setattr(BatchedLoop, name, value)
-    with pytest.raises(UnsupportedLitServeError, match=name) as caught:
-        CachedBatchedLoop()
-    assert isinstance(caught.value, LitCacheError)
-    assert "0.2.17 to" in str(caught.value)
-    assert caught.value.installed == ls.__version__
-
-
-def test_a_name_that_is_gone_is_refused_but_may_be_imported(monkeypatch):
-    monkeypatch.setattr(internals, "_missing", [])
-    assert internals._find("litserve.loops", "TurboLoop") is None
-    assert internals._find("litserve.turbo", "Loop") is None
-    with pytest.raises(UnsupportedLitServeError, match=r"TurboLoop, litserve\.turbo\.Loop"):
-        CachedBatchedLoop()
 
 
 def test_it_goes_to_spawned_workers_with_its_options():

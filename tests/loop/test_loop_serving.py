@@ -38,11 +38,14 @@ class WordAPI(ls.LitAPI):
             os.kill(os.getpid(), signal.SIGKILL)
         if "bad" in words:
             raise ValueError("a bad word")
-        if "slow" in words:
-            gate = Path(os.environ["GATE"])
-            (gate / "entered").touch()
-            while not (gate / "open").exists():
-                time.sleep(0.01)
+        for word in words:
+            if word.startswith("slow"):
+                gate = Path(os.environ["GATE"], word)
+                gate.with_suffix(".entered").touch()
+                while not gate.with_suffix(".open").exists():
+                    time.sleep(0.01)
+        if any(word.startswith("two seconds") for word in words):
+            time.sleep(2)
         return [{"text": word.upper(), "computed": os.getpid()} for word in words]
 
     def encode_response(self, output, context):
@@ -51,10 +54,12 @@ class WordAPI(ls.LitAPI):
 
 if __name__ == "__main__":
     api = WordAPI(
-        loop=CachedBatchedLoop(overlap=overlap), max_batch_size=3, batch_timeout=float(window)
+        loop=CachedBatchedLoop(overlap=overlap), batch_timeout=float(window),
+        max_batch_size=int(os.environ.get("SIZE", 3)),
     )
     server = ls.LitServer(
-        api, accelerator="cpu", workers_per_device=workers, restart_workers=True, timeout=60
+        api, accelerator="cpu", workers_per_device=workers, restart_workers=True,
+        timeout=float(os.environ.get("TIMEOUT", 60)),
     )
     server.run(
         host="127.0.0.1", port=int(os.environ["PORT"]), generate_client_file=False,
@@ -113,10 +118,10 @@ def test_overlap_answers_hits_while_the_model_computes(start, tmp_path):
     with start("overlap", GATE=str(tmp_path)) as server, ThreadPoolExecutor(1) as pool:
         ask(server, "a")
         slow = pool.submit(ask, server, "slow")
-        wait_until((tmp_path / "entered").exists, "the model", 30)
+        wait_until((tmp_path / "slow.entered").exists, "the model", 30)
         assert [ask(server, "a")[0]["text"] for _ in range(3)] == ["A", "A", "A"]
         assert not slow.done()
-        (tmp_path / "open").touch()
+        (tmp_path / "slow.open").touch()
         assert slow.result()[0]["text"] == "SLOW"
 
 
@@ -166,3 +171,45 @@ def _cpu_seconds(pid):
     with open(f"/proc/{pid}/stat") as file:
         fields = file.read().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def occupy(server, folder, pool, word):
+    """Have a worker compute until a file is made; return the file and the answer to come."""
+    answer = pool.submit(ask, server, word)
+    gate = folder / word
+    wait_until(gate.with_suffix(".entered").exists, word, 60)
+    return gate.with_suffix(".open"), answer
+
+
+def test_of_two_workers_the_one_that_is_free_computes_and_hits_wait_for_none(start, tmp_path):
+    # In LitServe's own loop no miss waits for a worker while another one is free.
+    options = {"workers": 2, "folder": tmp_path / "store", "GATE": str(tmp_path)}
+    with start("overlap", **options) as server, ThreadPoolExecutor(8) as pool:
+        [hit] = ask(server, "hit")
+        open_first, first = occupy(server, tmp_path, pool, "slow1")
+        words = [f"word{number}" for number in range(24)]
+        answers = [answer for word in words for answer in ask(server, word)]
+        answers += ask(server, *(f"{word} too" for word in words))
+        assert not first.done()
+        free = {answer["computed"] for answer in answers}
+        assert len(free) == 1
+        open_second, second = occupy(server, tmp_path, pool, "slow2")
+        # Both compute: misses wait for the one that is free first.
+        misses = [pool.submit(ask, server, f"late{number}") for number in range(6)]
+        for _ in range(20):
+            assert ask(server, "hit")[0]["computed"] == hit["computed"]
+        assert not any(miss.done() for miss in misses)
+        open_second.touch()
+        assert {miss.result()[0]["computed"] for miss in misses} == free
+        assert not first.done()
+        open_first.touch()
+        assert first.result()[0]["computed"] not in free
+        assert second.result()[0]["computed"] in free
+
+
+def test_a_request_that_waited_for_the_model_too_long_is_answered_504(start):
+    # LitServe's test_batch_timeout_with_concurrent_requests, by its own figures.
+    with start("overlap", window=1, TIMEOUT="1.9", SIZE="2") as server:
+        answers = ask(server, *(f"two seconds {number}" for number in range(3)))
+        statuses = [answer if isinstance(answer, int) else 200 for answer in answers]
+        assert sorted(statuses) == [200, 200, 504]

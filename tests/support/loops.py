@@ -24,13 +24,17 @@ SECONDS = 20.0
 class Driven(MessageTransport):
     """The queue and the answers of a running loop.
 
+    Args:
+        is_shared: Whether two workers read the queue.
+
     Attributes:
         answers: Of each request that was answered: what it was answered, or the error.
         order: The requests in the order of their answers.
         started: The requests whose START message came.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_shared: bool = False) -> None:
+        self.is_shared = is_shared
         self.requests: queue.Queue[Any] = queue.Queue()
         self.answers: dict[str, Any] = {}
         self.order: list[str] = []
@@ -95,10 +99,17 @@ def prepare(api: ls.LitAPI, timeout: float | bool = 60) -> None:
 
 @contextmanager
 def running(
-    api: ls.LitAPI, *callbacks: ls.Callback, timeout: float | bool = 60, restart: bool = False
+    api: ls.LitAPI,
+    *callbacks: ls.Callback,
+    timeout: float | bool = 60,
+    restart: bool = False,
+    beside: Driven | None = None,
 ) -> Iterator[Driven]:
-    """Run the loop of an API in a thread that has run its `setup`, until the block ends."""
-    driven = Driven()
+    """Run the loop of an API in a thread that has run its `setup`, until the block ends.
+
+    With `beside`, it is one of two workers that read a queue.
+    """
+    driven = beside or Driven()
     raised: list[BaseException] = []
     ready = threading.Event()
 
@@ -107,7 +118,7 @@ def running(
             prepare(api, timeout)
             api.loop._restart_workers = restart
             ready.set()
-            run(api, driven, *callbacks)
+            run(api, driven, *callbacks, workers=2 if driven.is_shared else 1)
         except BaseException as error:
             raised.append(error)
             ready.set()
@@ -126,6 +137,7 @@ def running(
         raise raised[0]
 
 
-def run(api: ls.LitAPI, driven: Driven, *callbacks: ls.Callback) -> None:
+def run(api: ls.LitAPI, driven: Driven, *callbacks: ls.Callback, workers: int = 1) -> None:
     """Run the loop of a prepared API in this thread until the sentinel comes."""
-    api.loop(api, "cpu", 0, driven.requests, driven, {}, CallbackRunner(list(callbacks)))
+    status = {f"predict_{number}": "ready" for number in range(workers)}
+    api.loop(api, "cpu", 0, driven.requests, driven, status, CallbackRunner(list(callbacks)))

@@ -1,0 +1,101 @@
+"""What requests were before their batch, so that they can be computed again if it fails."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+
+from litcache.engine.cache import Cache
+from litcache.engine.call import Call
+from litcache.errors import KeyEncodingError
+from litcache.keys.encoder import canonical
+from litcache.loop.requests import Request
+
+
+class Originals:
+    """Knows whether requests are as they were looked up, and makes them so again.
+
+    A method that raised may have changed items and contexts in place. What it makes of them then
+    is another answer, and must not be stored under their keys.
+
+    Args:
+        cache: The cache whose keys tell most items; `None` if there are no keys.
+    """
+
+    def __init__(self, cache: Cache | None = None) -> None:
+        self._cache = cache
+        # Else `key` leaves parts of the item out, or `context` parts of what the hooks are given.
+        self._keys_tell = (
+            cache is not None
+            and not cache.keyring.is_custom
+            and (not cache.reads_context or cache.policy.context is True)
+        )
+
+    def note(self, request: Request) -> None:
+        """Note what a request is, before a batch that may fail."""
+        if self._keyed(request) is None:
+            request.form = self._form(request)
+            if request.form is None:
+                request.source = _digest(request.payload)
+
+    def restore(
+        self,
+        request: Request,
+        decode: Callable[[Request], None],
+        take: Callable[[Request], bool] = lambda request: True,
+    ) -> bool:
+        """Make a request what it was; return whether that is certain.
+
+        Args:
+            request: The request, whose batch failed.
+            decode: Decodes it anew.
+            take: Takes what was decoded; returns whether that fits.
+
+        Returns:
+            False if `decode_request` makes another item of it, or nobody can tell.
+        """
+        if self._is_unchanged(request):
+            return True
+        if self._keyed(request) is not None or request.form is not None:
+            decode(request)
+            return take(request) and self._is_unchanged(request)
+        # Nothing tells what the item was: what it is made of must be what it was.
+        if not self._has_source(request):
+            return False
+        decode(request)
+        return take(request) and self._has_source(request)
+
+    def _has_source(self, request: Request) -> bool:
+        return request.source is not None and request.source == _digest(request.payload)
+
+    def _is_unchanged(self, request: Request) -> bool:
+        call = self._keyed(request)
+        if call is None:
+            return request.form is not None and request.form == self._form(request)
+        assert self._cache is not None
+        key = self._cache.keyring.key
+        try:
+            return len(call.items) == len(call.keys) and all(
+                key(call.mode, item, call.context(position)) == call.keys[position]
+                for position, item in enumerate(call.items)
+            )
+        except KeyEncodingError:  # it had a key
+            return False
+
+    def _keyed(self, request: Request) -> Call | None:
+        """Return the call of a request if its keys tell all of its items."""
+        call = request.call
+        return call if self._keys_tell and call is not None and None not in call.keys else None
+
+    def _form(self, request: Request) -> bytes | None:
+        # Without a context no hook between decode_request and encode_response sees it.
+        sees_context = self._cache is None or self._cache.reads_context
+        return _digest([request.decoded, request.context if sees_context else None])
+
+
+def _digest(value: object) -> bytes | None:
+    """Return a digest of a value; `None` if it has no canonical form."""
+    try:
+        return hashlib.blake2b(canonical(value), digest_size=16).digest()
+    except KeyEncodingError:
+        return None
