@@ -114,11 +114,8 @@ class Hook:
         def setup(*args: Any, **kwargs: Any) -> Any:
             if api.request_timeout is not None:
                 show_log_lines()
-            state = state_of(api)
-            state.ready = False
-            for cache in state.caches.values():
-                cache.keyring.suspend()
-            result = _call_from_loop(original, *args, **kwargs)
+            with state_of(api).setting_up():
+                result = _call_from_loop(original, *args, **kwargs)
             after_setup(api)
             return result
 
@@ -199,7 +196,7 @@ def after_setup(api: LitAPI) -> None:
     state = state_of(api)
     state.ready = True
     for cache in state.caches.values():
-        cache.keyring.renew_version()
+        cache.keyring.resume()
     if api.request_timeout is None or is_disabled():
         return
     for name in CACHEABLE:
