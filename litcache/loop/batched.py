@@ -20,7 +20,6 @@ from litcache.loop.strategy import Cached, Plain, Strategy
 from litcache.observe.log import logger, show_log_lines
 from litcache.switches import is_disabled
 
-
 _NOTHING_TO_CACHE = (
     "CachedBatchedLoop has nothing to cache, and does what LitServe's own loop does; put "
     "@cached_predict on predict or decode_request, also where a subclass overrides it, or leave "

@@ -31,7 +31,7 @@ def test_outputs_that_are_not_there_are_named_with_the_reason(loop, failed):
     with APIRunner(api) as runner:
         with pytest.raises(ValueError, match="bad"):
             runner.run_batch(["good", "bad"])
-        with pytest.raises(RuntimeError, match=f"request {failed}, .*failed before encode"):
+        with pytest.raises(RuntimeError, match=rf"request {failed}, .*failed before encode"):
             _ = runner.outputs
         runner.run_batch(["good", "other"])
         assert runner.outputs == ["GOOD", "OTHER"]
@@ -40,5 +40,5 @@ def test_outputs_that_are_not_there_are_named_with_the_reason(loop, failed):
 def test_a_streaming_api_has_no_outputs():
     with APIRunner(Streaming(stream=True)) as runner:
         assert runner.run("ab") == ["a", "b"]
-        with pytest.raises(RuntimeError, match="no output of request 0, .*streams"):
+        with pytest.raises(RuntimeError, match=r"no output of request 0, .*streams"):
             _ = runner.outputs
