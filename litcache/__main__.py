@@ -11,7 +11,9 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from litcache import __version__
 from litcache.errors import StoreError
+from litcache.policy import format_bytes
 from litcache.stores.redis.store import RedisStore
 from litcache.stores.shared.store import SharedStore
 
@@ -20,7 +22,7 @@ OK, CORRUPT, FAILED = 0, 1, 3
 
 _EPILOG = """
 exit codes: 0 done; 1 verify found corrupt entries; 2 the command is wrong;
-3 there is no store, it does not answer, or the result cannot be written
+3 there is no such store or namespace, it does not answer, or the result cannot be written
 """
 
 
@@ -31,11 +33,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: The words after the command's name; by default those of this process.
 
     Returns:
-        The exit code: 0 when done; 1 if `verify` found corrupt entries; 3 if there is no store, it
-        does not answer, or the result cannot be written.
+        The exit code: 0 when done; 1 if `verify` found corrupt entries; 3 if there is no such store
+        or namespace, it does not answer, or the result cannot be written.
 
     Raises:
-        SystemExit: With 2 if the command is wrong, with 0 after `--help`.
+        SystemExit: With 2 if the command is wrong, with 0 after `--help` or `--version`.
 
     Example:
         >>> main(["info", "/nowhere/at/all"])
@@ -52,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         finally:
             store.close()
     except (StoreError, ValueError, ImportError) as error:
-        print(f"litcache: {error}", file=sys.stderr)
+        print(f"litcache: {_printable(str(error))}", file=sys.stderr)
         return FAILED
     return _print(json.dumps({"store": repr(store), **result}) if options.json else text, code)
 
@@ -75,6 +77,7 @@ def _parser() -> argparse.ArgumentParser:
         "litcache", description="Look at, clear and verify a store while services use it.",
         epilog=_EPILOG,
     )  # fmt: skip
+    parser.add_argument("--version", action="version", version=f"litcache {__version__}")
     commands = parser.add_subparsers(required=True, metavar="command")
     for run, text in (
         (_info, "show namespaces, versions, entries and bytes"),
@@ -85,6 +88,7 @@ def _parser() -> argparse.ArgumentParser:
         command.set_defaults(run=run)
         command.add_argument(
             "target",
+            type=_target,
             help="the folder of a SharedStore, or the URL of a RedisStore: redis://…, rediss://…, "
             "unix://…, or ${NAME} for an environment variable that holds the URL",
         )
@@ -101,6 +105,12 @@ def _parser() -> argparse.ArgumentParser:
             which.add_argument("--namespace", help="drop the entries of this namespace")
             which.add_argument("--all", action="store_true", help="drop those of all namespaces")
     return parser
+
+
+def _target(text: str) -> str:
+    if not text:  # as of a variable of a shell that is not set
+        raise argparse.ArgumentTypeError("must name a folder or a URL, and is empty")
+    return text
 
 
 def _seconds(text: str) -> float:
@@ -122,29 +132,37 @@ _Result = tuple[int, dict[str, Any], str]
 
 
 def _info(store: SharedStore | RedisStore, options: Any) -> _Result:
-    spaces, info = store.namespaces(), store.info()
+    spaces = store.namespaces()
+    # Entries of cleared namespaces wait for their eviction and are nobody's: they do not count.
+    entries, size = sum(space.entries for space in spaces), sum(space.bytes for space in spaces)
     budget = getattr(store, "max_bytes", None)
     result = {
-        "entries": info.entries,
-        "bytes": info.bytes,
+        "entries": entries,
+        "bytes": size,
         "max_bytes": budget,
         "namespaces": [{**space._asdict(), "versions": list(space.versions)} for space in spaces],
     }
-    size = _bytes(info.bytes) + (f" of {_bytes(budget)}" if budget else "")
-    lines = [f"{store!r}: {info.entries:,} entries, {size}"]
+    used = format_bytes(size) + (f" of {format_bytes(budget)}" if budget else "")
+    lines = [f"{store!r}: {entries:,} entries, {used}"]
     rows: list[tuple[str, ...]] = [("namespace", "versions", "entries", "bytes")]
     for space in spaces:
-        numbers = (f"{space.entries:,}", _bytes(space.bytes))
-        rows.append((space.name, ", ".join(space.versions) or "-", *numbers))
+        names = _printable(space.name), _printable(", ".join(space.versions)) or "-"
+        rows.append((*names, f"{space.entries:,}", format_bytes(space.bytes)))
     if spaces:
         lines += _table(rows)
     return OK, result, "\n".join(lines)
 
 
 def _clear(store: SharedStore | RedisStore, options: Any) -> _Result:
-    store.clear(options.namespace)
-    what = "all namespaces" if options.all else f"namespace {options.namespace!r}"
-    return OK, {"cleared": options.namespace}, f"{store!r}: cleared {what}"
+    name = options.namespace
+    if name is not None:
+        known = store.names()
+        if name not in known:  # to clear it would make it
+            there = f"there are {', '.join(map(repr, known))}" if known else "there is none"
+            raise ValueError(f"{store!r} has no namespace {name!r}; {there}")
+    store.clear(name)
+    what = "all namespaces" if options.all else f"namespace {name!r}"
+    return OK, {"cleared": name}, f"{store!r}: cleared {what}"
 
 
 def _verify(store: SharedStore | RedisStore, options: Any) -> _Result:
@@ -153,12 +171,10 @@ def _verify(store: SharedStore | RedisStore, options: Any) -> _Result:
     return CORRUPT if corrupt else OK, {"entries": entries, "corrupt": corrupt}, text
 
 
-def _bytes(number: float) -> str:
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if number < 1024:
-            return f"{number:,.0f} {unit}" if unit == "B" else f"{number:,.1f} {unit}"
-        number /= 1024
-    return f"{number:,.1f} TiB"
+def _printable(text: str) -> str:
+    """Return text without what a terminal obeys: names are anybody's."""
+    shown = (c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return "".join(shown)
 
 
 def _table(rows: Sequence[tuple[str, ...]]) -> list[str]:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import re
 from collections.abc import Iterator
+from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 import wrapt
-from litserve import LitServer, Logger
+from litserve import LitServer, Logger, loggers
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Mount, Route
 
+from litcache.errors import UnsupportedLitServeError
+from litcache.loop.litserve import KNOWN
 from litcache.observe import pages
 from litcache.observe.families import families
 
@@ -23,6 +27,8 @@ if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
 __all__ = ["PrometheusLogger", "collector"]
+
+_PATHS = ("healthcheck_path", "info_path", "_shutdown_path")
 
 
 class PrometheusLogger(Logger):  # type: ignore[misc]  # LitServe has no types
@@ -39,6 +45,7 @@ class PrometheusLogger(Logger):  # type: ignore[misc]  # LitServe has no types
         ImportError: If prometheus-client is not installed.
         ValueError: If `path` is not a path. `LitServer(…)` raises it if the path is taken.
         OSError: If no folder for temporary files can be written.
+        UnsupportedLitServeError: If the installed LitServe mounts the app of a logger otherwise.
 
     Example:
         >>> import litserve as ls
@@ -139,7 +146,14 @@ def _route_exact_paths() -> None:
     LitServe 0.2.17-0.2.19 gives a logger no access to its server. Starlette's `Mount` answers only
     below its path, and redirects a request for the path itself. So this wraps the one method of
     LitServe that mounts the app of a logger. For other loggers that method does what it did.
+
+    Raises:
+        UnsupportedLitServeError: If there is no such method.
     """
+    missing = _missing_in_litserve()
+    if missing:
+        installed = metadata.version("litserve")
+        raise UnsupportedLitServeError(installed, KNOWN, missing, "PrometheusLogger")
 
     def mount(wrapped: Any, connector: Any, arguments: tuple[str, Any], _: dict[str, Any]) -> None:
         path, app = arguments
@@ -152,11 +166,28 @@ def _route_exact_paths() -> None:
     wrapt.wrap_function_wrapper("litserve.loggers", "_LoggerConnector._mount", mount)
 
 
+def _missing_in_litserve() -> tuple[str, ...]:
+    """Return what the logger needs of LitServe's internals and does not find."""
+    connector = getattr(loggers, "_LoggerConnector", None)
+    mount = getattr(connector, "_mount", None)
+    missing = []
+    if mount is None or list(inspect.signature(mount).parameters) != ["self", "path", "app"]:
+        missing.append("_LoggerConnector._mount(path, app)")
+    for owner, method, names in (
+        (connector, "__init__", ("_lit_server",)),
+        (connector, "add_logger", ("_mount",)),
+        (LitServer, "__init__", ("app", "litapi_connector", *_PATHS)),
+    ):
+        code = getattr(getattr(owner, method, None), "__code__", None)
+        used = getattr(code, "co_names", ())
+        where = f"{getattr(owner, '__name__', '_LoggerConnector')}.{method}"
+        missing += [f"{name} in {where}" for name in names if name not in used]
+    return tuple(missing)
+
+
 def _check_free(server: LitServer, path: str) -> None:
     """Raise `ValueError` if a path of a server hides the metrics, or the metrics hide a path."""
-    taken = {server.healthcheck_path: "LitServer's healthcheck_path"}
-    taken[server.info_path] = "LitServer's info_path"
-    taken[server._shutdown_path] = "LitServer's shutdown_path"
+    taken = {getattr(server, name): f"LitServer's {name.lstrip('_')}" for name in _PATHS}
     for api in server.litapi_connector:
         name = type(api).__qualname__
         taken[api.api_path] = f"the api_path of {name}"

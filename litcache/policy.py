@@ -58,6 +58,26 @@ def parse_bytes(size: int | str) -> int:
     return size
 
 
+def format_bytes(size: float) -> str:
+    """Return a size in bytes as a person reads it.
+
+    Args:
+        size: The number of bytes.
+
+    Returns:
+        Text that `parse_bytes` takes, rounded to a tenth of its unit.
+
+    Example:
+        >>> format_bytes(134217728), format_bytes(1850), format_bytes(5)
+        ('128 MiB', '1.8 KiB', '5 B')
+    """
+    units = ("B", "KiB", "MiB", "GiB", "TiB")
+    power = 0
+    while size >= 1024 and power < len(units) - 1:
+        size, power = size / 1024, power + 1
+    return f"{size:.1f}".removesuffix(".0") + f" {units[power]}"
+
+
 def wants_context(function: Callable[..., object] | None, arguments: int) -> bool:
     """Return whether a policy's function takes the context after its `arguments`.
 

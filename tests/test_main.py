@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -71,15 +72,42 @@ def test_info_tells_namespaces_versions_entries_and_bytes(store):
     found = told("info", *store.arguments)
     blog, shop = found["namespaces"]
     assert found["entries"] == 301
-    assert found["bytes"] > 300 * 1500
-    assert (blog["name"], blog["versions"], blog["entries"]) == ("blog", [], 1)
+    assert found["bytes"] == blog["bytes"] + shop["bytes"]
+    assert blog == {"name": "blog", "versions": [], "entries": 1, "bytes": blog["bytes"]}
     assert (shop["name"], shop["versions"]) == ("shop", ["minilm-1", "minilm-2"])
     assert shop["entries"] == 300
     assert 300 * 1500 < shop["bytes"] < 300 * 1600
 
     lines = run("info", *store.arguments).stdout.splitlines()
     assert "301 entries" in lines[0]
-    assert lines[-1].split() == ["shop", "minilm-1,", "minilm-2", "300", "449.7", "KiB"]
+    assert [line.split() for line in lines[1:]] == [
+        ["namespace", "versions", "entries", "bytes"],
+        ["blog", "-", "1", "36", "B"],
+        ["shop", "minilm-1,", "minilm-2", "300", "449.7", "KiB"],
+    ]
+
+
+def test_entries_of_cleared_namespaces_are_nobodys_and_do_not_count(store):
+    fill(store)
+    for which in (["--namespace", "shop"], ["--all"]):
+        told("clear", *store.arguments, *which)
+        left = 0 if which == ["--all"] else 1
+        found = told("info", *store.arguments)
+        assert found["entries"] == left
+        assert sum(space["entries"] for space in found["namespaces"]) == left
+        assert f" {left} entries, " in run("info", *store.arguments).stdout
+
+
+def test_a_namespace_that_is_not_there_is_not_cleared_and_not_made(store):
+    fill(store)
+    done = run("clear", *store.arguments, "--namespace", "shpo")
+    assert (done.returncode, done.stdout) == (3, "")
+    assert done.stderr.startswith("litcache: ")
+    assert "no namespace 'shpo'; there are 'blog', 'shop'" in done.stderr
+    assert [space["name"] for space in told("info", *store.arguments)["namespaces"]] == [
+        "blog", "shop",
+    ]  # fmt: skip
+    assert store.get_many(Scope("shop"), list(ENTRIES)[:1])[0] is not None
 
 
 def test_clear_drops_one_namespace_or_all_in_the_processes_that_serve(store):
@@ -149,6 +177,63 @@ def test_names_that_are_no_text_are_printed(store):
         assert "shop \\udc80" in done.stdout
 
 
+STOPPED = """
+import os, signal, sqlite3, sys
+index = sqlite3.connect(sys.argv[1], isolation_level=None)
+index.execute("BEGIN IMMEDIATE")
+os.kill(os.getpid(), signal.SIGSTOP)
+"""
+
+
+@pytest.mark.parametrize("which", [["--namespace", "shop"], ["--all"]])
+def test_a_stopped_process_that_holds_the_lock_cannot_keep_entries_from_being_cleared(
+    tmp_path, which
+):
+    store = SharedStore(tmp_path, "16 MiB")
+    fill(store)
+    (index,) = tmp_path.glob("*.db")
+    stopped = subprocess.Popen([sys.executable, "-c", STOPPED, str(index)])
+    try:
+        os.waitpid(stopped.pid, os.WUNTRACED)
+        started = time.monotonic()
+        done = run("clear", tmp_path, *which)
+        assert (done.returncode, "cleared" in done.stdout) == (0, True), done.stderr
+        assert time.monotonic() - started < 30
+        assert store.get_many(Scope("shop"), list(ENTRIES)[:2]) == [None, None]
+    finally:
+        stopped.kill()
+        stopped.wait()
+        store.close()
+
+
+ESCAPES = "\x1b]0;owned\x07\x1b[2J", "v\r\n\u202e1\x9b31m"
+
+
+def test_what_a_terminal_obeys_is_not_printed(store):
+    name, version = ESCAPES
+    store.set_many(Scope(name, version), {b"k" * 16: NewEntry(b"", b"payload")})
+    shown = [run("info", *store.arguments), run("clear", *store.arguments, "--namespace", "x")]
+    shown.append(run("clear", *store.arguments, "--namespace", name))
+    for done in shown:
+        text = done.stdout + done.stderr
+        assert r"\x1b]0;owned\x07\x1b[2J" in text
+        assert all(c.isprintable() or c == "\n" for c in text)
+    assert r"v\r\n\u202e1\x9b31m" in shown[0].stdout
+    assert shown[0].stdout.count("\n") == 3
+
+
+def test_an_error_has_nothing_that_a_terminal_obeys(tmp_path):
+    done = run("info", tmp_path / "\x1b[2J")
+    assert (done.returncode, done.stdout) == (3, "")
+    assert r"\x1b[2J" in done.stderr
+    assert "\x1b" not in done.stderr
+
+
+def test_the_version_is_that_of_the_package():
+    done = run("--version")
+    assert (done.returncode, done.stdout) == (0, f"litcache {litcache.__version__}\n")
+
+
 @pytest.mark.parametrize("command", ["info", "verify", "info --json"])
 def test_a_reader_that_has_read_enough_is_no_error(tmp_path, command):
     SharedStore(tmp_path / "store", "16 MiB").clear("shop")
@@ -197,6 +282,7 @@ def test_a_damaged_store_is_said_to_be_and_left_as_it_is(tmp_path, command):
 def test_another_budget_than_the_service_has_changes_nothing(tmp_path):
     store = SharedStore(tmp_path, "16 MiB")
     store.set_many(Scope("shop"), ENTRIES)
+    store.set_many(Scope("blog"), {b"b" * 16: NewEntry(b"", b"payload")})
     assert told("info", tmp_path)["max_bytes"] == 16 << 20
     told("clear", tmp_path, "--namespace", "blog")
     assert store.get_many(Scope("shop"), list(ENTRIES)[:1])[0] is not None
@@ -212,6 +298,7 @@ def test_another_budget_than_the_service_has_changes_nothing(tmp_path):
         ["clear", "."],
         ["clear", ".", "--namespace", "a", "--all"],
         ["info", ".", "--timeout", "soon"],
+        ["info", ""],
     ],
 )
 def test_a_command_that_is_none_exits_with_2(arguments):

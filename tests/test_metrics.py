@@ -284,6 +284,35 @@ def test_without_prometheus_client_the_extra_is_named():
     assert run.stdout.count("pip install 'litcache[metrics]'") == 2
 
 
+OTHER_LITSERVES = {
+    "del Connector._mount": "_LoggerConnector._mount",
+    "Connector._mount = lambda self, path, app, name: None": "_LoggerConnector._mount",
+    "Connector.add_logger = lambda self, logger: None": "_mount in _LoggerConnector.add_logger",
+    "Connector.__init__ = lambda self, server, loggers: None": "_lit_server in _LoggerConnector.__init__",
+    "del loggers._LoggerConnector": "_LoggerConnector._mount",
+    "litserve.LitServer.__init__ = lambda self, api: None": "_shutdown_path in LitServer.__init__",
+}
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize(("change", "missing"), OTHER_LITSERVES.items())
+def test_a_litserve_that_mounts_otherwise_is_refused_with_what_is_missing(change, missing):
+    code = (
+        "import litserve\n"
+        "from litserve import loggers\n"
+        "from litcache.metrics import PrometheusLogger\n"
+        "Connector = loggers._LoggerConnector\n"
+        f"{change}\n"
+        "try: PrometheusLogger()\n"
+        "except Exception as error: print(type(error).__name__, error)\n"
+    )
+    run = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True
+    )
+    assert run.stdout.startswith("UnsupportedLitServeError PrometheusLogger knows LitServe 0.2.17")
+    assert missing in run.stdout
+
+
 # ------------------------------------------------------------------- real servers
 
 

@@ -84,8 +84,8 @@ class GuardedStore:
             if not isinstance(info, StoreInfo):
                 raise StoreError(f"info() returned {info!r}", type(self._store).__name__)
             return info
-        except Exception as error:  # as above; asking for counters counts nothing
-            self._reporter.warn_once(("info", type(error)), f"the store is silent: {error}")
+        except Exception as error:  # as above; asking for counters counts nothing, raises nothing
+            self._warn(error)
             return StoreInfo()
 
     def sample(self, namespace: str, version: str) -> Sample:
@@ -97,4 +97,11 @@ class GuardedStore:
 
     def _failed(self, error: Exception) -> None:
         self._counters.add(store_errors=1)
-        self._reporter.swallow("store", error, "the store failed and items are computed")
+        self._reporter.raise_if_strict(error)
+        self._warn(error)
+
+    def _warn(self, error: Exception) -> None:
+        if not self._store.breaker_open:  # else it has told so by itself, once for all methods
+            self._reporter.warn_once(
+                ("store", type(error)), f"the store failed and items are computed: {error}"
+            )

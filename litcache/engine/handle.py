@@ -16,7 +16,7 @@ from litcache.values.rows import encode_rows, row_value
 
 
 class CacheHandle:
-    """The entries of one method of one API: look up, warm, delete, clear.
+    """The entries of one method of one API: look up, warm, delete, clear, renew.
 
     These methods count nothing, and use the keys that the API serves with. If the store fails they
     raise `StoreError`, where serving would compute.
@@ -150,6 +150,36 @@ class CacheHandle:
             )
         # What is being computed now has the old epoch: nobody waits for it, and it is not stored.
         cache.store.clear(cache.scope.namespace)
+
+    def renew(self) -> None:
+        """Say that the model has changed in place: `load_state_dict`, a LoRA switched on or off.
+
+        The policy's `version` is asked again, and the namespace begins anew, as by `clear`: what
+        the model computes at this moment is answered and not stored.
+
+        Raises:
+            ValueError: If `version` returns no text.
+            StoreError: As `clear` raises it.
+
+        Example:
+            >>> import litserve as ls
+            >>> from litcache import cached_predict
+            >>> class GreetingAPI(ls.LitAPI):
+            ...     greeting = "hello"
+            ...     @cached_predict
+            ...     def predict(self, name):
+            ...         return f"{self.greeting} {name}"
+            >>> api = GreetingAPI()
+            >>> first = api.predict("you")
+            >>> api.greeting = "goodbye"
+            >>> api.predict.cache.renew()
+            >>> first, api.predict("you")
+            ('hello you', 'goodbye you')
+        """
+        keyring = self._cache.keyring
+        keyring.renew_version()
+        _ = keyring.version  # now, so that it is this call that fails
+        self.clear()
 
     def _keys(self, items: Sequence[object], contexts: Sequence[Context] | None) -> list[bytes]:
         if contexts is None:

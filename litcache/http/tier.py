@@ -14,6 +14,7 @@ from litcache.http.request_key import RequestKeyer
 from litcache.http.responses import Stored, unpack
 from litcache.observe import pages
 from litcache.observe.counters import Labels, Sample
+from litcache.observe.log import show_log_lines
 from litcache.stores.base import UNKNOWN_EPOCH, Entry, NewEntry, Store
 from litcache.stores.base import Scope as StoreScope
 
@@ -77,6 +78,7 @@ class ResponseTier(Tier):
         client_control: bool,
         labels: Labels,
     ) -> None:
+        show_log_lines()
         super().__init__("CacheMiddleware", StoreScope(namespace, version), store, labels)
         self.seconds = seconds
         self.vary = vary
@@ -194,11 +196,8 @@ class ResponseTier(Tier):
 
     def started(self) -> None:
         """Log what is cached, and where."""
-        size = getattr(self.store, "max_bytes", None)
-        self.reporter.started(
-            self.scope.namespace, self.scope.version, type(self.store).__name__,
-            f"{size} bytes for each HTTP process" if size else "its own budget",
-        )  # fmt: skip
+        scope = self.scope
+        self.reporter.started(scope.namespace, scope.version, self.store, "HTTP process")
 
     def count_hit(self) -> None:
         """Count a request that was answered out of the store."""

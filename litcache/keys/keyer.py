@@ -139,7 +139,7 @@ class Keyring:
         reads_context: Whether the method reads a context.
 
     Attributes:
-        turn: How often the model may have changed: `setup` began or ended.
+        turn: How often the model may have changed: `setup` began or ended, or its user said so.
         suspended: Whether `setup` runs now.
     """
 
@@ -161,7 +161,7 @@ class Keyring:
         self._context = policy.context if reads_context else False
         key = with_context(policy.key, 1)
         self._key = None if key is None else rewinding(key)
-        self._version: str | None = None
+        self._asked: tuple[int, str] | None = None  # in which turn, and the version then
         self.turn = 0
         self.suspended = False
         self._keyers: dict[str, Keyer] = {}
@@ -169,23 +169,27 @@ class Keyring:
     @property
     def version(self) -> str:
         """The version in every key; a callable version of the policy is called at first use."""
-        if self._version is None:
-            version = self._policy.version
-            if not isinstance(version, str):
-                version = version(self._api)
-                if not isinstance(version, str) or (self._persistent and not version):
-                    raise ValueError(
-                        f"{self._method}: version returned {version!r}; it must return text, not "
-                        "empty where entries outlive the process"
-                    )
-            self._version = version
-        return self._version
+        asked, turn = self._asked, self.turn
+        if asked is not None and asked[0] == turn:
+            return asked[1]
+        version = self._policy.version
+        if not isinstance(version, str):
+            version = version(self._api)
+            if not isinstance(version, str) or (self._persistent and not version):
+                raise ValueError(
+                    f"{self._method}: version returned {version!r}; it must return text, not "
+                    "empty where entries outlive the process"
+                )
+        self._asked = turn, version
+        return version
 
     @property
     def known_version(self) -> str:
         """The version if it is known already, else empty: a callable one is not called."""
-        version = self._policy.version
-        return self._version or (version if isinstance(version, str) else "")
+        version, asked = self._policy.version, self._asked
+        if isinstance(version, str):
+            return version
+        return asked[1] if asked is not None and asked[0] == self.turn else ""
 
     @property
     def is_custom(self) -> bool:
@@ -197,11 +201,14 @@ class Keyring:
         self.turn += 1
         self.suspended = True
 
-    def renew_version(self) -> None:
-        """Forget the version, since `setup` has run again: a callable one is called anew."""
-        self.turn += 1
+    def resume(self) -> None:
+        """Note that `setup` has ended."""
         self.suspended = False
-        self._version = None
+        self.renew_version()
+
+    def renew_version(self) -> None:
+        """Forget the version, since the model has changed: a callable one is called anew."""
+        self.turn += 1
         self._keyers = {}
 
     def keyer(self, mode: str) -> Keyer:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import threading
 from collections.abc import Callable
@@ -17,8 +16,7 @@ from litcache.litapi.classes import CACHEABLE, attribute_of, policy_of
 from litcache.litapi.proxies import Acting
 from litcache.litapi.state import cache_of, is_served, state_of
 from litcache.litapi.tokens import Items, Outputs
-from litcache.observe.log import logger
-from litcache.policy import parse_bytes
+from litcache.observe.log import show_log_lines
 from litcache.stores.memory import MemoryStore
 from litcache.switches import is_disabled
 
@@ -114,11 +112,10 @@ class Hook:
 
     def _setup(self, api: LitAPI, original: Callable[..., Any]) -> Callable[..., Any]:
         def setup(*args: Any, **kwargs: Any) -> Any:
-            state = state_of(api)
-            state.ready = False
-            for cache in state.caches.values():
-                cache.keyring.suspend()
-            result = _call_from_loop(original, *args, **kwargs)
+            if api.request_timeout is not None:
+                show_log_lines()
+            with state_of(api).setting_up():
+                result = _call_from_loop(original, *args, **kwargs)
             after_setup(api)
             return result
 
@@ -235,10 +232,9 @@ def after_setup(api: LitAPI) -> None:
     state = state_of(api)
     state.ready = True
     for cache in state.caches.values():
-        cache.keyring.renew_version()
+        cache.keyring.resume()
     if api.request_timeout is None or is_disabled():
         return
-    show_log_lines()
     for name in CACHEABLE:
         if policy_of(type(api), name) is not None:
             cache = cache_of(api, name)
@@ -248,28 +244,12 @@ def after_setup(api: LitAPI) -> None:
 
 def _log_start(cache: Cache) -> None:
     store = cache.store
-    memory = isinstance(store, MemoryStore)
-    size = getattr(store, "max_bytes", None)
-    text = "no budget of its own" if size is None else f"{parse_bytes(size) / 2**20:,.0f} MiB"
-    cache.reporter.started(
-        cache.scope.namespace,
-        cache.keyring.version,
-        type(store).__name__,
-        f"{text} in each worker" if memory else text,
-    )
+    namespace, version = cache.scope.namespace, cache.keyring.version
+    cache.reporter.started(namespace, version, store, "worker")
     # LitServe numbers the workers of an API from 0, so exactly one of several is number 1.
-    if memory and os.environ.get("LITSERVE_WORKER_ID") == "1":
+    if isinstance(store, MemoryStore) and os.environ.get("LITSERVE_WORKER_ID") == "1":
         cache.reporter.warn_once(
             "workers",
             "several workers, each with a MemoryStore of its own: what one computed, the others "
             "compute again. A SharedStore is used by all of them",
         )
-
-
-def show_log_lines() -> None:
-    """Send litcache's log lines where LitServe's go, unless the user has set up logging."""
-    if logger.hasHandlers():
-        return
-    for handler in logging.getLogger("litserve").handlers:
-        logger.addHandler(handler)
-    logger.setLevel(logging.INFO)

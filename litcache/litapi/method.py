@@ -103,8 +103,10 @@ class BoundCachedMethod(
             item, context = bound
         attributes = api.__dict__
         state = attributes.get("_litcache")
-        cache = state.caches.get(role.name) if state is not None else None
+        cache = state.answering.get(role.name) if state is not None else None
         if cache is None or cache.api is not api:
+            if state_of(api).is_setting_up:  # a warm-up, of what need not be an item or a batch
+                return self._pass(role, args, kwargs)
             cache = cache_of(api, role.name)
         if cache in caches_computing():
             return self._pass(role, args, kwargs)

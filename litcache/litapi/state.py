@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from litserve import LitAPI
 
@@ -25,6 +26,7 @@ class ApiState:
     Attributes:
         api: The API.
         caches: The cache of each cached method, by the method's name.
+        answering: Those that calls are answered from: `caches`, but none while `setup` runs.
         ready: Whether `setup` has run.
         store: The store that the `APIRunner` uses instead of those of the policies.
         on_model_call: What the `APIRunner` wants called with the number of items of each call.
@@ -33,10 +35,27 @@ class ApiState:
     def __init__(self, api: LitAPI | None = None) -> None:
         self.api = api
         self.caches: dict[str, Cache] = {}
+        self.answering = self.caches
         # LitServe sets the device after `setup`. A method that was decorated later has not seen it.
         self.ready = getattr(api, "device", None) is not None
         self.store: Store | None = None
         self.on_model_call: Callable[[int | None], None] | None = None
+
+    @property
+    def is_setting_up(self) -> bool:
+        """Whether `setup` runs: the model is not what serving will use, and calls pass through."""
+        return self.answering is not self.caches
+
+    @contextmanager
+    def setting_up(self) -> Iterator[None]:
+        """Note that `setup` runs."""
+        before, self.answering, self.ready = self.answering, {}, False
+        for cache in self.caches.values():
+            cache.keyring.suspend()
+        try:
+            yield
+        finally:
+            self.answering = before
 
     def __reduce__(self) -> tuple[type[ApiState], tuple[()]]:
         # A worker gets the API of the main process pickled, and each copy has its own entries.
@@ -61,7 +80,8 @@ def is_served(api: LitAPI) -> bool:
 
 def is_elsewhere(api: LitAPI) -> bool:
     """Return whether a LitServer has prepared an API, but other processes serve it."""
-    return api.request_timeout is not None and not state_of(api).ready
+    state = state_of(api)
+    return api.request_timeout is not None and not (state.ready or state.is_setting_up)
 
 
 def serving_mode(api: LitAPI, name: str, policy: CachePolicy) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 from litserve import LitAPI
 
 from litcache.errors import UnsupportedMethodError
-from litcache.litapi.classes import policy_of, wants_contexts
+from litcache.litapi.classes import CACHEABLE, policy_of, wants_contexts
 from litcache.litapi.hooks import caches_batches
 from litcache.litapi.state import cache_of
 from litcache.loop import litserve
@@ -19,7 +19,14 @@ from litcache.loop.model import Model
 from litcache.loop.outbox import Outbox
 from litcache.loop.schedule import Overlap, serve
 from litcache.loop.strategy import Cached, Plain, Strategy
+from litcache.observe.log import logger, show_log_lines
 from litcache.switches import is_disabled
+
+_NOTHING_TO_CACHE = (
+    "CachedBatchedLoop has nothing to cache, and does what LitServe's own loop does; put "
+    "@cached_predict on predict or decode_request, also where a subclass overrides it, or leave "
+    "loop= out"
+)
 
 
 class CachedBatchedLoop(BatchedLoop):  # type: ignore[misc]
@@ -88,6 +95,9 @@ class CachedBatchedLoop(BatchedLoop):  # type: ignore[misc]
                 f"{name}: overlap=True needs max_batch_size of 2 or more, which is 1: without "
                 "batches LitServe's own loop is used"
             )
+        if not is_disabled() and not any(policy_of(type(lit_api), hook) for hook in CACHEABLE):
+            show_log_lines()
+            logger.warning("%s: %s", name, _NOTHING_TO_CACHE)
         super().pre_setup(lit_api, spec)
 
     def __call__(

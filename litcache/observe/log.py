@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable, Mapping
 
 from litcache.keys.contexts import Opaque, snapshot
 from litcache.observe.counters import CacheInfo
+from litcache.policy import format_bytes, parse_bytes
+from litcache.stores.base import Store
 from litcache.switches import is_strict
 
 logger = logging.getLogger("litcache")
@@ -60,15 +62,30 @@ class Reporter:
 
     def swallow(self, cause: object, error: Exception, consequence: str) -> None:
         """Warn of an error once, and go on; in strict mode raise it."""
-        if is_strict():
-            raise error
+        self.raise_if_strict(error)
         self.warn_once((cause, type(error)), f"{consequence}: {error}")
 
-    def started(self, namespace: str, version: str, store: str, size: str) -> None:
-        """Log the start of a method in a worker."""
+    def raise_if_strict(self, error: Exception) -> None:
+        """Raise what serving would swallow, in strict mode."""
+        if is_strict():
+            raise error
+
+    def started(self, namespace: str, version: str, store: Store, process: str) -> None:
+        """Log the start of a cache.
+
+        Args:
+            namespace: Whose entries.
+            version: Which model makes them.
+            store: Where they live.
+            process: What has a budget of its own if the store is not shared: `worker`.
+        """
+        size = getattr(store, "max_bytes", None)
+        budget = "no budget of its own" if size is None else format_bytes(parse_bytes(size))
+        if size is not None and not store.persistent:
+            budget += f" in each {process}"
         logger.info(
             "%s: caching under namespace %r, version %r, in %s (%s)",
-            self.method, namespace, version, store, size,
+            self.method, namespace, version, type(store).__name__, budget,
         )  # fmt: skip
 
     def tick(self, info: Callable[[], CacheInfo], *, hit: bool = False) -> None:
@@ -86,16 +103,10 @@ class Reporter:
 
     def _log_counters(self, info: CacheInfo) -> None:
         """Log the counters if they changed since the last line."""
-        if info == self._last:
-            return
-        self._last = info
-        logger.info(
-            "%s: hit rate %.1f %%, %d hits, %d misses, %d coalesced, %d bypassed, %d uncacheable, "
-            "%d entries, %d bytes, %d evicted, %d store errors, %.1f s computing, %.1f s saved",
-            self.method, 100 * info.hit_rate, info.hits, info.misses, info.coalesced,
-            info.bypassed, info.uncacheable, info.entries, info.bytes, info.evicted,
-            info.store_errors, info.seconds_computing, info.seconds_saved,
-        )  # fmt: skip
+        counters = _counters(info)
+        if counters and info != self._last:
+            self._last = info
+            logger.info("%s: %s", self.method, ", ".join(counters))
 
     def missed(self, count: int, contexts: Iterable[Mapping[str, object]]) -> None:
         """Note misses, and explain them if a thousand come before the first hit.
@@ -125,3 +136,82 @@ class Reporter:
     def _stop_watching(self) -> None:
         self._never_hit = False
         self._varied.clear()
+
+
+_COUNTS = (
+    "hits", "misses", "coalesced", "bypassed", "uncacheable",
+    "entries", "bytes", "rejected", "evicted", "expired", "store_errors",
+)  # fmt: skip
+
+
+def _counters(info: CacheInfo) -> list[str]:
+    """Return the counters that a line shows: those that are not 0."""
+    shown = []
+    if info.hits or info.misses or info.coalesced:
+        shown.append(f"hit rate {100 * info.hit_rate:.1f} %")
+    for name in _COUNTS:
+        number = getattr(info, name)
+        if number:
+            text = format_bytes(number) if name == "bytes" else f"{number} {name}"
+            shown.append(text.replace("_", " "))
+    for seconds, what in ((info.seconds_computing, "computing"), (info.seconds_saved, "saved")):
+        if seconds >= 1:
+            shown.append(f"{seconds:.1f} s {what}")
+        elif seconds >= 5e-5:
+            shown.append(f"{1000 * seconds:.1f} ms {what}")
+    return shown
+
+
+# ---------------------------------------------------------------------- where lines go
+
+
+class _AsLitServe(logging.Filter):
+    """Prints litcache's lines as LitServe prints its own, until the user has set up logging.
+
+    Asked at each line: LitServe itself calls `logging.info` where a spec is used, which adds a
+    handler to the root logger, and a user may set up logging as late as in `setup`.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._chose_level = logger.level == logging.NOTSET and not _is_set_up()
+        if self._chose_level:
+            logger.setLevel(logging.INFO)
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Print a line, or return whether it is left to the handlers of the user."""
+        if logger.handlers:
+            return True
+        if _is_set_up():
+            if self._chose_level:
+                self._chose_level = False
+                logger.setLevel(logging.NOTSET)
+            return logger.isEnabledFor(record.levelno)
+        litserve = logging.getLogger("litserve")
+        if record.levelno >= litserve.level:
+            for handler in litserve.handlers:
+                if record.levelno >= handler.level:
+                    handler.handle(record)
+        return False
+
+
+def show_log_lines() -> None:
+    """Send litcache's lines where LitServe's go, unless the user has set up logging.
+
+    For processes of a server; elsewhere nobody has asked for lines.
+    """
+    if not any(isinstance(known, _AsLitServe) for known in logger.filters):
+        logger.addFilter(_AsLitServe())
+
+
+def _is_set_up() -> bool:
+    """Return whether the user has said where lines go."""
+    root = logging.getLogger()
+    by_default = root.level == logging.WARNING and all(map(_is_by_default, root.handlers))
+    return bool(logger.handlers) or (bool(root.handlers) and not by_default)
+
+
+def _is_by_default(handler: logging.Handler) -> bool:
+    """Return whether a handler is one that `logging.info` adds by itself."""
+    text = getattr(handler.formatter, "_fmt", None)
+    return type(handler) is logging.StreamHandler and text == logging.BASIC_FORMAT

@@ -67,6 +67,7 @@ class Pages(Forkable):
         self._sources: weakref.WeakSet[Source] = weakref.WeakSet()
         self._owned: weakref.WeakKeyDictionary[Source, OwnPage] = weakref.WeakKeyDictionary()
         self._sampler: threading.Thread | None = None
+        self._warned = False
         begin_anew(self)
 
     def enter(self, source: Source) -> None:
@@ -122,6 +123,7 @@ class Pages(Forkable):
         """Leave the parent's pages to it: what this child counts is its own."""
         self._lock = threading.RLock()
         self._sampler = None
+        self._warned = False
         self._owned.clear()
         for source in list(self._sources):
             source.counters.reset()
@@ -134,10 +136,12 @@ class Pages(Forkable):
             page = OwnPage(folder, source.labels)
             source.counters.share(page.numbers)
         except OSError as error:
-            logger.warning(
-                "the metrics lack one cache of process %d, as no page can be written in %s: %s",
-                os.getpid(), folder, error,
-            )  # fmt: skip
+            if not self._warned:
+                self._warned = True
+                logger.warning(
+                    "the metrics lack caches of process %d, as no page can be written in %s: %s",
+                    os.getpid(), folder, error,
+                )  # fmt: skip
         else:
             self._owned[source] = page
 

@@ -124,7 +124,10 @@ class Store(ABC):
 
     @property
     def breaker_open(self) -> bool:
-        """Whether this process leaves the store alone for the moment, since it fails."""
+        """Whether this process leaves the store alone for the moment, since it fails.
+
+        A store that does so has told of it in the log.
+        """
         return False
 
     @abstractmethod

@@ -85,6 +85,7 @@ class APIRunner:
         if not api.stream:
             api.encode_response = self._watched(api.encode_response)
         api.setup("cpu")
+        self.model_batches.clear()  # a warm-up is no request
         api.device = "cpu"
         return self
 
@@ -101,7 +102,14 @@ class APIRunner:
 
     @property
     def outputs(self) -> list[Any]:
-        """What `encode_response` was called with for each of the last requests."""
+        """What `encode_response` was called with for each of the last requests.
+
+        Raises:
+            RuntimeError: If it was not called for one of them.
+        """
+        if missing := ", ".join(uid for uid in self._uids if uid not in self._outputs):
+            why = "the API streams" if self.api.stream else "it failed before encode_response"
+            raise RuntimeError(f"no output of request {missing}, counted from 0: {why}")
         return [self._outputs[uid] for uid in self._uids]
 
     def run(self, request: Any) -> Any:

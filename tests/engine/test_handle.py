@@ -2,7 +2,13 @@ import litserve as ls
 import numpy as np
 import pytest
 
-from litcache import KeyEncodingError, StoreError, ValueEncodingError, cached_predict
+from litcache import (
+    KeyEncodingError,
+    SharedStore,
+    StoreError,
+    ValueEncodingError,
+    cached_predict,
+)
 from litcache.testing import APIRunner
 
 
@@ -99,6 +105,98 @@ def test_clear_says_so_where_the_entries_are_in_other_processes():
     with pytest.raises(StoreError, match="each worker has a memory store") as caught:
         api.predict.cache.clear()
     assert "SharedStore" in str(caught.value)
+
+
+class Weighted(ls.LitAPI):
+    """A model whose weight is changed in place; `version` is not told of it, or is."""
+
+    weight = 1
+
+    def predict(self, x):
+        return x * self.weight
+
+
+@pytest.mark.parametrize("version", ["fixed", lambda api: f"weight {api.weight}"])
+@pytest.mark.parametrize("shared", [False, True])
+def test_after_renew_nothing_of_the_model_before_is_answered(version, shared, tmp_path):
+    store = SharedStore(tmp_path, "4 MiB") if shared else None
+
+    class API(Weighted):
+        predict = cached_predict(version=version, namespace="n", store=store)(Weighted.predict)
+
+    api = API()
+    with APIRunner(api) as runner:
+        assert [runner.run(7), runner.run(7)] == [7, 7]
+        api.weight = 2
+        before = api.predict.cache.key(7)
+        api.predict.cache.renew()
+        assert (api.predict.cache.key(7) == before) is (version == "fixed")
+        assert [runner.run(7), runner.run(7)] == [14, 14]
+        assert len(runner.model_batches) == 2
+
+
+@pytest.mark.parametrize("size", [1, 4])
+def test_what_is_computed_when_the_model_changes_is_answered_and_not_stored(size):
+    class API(Weighted):
+        @cached_predict(version="fixed")
+        def predict(self, x):
+            output = np.asarray(x) * self.weight
+            if self.weight == 1:  # as another thread would, just then
+                self.weight = 2
+                self.predict.cache.renew()
+            return output
+
+    api = API(max_batch_size=size)
+    with APIRunner(api) as runner:
+        assert [int(runner.run(7)) for _ in range(3)] == [7, 14, 14]
+        assert len(runner.model_batches) == 2
+
+
+def test_a_version_that_is_asked_while_the_model_changes_is_asked_again():
+    class API(Weighted):
+        @cached_predict(version=lambda api: api.asked())
+        def predict(self, x):
+            return x * self.weight
+
+        def asked(self):
+            version = f"weight {self.weight}"
+            if self.weight == 1:  # as another thread would, just then
+                self.weight = 2
+                self.predict.cache.renew()
+            return version
+
+    api = API()
+    keys = [api.predict.cache.key(7) for _ in range(3)]
+    assert keys[0] != keys[1] == keys[2]
+
+
+def test_setup_may_renew():
+    class API(Weighted):
+        def setup(self, device):
+            self.predict.cache.renew()
+            self.weight += 1
+
+        predict = cached_predict(version="fixed")(Weighted.predict)
+
+    api = API()
+    with APIRunner(api) as runner:
+        assert [runner.run(7), runner.run(7)] == [14, 14]
+        api.setup("cpu")
+        assert [runner.run(7), runner.run(7)] == [21, 21]
+        assert runner.model_batches == [1, 1]
+
+
+def test_renew_says_what_it_cannot_do():
+    class API(Weighted):
+        predict = cached_predict(version=lambda api: api.weight)(Weighted.predict)
+
+    api = API()
+    with pytest.raises(ValueError, match="version returned 1"):
+        api.predict.cache.renew()
+    elsewhere = Single()
+    ls.LitServer(elsewhere, accelerator="cpu")
+    with pytest.raises(StoreError, match="each worker has a memory store"):
+        elsewhere.predict.cache.renew()
 
 
 @pytest.mark.parametrize(

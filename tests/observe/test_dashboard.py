@@ -14,6 +14,7 @@ BOARD = json.loads((ROOT / "docs" / "grafana.json").read_text())
 PAGE = (ROOT / "docs" / "metrics.md").read_text()
 QUERIES = [target["expr"] for panel in BOARD["panels"] for target in panel["targets"]]
 ALERTS = re.findall(r"^ +expr: (.*)$", PAGE, re.MULTILINE)
+ALERT = dict(re.findall(r"- alert: (\w+)\n +expr: (.*)$", PAGE, re.MULTILINE))
 BY_PROMETHEUS = {"instance", "job"}  # labels that a scrape gets from who makes it
 
 
@@ -154,3 +155,57 @@ def test_panels_do_not_lie_on_each_other():
         assert not cells & taken
         assert at["x"] + at["w"] <= 24
         taken |= cells
+
+
+# ---------------------------------------------------------------------- what sets an alert off
+
+
+def result(node, rates):
+    """Return what a query of rates gives, by the labels that it groups by.
+
+    Args:
+        node: The tree of the query.
+        rates: The rate of each series, by its labels as a set of pairs.
+    """
+    if isinstance(node, promql.NumberLiteral):
+        return node.val
+    if isinstance(node, promql.Call):
+        matchers = node.args[0].vector_selector.matchers.matchers
+        return {
+            labels: rate
+            for labels, rate in rates.items()
+            if all(matches(m, dict(labels).get(m.name)) for m in matchers)
+        }
+    if isinstance(node, promql.AggregateExpr):
+        sums = {}
+        for labels, value in result(node.expr, rates).items():
+            group = frozenset(pair for pair in labels if pair[0] in node.modifier.labels)
+            sums[group] = sums.get(group, 0) + value
+        return sums
+    left, right = result(node.lhs, rates), result(node.rhs, rates)
+    if str(node.op) == "/":
+        return {group: value / right[group] for group, value in left.items() if right[group]}
+    kept = {">": lambda value: value > right, "<": lambda value: value < right}[str(node.op)]
+    return {group: value for group, value in left.items() if kept(value)}
+
+
+@pytest.mark.parametrize(
+    ("alert", "rates", "fires"),
+    [
+        ("CacheCannotKeyOrStore", {"hit": 900, "miss": 50, "bypassed": 500}, False),
+        ("CacheCannotKeyOrStore", {"hit": 995, "miss": 0, "uncacheable": 5}, False),
+        ("CacheCannotKeyOrStore", {"hit": 98, "miss": 0, "uncacheable": 2}, True),
+        ("CacheCannotKeyOrStore", {"hit": 98, "uncacheable": 2, "bypassed": 900}, True),
+        ("CacheHardlyHits", {"hit": 20, "coalesced": 10, "miss": 70, "bypassed": 900}, False),
+        ("CacheHardlyHits", {"hit": 5, "coalesced": 1, "miss": 94}, True),
+    ],
+)
+def test_an_alert_is_set_off_by_what_the_cache_was_asked_alone(alert, rates, fires):
+    def series(tier, outcome):
+        labels = {"api": "/predict", "method": "POST", "tier": tier, "outcome": outcome}
+        return frozenset(labels.items())
+
+    healthy = {series("decorator", outcome): 1e6 for outcome in ("hit", "miss")}
+    asked = {series("http", outcome): rate for outcome, rate in rates.items()}
+    fired = [dict(group)["tier"] for group in result(parsed(ALERT[alert]), healthy | asked)]
+    assert fired == (["http"] if fires else [])

@@ -1,11 +1,13 @@
+import io
 import logging
+from contextlib import contextmanager
 
 import litserve as ls
 import pytest
 
 from litcache import CacheInfo, MemoryStore, cached_predict, disabled
-from litcache.observe.log import Reporter
-from litcache.testing import APIRunner, FakeClock
+from litcache.observe.log import Reporter, logger, show_log_lines
+from litcache.testing import APIRunner, FailingStore, FakeClock
 
 
 @pytest.fixture(autouse=True)
@@ -57,6 +59,41 @@ def test_counters_are_logged_when_they_changed(lines, monkeypatch):
     found = [line for line in lines() if "hit rate" in line]
     assert len(found) == 2
     assert "hit rate 50.0 %, 1 hits, 1 misses" in found[-1]
+
+
+LINES = {
+    CacheInfo(hits=3, misses=1): "hit rate 75.0 %, 3 hits, 1 misses",
+    CacheInfo(bypassed=2): "2 bypassed",
+    CacheInfo(misses=1, entries=1, bytes=134217728, store_errors=1): (
+        "hit rate 0.0 %, 1 misses, 1 entries, 128 MiB, 1 store errors"
+    ),
+    CacheInfo(coalesced=1, uncacheable=2, rejected=3, evicted=4, expired=5, bytes=1850): (
+        "hit rate 100.0 %, 1 coalesced, 2 uncacheable, 1.8 KiB, 3 rejected, 4 evicted, 5 expired"
+    ),
+    CacheInfo(hits=1, seconds_computing=0.04, seconds_saved=2.25): (
+        "hit rate 100.0 %, 1 hits, 40.0 ms computing, 2.2 s saved"
+    ),
+    CacheInfo(misses=1, seconds_computing=1e-5): "hit rate 0.0 %, 1 misses",
+}
+
+
+@pytest.mark.parametrize(("info", "line"), LINES.items())
+def test_a_line_shows_the_counters_that_are_not_0(info, line, lines):
+    clock = FakeClock()
+    reporter = Reporter("API.predict", clock=clock)
+    clock.advance(60)
+    reporter.tick(lambda: info)
+    assert lines() == [f"API.predict: {line}"]
+
+
+@pytest.mark.parametrize(
+    ("size", "shown"),
+    [(134217728, "128 MiB"), ("1.5 MiB", "1.5 MiB"), ("64 KiB", "64 KiB"), ("3 GB", "2.8 GiB")],
+)
+def test_a_budget_is_shown_as_a_person_reads_it(size, shown, lines):
+    with APIRunner(api(max_bytes=size)):
+        (line,) = lines()
+    assert line.endswith(f"in MemoryStore ({shown} in each worker)")
 
 
 def test_a_line_is_due_once_an_interval_and_only_if_the_counters_changed(lines):
@@ -121,3 +158,121 @@ def test_a_bad_number_of_seconds_is_named_and_serving_goes_on(lines, monkeypatch
     with APIRunner(api()) as runner:
         assert runner.run(1) == "item"
     assert any(f"LITCACHE_LOG_SECONDS={asked!r}" in line for line in lines())
+
+
+# ---------------------------------------------------------------------- a store that fails
+
+
+class LeftAlone(FailingStore):
+    """A store that leaves itself alone, which it has told of in the log."""
+
+    breaker_open = True
+
+
+def fail(store):
+    class API(ls.LitAPI):
+        @cached_predict
+        def predict(self, x):
+            return x
+
+    with APIRunner(API(), store) as runner:
+        assert [runner.run(1), runner.run(2)] == [1, 2]
+        assert runner.api.predict.cache.info().store_errors == 2
+
+
+def test_whatever_a_failing_store_is_asked_it_is_told_of_once(lines):
+    fail(FailingStore())
+    (warning,) = [line for line in lines() if "caching under" not in line]
+    assert "the store failed and items are computed" in warning
+
+
+def test_a_store_that_has_told_of_its_failure_is_not_told_of_again(lines):
+    fail(LeftAlone())
+    assert [line for line in lines() if "caching under" not in line] == []
+
+
+# ---------------------------------------------------------------------- where lines go
+
+
+@pytest.fixture
+def server(monkeypatch):
+    """A process of a server where nobody has set up logging; gives what LitServe's handler prints.
+
+    Entered by the test itself: pytest sets up logging before each part of a test.
+    """
+
+    @contextmanager
+    def entered():
+        stream = io.StringIO()
+        theirs = logging.StreamHandler(stream)
+        theirs.setFormatter(logging.Formatter("%(name)s %(levelname)s %(message)s"))
+        with monkeypatch.context() as patch:
+            patch.setattr(logging.getLogger("litserve"), "handlers", [theirs])
+            patch.setattr(logging.root, "handlers", [])
+            patch.setattr(logger, "filters", [])
+            before = logger.level
+            logger.setLevel(logging.NOTSET)
+            show_log_lines()
+            yield lambda: stream.getvalue().splitlines()
+            logger.setLevel(before)
+
+    return entered
+
+
+def test_lines_go_where_those_of_litserve_go(server, capsys):
+    with server() as printed:
+        logger.info("started")
+        logger.warning("failed")
+        assert printed() == ["litcache INFO started", "litcache WARNING failed"]
+        assert capsys.readouterr() == ("", "")
+
+
+def test_a_line_comes_once_after_litserve_has_called_logging_info(server, capsys):
+    with server() as printed:
+        logging.info("LitServe will use a spec")
+        assert logging.root.handlers
+        logger.info("started")
+        assert printed() == ["litcache INFO started"]
+        assert "started" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("level", ["WARNING", "ERROR"])
+def test_the_level_of_litserves_lines_holds_for_ours(server, level, monkeypatch):
+    with server() as printed:
+        theirs = logging.getLogger("litserve")
+        monkeypatch.setattr(theirs, "level", logging.getLevelName(level))
+        logger.info("started")
+        logger.error("broken")
+        assert printed() == ["litcache ERROR broken"]
+
+
+@pytest.mark.parametrize(("level", "shown"), [("INFO", 2), ("WARNING", 1), ("ERROR", 0)])
+def test_once_the_user_has_set_up_logging_lines_go_there_alone(server, level, shown):
+    with server() as printed:
+        stream = io.StringIO()
+        logger.info("before")
+        before = logging.root.level
+        logging.basicConfig(level=level, format="%(asctime)s %(message)s", stream=stream)
+        try:
+            logger.info("started")
+            logger.warning("failed")
+        finally:
+            logging.root.setLevel(before)
+        assert printed() == ["litcache INFO before"]
+        assert len(stream.getvalue().splitlines()) == shown
+
+
+def test_a_handler_of_the_users_on_our_logger_gets_each_line_once(server, monkeypatch):
+    with server() as printed:
+        stream = io.StringIO()
+        monkeypatch.setattr(logger, "handlers", [logging.StreamHandler(stream)])
+        logger.setLevel(logging.INFO)
+        logger.info("started")
+        assert (printed(), stream.getvalue()) == ([], "started\n")
+
+
+def test_asking_for_lines_again_changes_nothing(server):
+    with server() as printed:
+        show_log_lines()
+        logger.info("started")
+        assert printed() == ["litcache INFO started"]

@@ -23,7 +23,9 @@ ROOT = Path(__file__).parents[2]
 SECONDS_TO_START = 120
 SECONDS_TO_STOP = 10
 
-_COUNTERS = re.compile(r"\[(\d+)\] - litcache - INFO - .* - (\w+\.\w+): hit rate [^,]*, (.*)")
+_COUNTERS = re.compile(
+    r"\[(\d+)\] - litcache - INFO - .* - (\w+\.\w+): (?:hit rate [^,]*, )?(\d.*)"
+)
 
 
 class Server:

@@ -229,6 +229,10 @@ class RedisStore(Store):
         mean = sum(known) / len(known) if known else 0
         return StoreInfo(entries=entries, bytes=round(entries * mean), **self._remote.counted())
 
+    def names(self) -> list[str]:
+        """Return the names of the namespaces, sorted, without a look at their entries."""
+        return sorted(space.name for space in self._epochs.spaces().values())
+
     def namespaces(self) -> list[NamespaceInfo]:
         """Return what there is of each namespace: asks for all keys of the server, page by page.
 

@@ -282,6 +282,11 @@ class SharedStore(Store):
         """Close the files in this process; a later call opens them again."""
         self._folder.close()
 
+    def names(self) -> list[str]:
+        """Return the names of the namespaces, sorted, without a look at their entries."""
+        spaces = self._run(lambda ring: ring.index.spaces(), repair=False)
+        return sorted(space.name for space in spaces.values())
+
     def namespaces(self) -> list[NamespaceInfo]:
         """Return what there is of each namespace: reads all of the store, while others use it.
 
