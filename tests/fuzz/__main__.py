@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import collections
 import os
-import random
 import subprocess
 import sys
 import tempfile
@@ -15,9 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from fuzz import afterwards, keys
-from fuzz.afterwards import ITEMS
 from fuzz.draw import draw
-from fuzz.known import KNOWN_AFTERWARDS, known
+from fuzz.known import known
 from fuzz.plan import Plan
 from fuzz.policies import Stores
 from fuzz.shrink import failure, shrink
@@ -100,8 +98,7 @@ def fuzz(asked: argparse.Namespace, stores: Stores) -> int:
             break
         plan = draw(seed)
         counts["keys"] += keys.check(seed)
-        name = random.Random(seed).choice([i for i in ITEMS if i not in KNOWN_AFTERWARDS])
-        counts["acts"] += afterwards.check(seed, name)
+        counts["acts"] += afterwards.check(seed)
         if known(plan) and not asked.known:
             counts["known"] += 1
             continue

@@ -98,6 +98,7 @@ def must_store(plan: Plan) -> bool:
         or plan.unbatch in ("values", "generator")
         or plan.lists == "other"
         or plan.place == "instance"
+        or "holder" in plan.changes  # what changed in it cannot be stored
         or plan.cached == ("decode_request",)
         or bool({"bypass_if", "refresh_if", "store_if"} & set(plan.options))
         or (not plan.served and plan.size > 1 and not plan.lists)

@@ -40,6 +40,8 @@ def describe(value: Any) -> Any:
         return name, sorted(repr(describe(part)) for part in value)
     if dataclasses.is_dataclass(value) or hasattr(value, "__dict__"):
         return name, [(key, describe(part)) for key, part in vars(value).items()]
+    if kind is memoryview:
+        return name, value.format, value.shape, value.readonly, value.tobytes()
     if isinstance(value, Iterator):
         return (name,)
     return name, bytes(value) if kind is bytearray else repr(value)

@@ -16,7 +16,6 @@ def _only_decodes(plan: Plan) -> bool:
 
 
 KNOWN: dict[str, Callable[[Plan], bool]] = {
-    "7: key= reads an upload": lambda plan: plan.item == "stream" and "key" in plan.options,
     "9: max_items, or requests that are no lists, with a buffer that is used again": (
         lambda plan: plan.reuse_output and ("max_items" in plan.options or plan.lists == "other")
     ),
@@ -39,18 +38,7 @@ KNOWN: dict[str, Callable[[Plan], bool]] = {
     "S10: decode_request takes what it reads out of the request": lambda plan: (
         plan.driver == "loop" and plan.consume and (bool(plan.bad) or plan.unbatch == "generator")
     ),
-    "14: an object in the context whose attributes change": lambda plan: "holder" in plan.changes,
-    "14: aliasing inside one output": lambda plan: plan.row == "aliased",
 }
-
-KNOWN_AFTERWARDS = {
-    "png", "jpeg", "gif", "tiff", "bmp", "mpo", "webp", "cut jpeg", "cut png", "tensor",
-    "tensor of many", "turned tensor", "graph", "tensors",
-}  # fmt: skip
-"""Items that keying changes: line 1."""
-
-LEAVES_ARE_KNOWN = True
-"""Whether `leaves.NEW_IN_0_4` share keys: lines 2 to 5."""
 
 
 def known(plan: Plan) -> str:

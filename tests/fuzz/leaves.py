@@ -107,7 +107,8 @@ IMAGES: list[Callable[[], Any]] = [
     lambda: _image("RGBA"), lambda: _image("1"), lambda: _image("F"), lambda: _image("I"),
     lambda: _palette(1), lambda: _palette(2),
 ]  # fmt: skip
-NEW_IN_0_4: list[Callable[[], Any]] = [
+
+OTHERS: list[Callable[[], Any]] = [
     lambda: np.longlong(1), lambda: np.array([1], "q") if np.dtype("q") != np.dtype("l") else 1.5,
     lambda: pathlib.PureWindowsPath("./a:b"), lambda: pathlib.PureWindowsPath("a:b"),
     lambda: Model(n=1, name="a name"), lambda: Model(n=1, tags=[]),
@@ -117,9 +118,8 @@ NEW_IN_0_4: list[Callable[[], Any]] = [
     lambda: _saved("JPEG", exif=_exif("one")), lambda: _saved("JPEG", exif=_exif("two")),
     lambda: _read(b"ab", 0), lambda: _read(b"ab", 1), lambda: _read(b"ac", 0),
 ]  # fmt: skip
-"""Pairs that share a key in 0.3.0, or have none."""
 
-LEAVES = [*BUILTINS, *NUMPY, *TENSORS, *IMAGES]
+LEAVES = [*BUILTINS, *NUMPY, *TENSORS, *IMAGES, *OTHERS]
 
 
 def _names() -> list[int]:

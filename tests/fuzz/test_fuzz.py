@@ -6,14 +6,14 @@ import time
 
 import pytest
 
-from fuzz import afterwards, keys, leaves
+from fuzz import afterwards, keys
 from fuzz.draw import draw
-from fuzz.known import KNOWN_AFTERWARDS, LEAVES_ARE_KNOWN, known
+from fuzz.known import known
+from fuzz.leaves import LEAVES
 from fuzz.policies import Stores
 from fuzz.shrink import failure, shrink
 
 CHUNKS, PLANS, SECONDS = 8, 150, 7.0
-LEAVES = leaves.LEAVES if LEAVES_ARE_KNOWN else [*leaves.LEAVES, *leaves.NEW_IN_0_4]
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +58,7 @@ def test_every_value_has_a_key_of_its_own():
         seen[found] = number
 
 
-@pytest.mark.parametrize("name", sorted(afterwards.ITEMS.keys() - KNOWN_AFTERWARDS))
+@pytest.mark.parametrize("name", sorted(afterwards.ITEMS))
 def test_an_item_does_the_same_after_it_was_keyed(name):
     for seed in random.Random(name).sample(range(10**6), 200):
         afterwards.check(seed, name)
