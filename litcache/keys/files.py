@@ -112,4 +112,5 @@ def _files_in(values: object) -> Iterator[Any]:
             if not _PLAIN.issuperset(map(type, value)):
                 waiting.extend(value)
         elif not isinstance(value, (type, types.ModuleType, types.FunctionType)):
-            waiting.extend(state(value).values())
+            with suppress(Exception):  # a property of the user's may raise anything
+                waiting.extend(state(value).values())

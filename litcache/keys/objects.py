@@ -9,7 +9,7 @@ from contextlib import suppress
 from functools import cached_property
 from typing import Any
 
-from litcache.keys.writer import Writer, class_name, inherits, loaded
+from litcache.keys.writer import Unencodable, Writer, class_name, inherits, loaded
 
 _IMMUTABLE = 1 << 8  # Py_TPFLAGS_IMMUTABLETYPE
 _IN_C = frozenset({types.MethodDescriptorType, types.WrapperDescriptorType})
@@ -79,13 +79,24 @@ def state(value: object) -> dict[Any, object]:
                 continue  # where attrs keeps a cached property
             with suppress(AttributeError):  # not set
                 found.setdefault(name, slot.__get__(value))
-    found.update(getattr(value, "__dict__", ()))
+    found.update(_own_dict(value))
     if dataclasses.is_dataclass(cls):
         fields = dataclasses.fields(value)  # type: ignore[arg-type]
         found.update({field.name: getattr(value, field.name) for field in fields})
     for name in [name for name in found if _is_derived(cls, name)]:
         del found[name]
     return found
+
+
+def _own_dict(value: object) -> dict[str, object]:
+    """Return the `__dict__` of an instance, without asking its class."""
+    for base in type(value).__mro__:
+        found = vars(base).get("__dict__")
+        if isinstance(found, (types.GetSetDescriptorType, types.MemberDescriptorType)):
+            return dict(found.__get__(value))
+        if found is not None:
+            raise Unencodable("its class hides its attributes")
+    return {}
 
 
 def _is_derived(cls: type, name: object) -> bool:

@@ -2,6 +2,7 @@
 
 import io
 import tempfile
+from dataclasses import dataclass
 
 import litserve as ls
 import pytest
@@ -101,6 +102,21 @@ def test_a_file_that_the_function_closed_is_left_closed():
     file = io.BytesIO(b"pixels")
     rewinding(lambda value: value.close())(file)
     assert file.closed
+
+
+def test_an_object_that_cannot_be_looked_into_is_passed_by():
+    @dataclass
+    class Broken:
+        x: int = 0
+
+        def __getattribute__(self, name):
+            if name == "x":
+                raise LookupError("no x")
+            return super().__getattribute__(name)
+
+    file = io.BytesIO(b"pixels")
+    assert rewinding(lambda value, file: file.read())(Broken(), file) == b"pixels"
+    assert file.tell() == 0
 
 
 def test_a_value_that_holds_itself_is_searched_once():

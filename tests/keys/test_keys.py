@@ -692,6 +692,26 @@ def test_a_cached_property_that_was_touched_changes_nothing():
         assert canonical(touched) == canonical(make())
 
 
+def test_attributes_of_a_text_count_whatever_its_class_does():
+    class Eager(str):
+        def __getattr__(self, name):
+            return None
+
+    class Private(str):
+        __slots__ = ("__language",)
+
+    class Hidden(str):
+        __dict__ = {}
+
+    first, second = marked(Eager("a"), language="de"), marked(Eager("a"), language="fr")
+    values = [[first], [second], {first: 1}, {second: 1}, ("a", first), ("a", second)]
+    assert collisions([Eager("a"), first, second, *values]) == []
+    private = marked(Private("a"), _Private__language="de")
+    assert collisions([Private("a"), private]) == []
+    with pytest.raises(KeyEncodingError, match="hides its attributes"):
+        canonical(marked(Hidden("a"), language="de"))
+
+
 def test_classes_of_attrs_are_keyed_by_class_and_fields():
     attrs = pytest.importorskip("attrs")
 
