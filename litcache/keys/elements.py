@@ -18,7 +18,7 @@ from litcache.keys.writer import Code, Handler, Unencodable, Writer, class_name,
 
 
 def handler_of(value: object) -> Handler | None:
-    """Return the handler of an array, a scalar of numpy, a tensor or a parameter, else None."""
+    """Return the handler of a value of numpy or torch that has elements; `None` for others."""
     if is_array(value):
         return _array
     if is_tensor(value):
