@@ -114,7 +114,7 @@ class Keyer:
         return [key[:_SIZE] for key in keys] if self._digest == "sha256" else keys
 
     def _of_short_texts(self, items: Sequence[Any]) -> list[bytes] | None:
-        """Return the keys of short texts, without a loop in Python; `None` if one is anything else."""
+        """Return the keys of short texts, without a loop in Python; `None` for any other items."""
         kind, pack = type(self._start), msgpack.Packer(strict_types=True).pack
         try:
             if len("".join(items)) > LARGE:  # if all together are short, none is large
