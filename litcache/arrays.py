@@ -91,8 +91,10 @@ def has_rows(value: Any) -> bool:
 
 def tensor_fault(tensor: Any) -> str | None:
     """Return why a tensor is not dense, so that its elements cannot be read; `None` if it is."""
-    if tensor.is_nested or tensor.layout is not sys.modules["torch"].strided:
-        return "it is no dense tensor, but a sparse or nested one"
+    if tensor.is_nested:
+        return "it is no dense tensor, but a nested one"
+    if tensor.layout is not sys.modules["torch"].strided:
+        return "it is no dense tensor, but a sparse one"
     if tensor.is_quantized:
         return "it is no dense tensor, but a quantized one"
     return "it is no dense tensor, but one without elements (meta)" if tensor.is_meta else None

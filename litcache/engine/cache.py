@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -165,7 +166,7 @@ class Cache(Tier):
         """Note the contexts of the misses as the method finds them."""
         for misses in group:
             if misses.claim is not None:
-                misses.claim.started = True
+                misses.claim.thread = threading.get_ident()
             contexts = misses.call.contexts
             if contexts is not None and self.reads_context:
                 for position in misses.to_compute:

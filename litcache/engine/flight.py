@@ -11,9 +11,6 @@ from concurrent.futures import TimeoutError as FutureTimeoutError
 from litcache.forks import Forkable, begin_anew
 from litcache.stores.base import Entry
 
-# A chain of calls that wait for each other is only as long as calls are nested.
-_LONGEST_CHAIN = 100
-
 
 class Claim:
     """One call's promise to compute some keys; other calls wait for it.
@@ -23,18 +20,18 @@ class Claim:
         superseded: Keys that a later call has claimed, too: this call no longer stores them.
         entries: The published entries by key; `None` for an output that cannot be stored. A key
             that is missing was not computed: its followers compute it themselves.
-        started: Whether the method runs already.
+        thread: The thread in which the method runs; `None` before it does.
         waits_for: The claim for which this call waits inside its own computation, if it does.
     """
 
-    __slots__ = ("_done", "entries", "epoch", "keys", "started", "superseded", "waits_for")
+    __slots__ = ("_done", "entries", "epoch", "keys", "superseded", "thread", "waits_for")
 
     def __init__(self, epoch: bytes | None) -> None:
         self.epoch = epoch
         self.keys: list[bytes] = []
         self.superseded: set[bytes] = set()
         self.entries: Mapping[bytes, Entry | None] = {}
-        self.started = False
+        self.thread: int | None = None
         self.waits_for: Claim | None = None
         self._done: Future[None] = Future()
         # A running future cannot be cancelled, so one cancelled follower disturbs nobody.
@@ -66,17 +63,6 @@ class Claim:
         except FutureTimeoutError:
             return False
         return True
-
-    def depends_on(self, held: Iterable[Claim]) -> bool:
-        """Return whether this claim's call waits, directly or through others, for one of `held`."""
-        mine, claim = set(held), self
-        for _ in range(_LONGEST_CHAIN):
-            if claim in mine:
-                return True
-            if claim.waits_for is None:
-                break
-            claim = claim.waits_for
-        return False
 
     async def wait_async(self, timeout: float | None) -> bool:
         """Await until published; return false if that took longer than `timeout` seconds."""
@@ -140,7 +126,7 @@ class Flight(Forkable):
             if other is claim:
                 continue
             is_refresh = key in refreshed
-            if force or (is_refresh and other.started):
+            if force or (is_refresh and other.thread is not None):
                 other.superseded.add(key)
             elif other.serves(key, claim.epoch) and not (is_refresh and other.done):
                 taken[key] = other

@@ -17,11 +17,14 @@ from typing import Any, NamedTuple, TypeVar
 from litcache.engine import threads
 from litcache.engine.cache import Cache
 from litcache.engine.call import COALESCED, Call, Misses, Part
+from litcache.engine.deadlock import would_last
 from litcache.engine.flight import Claim
 from litcache.engine.tier import Tier
 from litcache.stores.base import Entry
 
 _T = TypeVar("_T", bound=Tier)
+_LOOK_SECONDS = 0.5
+"""So often a call that waits looks whether it waits for itself."""
 _LEADERS = 2
 """After so many leaders that failed one after the other, a call no longer waits for the next."""
 
@@ -138,7 +141,8 @@ def _claim(cache: Tier, misses: Misses, missing: Sequence[int], *, force: bool =
             yield from _look_again(cache, misses, leaders)
         if not leaders:
             misses.claim = None
-            claim.give_up()
+            claim.publish(misses.published)
+            misses.published = {}
             cache.flight.release(claim)
     misses.to_compute = sorted([*misses.to_compute, *leaders.values()])
 
@@ -158,6 +162,7 @@ def _look_again(cache: Tier, misses: Misses, leaders: dict[bytes, int]) -> Steps
         if entry is not None and cache.take(misses, position, entry):
             del leaders[key]
             misses.outcomes[position] = COALESCED
+            misses.published[key] = entry  # others may follow this claim already
             cache.share(misses, misses.equals.pop(position, ()), entry)
 
 
@@ -166,14 +171,17 @@ def _wait(cache: Tier, misses: Misses) -> Steps:
     other = next(iter(misses.waits.values()))
     held = _held.get()
     in_time = False
-    if not other.depends_on(held):  # else the two calls would wait for each other
-        try:
-            for claim in held:
-                claim.waits_for = other
-            in_time = yield Wait(other, cache.remaining(misses))
-        finally:
-            for claim in held:
-                claim.waits_for = None
+    try:
+        for claim in held:
+            claim.waits_for = other
+        while not in_time and not would_last(other, held):
+            seconds = cache.remaining(misses)
+            if seconds == 0:
+                break
+            in_time = yield Wait(other, min(_LOOK_SECONDS, seconds or _LOOK_SECONDS))
+    finally:
+        for claim in held:
+            claim.waits_for = None
     if in_time:
         missing = _resumed(cache, misses)
         misses.failed_leaders += bool(missing)

@@ -16,6 +16,9 @@ from litcache.arrays import (
 )
 from litcache.keys.writer import Code, Handler, Unencodable, Writer, class_name, ext, loaded
 
+# How a tensor that is not dense becomes one, by what is said of it.
+_DENSE = (("sparse", "to_dense"), ("nested", "unbind"), ("quantized", "dequantize"))
+
 
 def handler_of(value: object) -> Handler | None:
     """Return the handler of a value of numpy or torch that has elements; `None` for others."""
@@ -71,7 +74,8 @@ def _second_names() -> frozenset[str]:
 def _tensor(to: Writer, value: Any) -> bytes:
     fault = tensor_fault(value)
     if fault is not None:
-        raise Unencodable(fault)
+        instead = next((f"; give it as value.{m}()" for part, m in _DENSE if part in fault), "")
+        raise Unencodable(fault + instead)
     head = to.pack([str(value.dtype), list(value.shape)])
     attributes = vars(value)
     more = to.encode(attributes) if attributes else b""

@@ -49,8 +49,7 @@ def _file(to: Writer, name: str, file: Any, attributes: Mapping[str, object]) ->
 
 
 def _string_io(to: Writer, value: io.StringIO) -> bytes:
-    whole: Any = value  # its types do not tell of its state
-    text, newline, position, attributes = whole.__getstate__()
+    text, newline, position, attributes = value.__getstate__()  # type: ignore[attr-defined]
     parts = {"newline": newline, "position": position, "attributes": attributes}
     return to.record("io.StringIO", content=text, **parts)
 

@@ -78,7 +78,7 @@ def _values(to: Writer, column: Any) -> list[object]:
         return [kind, dtype.ordered, dtype.categories, held.codes]
     if kind in ("DatetimeTZDtype", "StringDtype", "BooleanDtype") or hasattr(dtype, "numpy_dtype"):
         return [text, class_name(type(dtype)), column.tolist()]
-    raise Unencodable(f'it has a column of dtype {text}; give it as value.to_dict("list")')
+    raise Unencodable(f"it has a column of dtype {text}; give it as value.astype(str)")
 
 
 def _timestamp(to: Writer, value: Any) -> bytes:
@@ -107,7 +107,7 @@ def _polars_series(to: Writer, series: Any) -> bytes:
     if dtype.is_numeric() and not series.null_count() and not text.startswith("Decimal"):
         values: object = series.to_numpy()
     elif "Object" in text:
-        raise Unencodable("it has a column of Python objects; give it as value.to_dicts()")
+        raise Unencodable("it has a column of Python objects; leave it out, as value.drop(name)")
     elif "Categorical" in text or "Enum" in text:
         values = series.to_list()
     else:

@@ -15,7 +15,7 @@ from litcache.errors import KeyEncodingError
 from litcache.keys.files import content
 from litcache.keys.writer import Handler, Unencodable, Writer, class_name, inherits, loaded
 
-REMEDY = 'give a copy, as image.convert("RGB")'
+_REMEDY = 'give it as value.convert("RGB")'
 
 # What is read of an image in another way, and where its bytes come from and how Pillow reads them.
 _OWN = frozenset({
@@ -55,9 +55,9 @@ def _image_file(to: Writer, image: Any) -> bytes:
     data = content(file) if file is not None else b""
     core = _core(image)
     if core is None and file is None:
-        raise Unencodable(f"it is an image whose file is closed; {REMEDY}")
+        raise Unencodable("it is an image whose file is closed; open it again")
     if core is not None and file is None and "n_frames" in vars(image) and not _is_single(image):
-        raise Unencodable(f"it is an image whose other frames are out of reach; {REMEDY}")
+        raise Unencodable(f"it is an image whose other frames are out of reach; {_REMEDY}")
     return to.record(
         class_name(type(image)),
         format=image.format,

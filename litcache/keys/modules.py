@@ -25,7 +25,8 @@ _HOOKS = ("_forward_hooks", "_forward_pre_hooks")
 _ELSEWHERE = frozenset({
     "device", "_target_device", "name_or_path", "_name_or_path", "base_model_name_or_path",
     "transformers_version", "_commit_hash", "_is_hf_initialized", "warnings_issued",
-    "model_card_data", "_model_card_vars", "_model_card_text", "cache_folder", "_is_torch_compile", "_compiled_call_impl",
+    "model_card_data", "_model_card_vars", "_model_card_text", "cache_folder",
+    "_is_torch_compile", "_compiled_call_impl",
 })  # fmt: skip
 
 

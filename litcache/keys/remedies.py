@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import io
-import types
+from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import Any
 
 from litcache.keys.writer import inherits, loaded
 
+_FUNCTIONS = (FunctionType, MethodType, BuiltinFunctionType)
 _KINDS: tuple[tuple[str, str, str], ...] = (
     ("numpy", "ndarray", "numpy.asarray(value)"),
     ("numpy", "generic", "value.item()"),
@@ -16,8 +16,11 @@ _KINDS: tuple[tuple[str, str, str], ...] = (
     ("pandas", "DataFrame", "pandas.DataFrame(value)"),
     ("pandas", "Series", "pandas.Series(value)"),
     ("polars", "LazyFrame", "value.collect()"),
+    ("_io", "_IOBase", "value.read()"),
+    ("datetime", "date", "value.isoformat()"),
+    ("decimal", "Decimal", "decimal.Decimal(value)"),
     ("collections.abc", "Mapping", "dict(value)"),
-    ("collections.abc", "Iterator", "list(value)"),
+    ("builtins", "BaseException", "repr(value)"),
 )
 
 
@@ -38,10 +41,11 @@ def remedy(value: Any) -> str:
     for module, name, instead in _KINDS:
         if inherits(cls, loaded(module, name)):
             return f"; give it as {instead}"
-    if isinstance(value, io.IOBase):
-        return "; give it as value.read()"
-    if isinstance(value, (types.GeneratorType, map, filter, zip)) or hasattr(cls, "__next__"):
+    if hasattr(cls, "__next__"):
         return "; give it as list(value)"
-    if callable(getattr(cls, "keys", None)) and hasattr(cls, "__getitem__"):
+    if isinstance(value, (type, *_FUNCTIONS)):
+        return "; give it as value.__qualname__"
+    if hasattr(cls, "keys") and hasattr(cls, "__getitem__"):
         return "; give it as dict(value)"
-    return "; give what is read of it, as a dict of builtins and arrays, or name it in key="
+    instead = "vars(value)" if hasattr(value, "__dict__") else "what the model reads of it"
+    return f"; give it as {instead}, or name what counts in key="

@@ -3,6 +3,8 @@
 import asyncio
 import random
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import litserve as ls
 import pytest
@@ -386,6 +388,36 @@ def test_two_apis_that_call_each_other_do_not_wait_for_each_other():
     assert two.predict.cache._cache.flight._claims == {}
 
 
+class Recursive(ls.LitAPI):
+    """A model that asks for its own item in a thread, and waits for that."""
+
+    def __init__(self, how):
+        super().__init__()
+        self.how = how
+        self.depth = 0
+
+    @cached_predict
+    def predict(self, text):
+        self.depth += 1
+        if self.depth > 1:
+            return [text]
+        if self.how == "executor":
+            with ThreadPoolExecutor(1) as pool:
+                return [text, pool.submit(self.predict, text).result(60)]
+        results, join = run_threads(lambda: self.predict(text))
+        join()
+        return [text, results[0]]
+
+
+@pytest.mark.parametrize("how", ["executor", "thread"])
+def test_a_model_that_asks_for_its_own_item_in_a_thread_does_not_wait_for_itself(how, monkeypatch):
+    monkeypatch.setattr("litcache.engine.cache.BY_HAND_SECONDS", 50.0)
+    api = Recursive(how)
+    started = time.monotonic()
+    assert api.predict("a") == ["a", ["a"]]
+    assert time.monotonic() - started < 25  # far less than it would wait for the leader
+
+
 class Versioned(ls.LitAPI):
     """A model that may be set up again while it computes."""
 
@@ -444,7 +476,7 @@ def test_equal_refreshes_that_have_not_started_are_computed_once():
     waiting, second = Claim(b"e"), Claim(b"e")
     assert flight.claim(waiting, [b"k"], refreshed={b"k"}) == {}
     assert flight.claim(second, [b"k"], refreshed={b"k"}) == {b"k": waiting}
-    waiting.started = True
+    waiting.thread = 1
     third = Claim(b"e")
     assert flight.claim(third, [b"k"], refreshed={b"k"}) == {}
     assert waiting.superseded == {b"k"}

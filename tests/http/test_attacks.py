@@ -31,7 +31,7 @@ from fastapi.security import (
     OAuth2PasswordBearer,
     SecurityScopes,
 )
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 from starlette.requests import HTTPConnection
 from support.asgi import Answer, LitService
 
@@ -351,10 +351,10 @@ class Typed:
         return request
 
 
-def service(check, decode=Untyped, *, cached=True):
+def service(check, decode=Untyped, *, cached=True, **options):
     """A LitServe whose one path has a tenant in it, and that of `secret` cached."""
     api = type("API", (decode, check, ls.LitAPI), {"predict": lambda self, x: x})
-    middlewares = [(CacheMiddleware, {"paths": ["/p/secret"]})] if cached else []
+    middlewares = [(CacheMiddleware, {"paths": ["/p/secret"], **options})] if cached else []
     served = LitService(api(api_path="/p/{tenant}"), [*middlewares, (Kept, {})])
     served.app.state.keys_of_clients = {"k"}
     return served
@@ -644,5 +644,30 @@ def test_what_a_check_changes_in_a_parsed_body_is_neither_stored_nor_answered(ch
             hits.append(answer.is_hit)
         assert hits == [False, False, False, True]
         assert len(served.served) == 3
+
+    asyncio.run(main())
+
+
+def test_what_a_check_puts_into_a_context_variable_is_told_apart_by_vary():
+    who = ContextVar("who", default="")
+
+    class Naming:
+        async def authorize(self, request: Request):
+            who.set(request.headers["x-user"])
+
+    class Personal(BaseModel):
+        x: int
+        user: Annotated[str, Field(default_factory=who.get)]
+
+    class TypedByUser:
+        def decode_request(self, request: Personal):
+            return request
+
+    async def main():
+        served = service(Naming, TypedByUser, vary=["x-user"])
+        for name in (b"ann", b"bob", b"ann", b"bob"):
+            answer = await ask(served, {"headers": [(b"x-user", name)]})
+            assert b'"user":"%s"' % name in answer.body
+        assert answer.is_hit
 
     asyncio.run(main())

@@ -769,10 +769,10 @@ def test_a_text_with_the_encoding_of_a_tokenizer_is_keyed():
         (iter([1]), "list(value)"),
         ((n for n in (1,)), "list(value)"),
         (zip([1]), "list(value)"),
-        ({1: 2}.keys(), "as a dict of builtins"),
+        (len, "value.__qualname__"),
         (types.MappingProxyType({1: 2}), "dict(value)"),
         (io.BufferedReader(io.BytesIO(b"a")), "value.read()"),
-        (object(), "name it in key="),
+        (object(), "name what counts in key="),
     ],
     ids=lambda value: type(value).__name__,
 )
