@@ -75,7 +75,7 @@ def overlap(elements: list[Any]) -> bool:
 
 
 def _owner(value: Any) -> int:
-    """Return an object that stands for the memory of which an array or tensor is a view."""
+    """Return a number that stands for the memory of which an array or tensor is a view."""
     if is_tensor(value):
         return int(value.untyped_storage().data_ptr())
     while is_array(value.base):
