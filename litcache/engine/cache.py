@@ -1,4 +1,4 @@
-"""The engine: two halves around the model call, which it never makes itself."""
+"""The cache of one method: its look-up, and its work before and after the model runs."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ BY_HAND_SECONDS = 30.0
 
 
 class Cache(Tier):
-    """The entries of one method of one API, and the way to and from them.
+    """The cache of one method of one API.
 
     Args:
         method: The method's qualified name, for messages.
-        namespace: Whose entries.
+        namespace: The namespace of its entries.
         policy: The method's policy.
-        store: Where they live.
-        api: The object that the method belongs to: its `device` and `request_timeout` are read,
-            and the policy's functions of an api are given it.
+        store: Where its entries live.
+        api: The API. The cache reads its `device` and `request_timeout`, and calls the policy's
+            functions of an API with it.
         reads_context: Whether the method reads and writes a context.
-        labels: Whose counts the metrics take its counters for.
+        labels: The labels of its counters in the metrics.
     """
 
     def __init__(
@@ -67,20 +67,20 @@ class Cache(Tier):
         return getattr(self.api, "device", None)
 
     def sample(self) -> Sample:
-        """Return what the metrics tell beside the counters; never raises."""
+        """Return what the metrics show beside the counters; never raises."""
         return self.guarded.sample(self.scope.namespace, self.keyring.known_version)
 
     # ------------------------------------------------------------------ the first half
 
     def lookup(self, call: Call) -> Misses | None:
-        """Look the items of a call up.
+        """Look up the items of a call.
 
         Args:
             call: The call.
 
         Returns:
-            What did not hit, to be given to `run.settle`; `None` if every item hit: the call has
-            its outputs, and is counted.
+            The misses, for `run.settle`. `None` if every item hit: then the call has its outputs,
+            and is counted.
         """
         started = time.perf_counter() if self.counters.timed else 0.0
         self.ask(call, self.scope.renewed())
@@ -90,7 +90,7 @@ class Cache(Tier):
         return misses
 
     def lookup_each(self, calls: Sequence[Call]) -> list[Misses | None]:
-        """Look several calls up by one question to the store, as `lookup` does each."""
+        """Look up several calls with one question to the store; like `lookup` for each."""
         started = time.perf_counter() if self.counters.timed else 0.0
         scope = self.scope.renewed()
         for call in calls:
@@ -102,30 +102,30 @@ class Cache(Tier):
         return misses
 
     def ask(self, call: Call, scope: Scope) -> None:
-        """Give a call its keys, made now: its items may be changed by others later."""
+        """Give a call its keys; they are made before user code can change the items."""
         call.scope = scope
         call.version, call.released = self.keyring.turn, self.flight.released
         if self._plain and call.contexts is None:
             try:
                 call.keys = self.keyring.keyer(call.mode).keys(call.items)
             except KeyEncodingError:
-                pass  # one of them: they are told apart below
+                pass  # at least one of them fails; below, each is tried alone
             else:
                 return
         self.predicates.ask(call)
 
     def sort(self, call: Call, entries: list[Entry | None] | None) -> Misses | None:
-        """Take the hits of a call; return what did not hit.
+        """Take the hits of a call, and return its misses.
 
         Args:
             call: The call, with its keys.
-            entries: What the store answered; `None` if it failed.
+            entries: The answer of the store; `None` if the store failed.
         """
         if entries is not None and call.contexts is None and all(entries):
             try:
                 call.accept(entries, getattr(self.api, "device", None))
             except ValueEncodingError:
-                pass  # one of them: they are told apart below
+                pass  # at least one of them fails; below, each is tried alone
             else:
                 self.counters.add_hits(len(entries))
                 self.reporter.tick(self.info, hit=True)
@@ -143,7 +143,7 @@ class Cache(Tier):
         return None
 
     def take(self, misses: Misses, position: int, entry: Entry) -> bool:
-        """Take an entry as the output of an item; false if it cannot be read."""
+        """Take an entry as the output of an item; return false if it cannot be read."""
         call = misses.call
         try:
             changes = codec.context_changes(entry.layout, entry.payload)
@@ -182,22 +182,22 @@ class Cache(Tier):
                     misses.snapshots[position] = snapshot(contexts[position])
 
     def keep(self, places: Sequence[Place], output: Any, seconds: float) -> None:
-        """Take what the method returned for some items, before it runs again.
+        """Take the output of the method for some items, before the method runs again.
 
         Args:
-            places: The items that it was called with.
+            places: The items that the method was called with.
             output: What it returned.
             seconds: How long it took.
 
         Raises:
-            BatchSizeError: If it returned another number of outputs.
-            NotRowsError: If it returned no rows where rows are expected.
+            BatchSizeError: If it did not return one output for each item.
+            NotRowsError: If it did not return rows although rows are expected.
         """
         self.counters.add(seconds=seconds)
         self._entries.keep(places, output, self.device, self.store.clock)
 
     def may_store(self, misses: Misses) -> bool:
-        """Return whether the model is the one that was there when the call looked up."""
+        """Return whether the model is still the one of the time when the call looked up."""
         if misses.call.version != self.keyring.turn or self.keyring.suspended:
             return False
         misses.call.scope.version = self.keyring.version

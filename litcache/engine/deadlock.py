@@ -1,7 +1,7 @@
-"""Whether a call that waits for another would wait for ever, since that one waits for it.
+"""Find calls that would wait for each other for ever.
 
-A model may ask a cache for an item that is being computed: for its own, in a thread that it waits
-for, or for that of another model, which asks for the first one's.
+While a model computes an item, it may ask a cache for the same item in a thread that it then waits
+for. Or it may ask for an item of another model, which asks for an item of the first model.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from typing import Any
 
 from litcache.engine.flight import Claim
 
-# A chain of calls that wait for each other is as long as the calls are nested.
+# A chain of calls that wait for each other is only as long as calls are nested.
 _LONGEST_CHAIN = 100
 _JOINS = frozenset({"join", "_wait_for_tstate_lock"})
 
 
 def would_last(other: Claim, held: Iterable[Claim]) -> bool:
-    """Return whether to wait for a claim would be to wait for oneself.
+    """Return whether a call that waits for a claim would wait for itself.
 
     Args:
         other: The claim of another call.
-        held: The claims of the calls that this thread or task is inside.
+        held: The claims of the calls inside which this thread or task runs.
     """
     mine, claim = set(held), other
     for _ in range(_LONGEST_CHAIN):
@@ -38,7 +38,7 @@ def would_last(other: Claim, held: Iterable[Claim]) -> bool:
 
 
 def _waits_for_this(thread: int) -> bool:
-    """Return whether another thread waits for this one: it joins it, or awaits its future."""
+    """Return whether another thread waits for this one: it joins it, or waits for its future."""
     awaited = {id(threading.current_thread()), *map(id, _futures(sys._getframe()))}
     frame = sys._current_frames().get(thread)
     while frame is not None:
@@ -50,7 +50,7 @@ def _waits_for_this(thread: int) -> bool:
 
 
 def _futures(frame: FrameType | None) -> list[Any]:
-    """Return the futures whose work this thread of an executor does."""
+    """Return the futures whose work this thread does, if it belongs to an executor."""
     futures = []
     while frame is not None:
         if frame.f_code.co_name == "run":

@@ -17,11 +17,11 @@ class Claim:
 
     Attributes:
         epoch: The epoch that the call's look-up saw: a call of another epoch does not wait for it.
-        superseded: Keys that a later call has claimed over it: it does not store them any more.
-        entries: What was published: an entry for each key, `None` for an output that cannot be
-            stored. A key that is missing was not computed: its followers compute it themselves.
+        superseded: Keys that a later call has claimed, too: this call no longer stores them.
+        entries: The published entries by key; `None` for an output that cannot be stored. A key
+            that is missing was not computed: its followers compute it themselves.
         thread: The thread in which the method runs; `None` before it does.
-        waits_for: The claim that the call waits for inside its own computation, if it does.
+        waits_for: The claim for which this call waits inside its own computation, if it does.
     """
 
     __slots__ = ("_done", "entries", "epoch", "keys", "superseded", "thread", "waits_for")
@@ -43,12 +43,12 @@ class Claim:
         return self._done.done()
 
     def publish(self, entries: Mapping[bytes, Entry | None]) -> None:
-        """Give the followers what was computed, and let them go on."""
+        """Give the followers what was computed, and wake them."""
         self.entries = entries
         self.give_up()
 
     def give_up(self) -> None:
-        """Let the followers go on without what the call computes, unless it has published."""
+        """Wake the followers without a result, unless the call has published."""
         with contextlib.suppress(InvalidStateError):  # another thread has just done so
             self._done.set_result(None)
 
@@ -72,7 +72,7 @@ class Claim:
 
 
 class Flight(Forkable):
-    """The claims of the computations under way for one cache in this process.
+    """The claims of all calls of one cache that are computing in this process.
 
     Example:
         >>> flight = Flight()
@@ -93,8 +93,8 @@ class Flight(Forkable):
         self._begin()
 
     def _begin(self) -> None:
-        # Without a lock: Ctrl-C in a thread that holds one would stop all others for ever. Each
-        # step on the dict is atomic.
+        # There is no lock: Ctrl-C in a thread that holds one would stop all others for ever. Each
+        # operation on the dict is atomic.
         self._claims: dict[bytes, Claim] = {}
         self.released: object = object()
 
@@ -110,17 +110,17 @@ class Flight(Forkable):
 
         Args:
             claim: The call's claim.
-            keys: What it would compute.
-            refreshed: Those of the keys that are to be computed from now on: a computation that
-                has started is too old for them.
-            force: Claim also what another call has claimed, since that one hangs.
+            keys: The keys that the call misses.
+            refreshed: Keys among them that a refresh asks for: a computation that has started
+                already is too old for them.
+            force: Whether to claim also keys of another call, because that call hangs.
 
         Returns:
-            The keys that another call is computing, with its claim.
+            For each key that another call is computing, the claim of that call.
         """
         taken: dict[bytes, Claim] = {}
         for key in keys:
-            # Noted first: a claim that is interrupted here is released with all its keys.
+            # Noted first: if an interrupt comes here, the claim is released with all its keys.
             claim.keys.append(key)
             other = self._claims.setdefault(key, claim)
             if other is claim:
@@ -147,7 +147,7 @@ class Flight(Forkable):
         )
 
     def release(self, claim: Claim) -> None:
-        """Take back a call's claims, once its entries are in the store."""
+        """Release the keys of a claim; the call's entries are in the store by now."""
         for key in claim.keys:
             if self._claims.get(key) is claim:
                 self._claims.pop(key, None)

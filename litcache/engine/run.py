@@ -1,8 +1,8 @@
 """One way through the engine: look up, compute, publish, wait; for threads and for tasks.
 
-What is left of a call that did not hit is a generator of steps, which does no I/O and calls no
-model. A driver does each step and sends back what it gave: `run` in a thread, `run_async` in a
-task, and the loops and the HTTP tier as they go.
+The misses of a call are settled by a generator of steps, which does no I/O and calls no model. A
+driver takes each step and sends its result back: `drive` in a thread, `drive_async` in a task. The
+loop and the HTTP tier have their own drivers.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _T = TypeVar("_T", bound=Tier)
 _LOOK_SECONDS = 0.5
 """So often a call that waits looks whether it waits for itself."""
 _LEADERS = 2
-"""A call waits for as many leaders that fail in turn."""
+"""After so many leaders that failed one after the other, a call no longer waits for the next."""
 
 
 class Compute(NamedTuple):
@@ -62,11 +62,11 @@ Steps = Generator[Step, Any, None]
 
 
 def computation(cache: Cache, group: Sequence[Misses]) -> Steps:
-    """Compute the misses of calls together, and publish and store them.
+    """Yield the steps that compute the misses of calls together, publish and store them.
 
     Args:
-        cache: Their cache.
-        group: Calls of one mode.
+        cache: The cache of the calls.
+        group: The misses of calls of one mode.
     """
     cache.before_compute(group)
     for part in group[0].call.parts(group):
@@ -83,16 +83,16 @@ def settle(
     misses: Misses,
     compute: Callable[[_T, Sequence[Misses]], Steps],
 ) -> Steps:
-    """Take the steps that give every item of a call an output.
+    """Yield the steps that give every item of a call an output.
 
-    Its own misses are computed and published before it waits for those of others, so that no two
-    calls wait for each other.
+    The call computes and publishes its own misses before it waits for other calls. So no two calls
+    wait for each other.
 
     Args:
         cache: The call's cache.
-        misses: What did not hit.
-        compute: What computes its misses: `computation`, or what has them computed elsewhere, as
-            where a loop puts those of several calls into one batch.
+        misses: The misses of the call.
+        compute: Yields the steps that compute misses: `computation`, or a generator that has them
+            computed elsewhere, for instance together with those of other calls.
     """
     try:
         unclaimed, misses.unclaimed = misses.unclaimed, []
@@ -102,7 +102,9 @@ def settle(
                 yield from compute(cache, [misses])
             else:
                 yield from _wait(cache, misses)
-    except BaseException:  # Ctrl-C and cancelled tasks too: nobody may wait for this call
+    except (
+        BaseException
+    ):  # also by Ctrl-C, or as its task is cancelled: nobody may wait for this call
         cache.abandon(misses)
         raise
     finally:
@@ -110,13 +112,13 @@ def settle(
 
 
 def _claim(cache: Tier, misses: Misses, missing: Sequence[int], *, force: bool = False) -> Steps:
-    """Sort what misses into what to compute here, now, and what to wait for.
+    """Claim the keys of misses: this call computes them, and waits for those claimed by others.
 
     Args:
         cache: The call's cache.
-        misses: The call.
+        misses: The misses of the call.
         missing: Positions of items without an output.
-        force: Whether to claim also what others compute, which takes too long.
+        force: Whether to claim also keys that others compute, because they take too long.
     """
     leaders: dict[bytes, int] = {}
     for position in missing:
@@ -127,7 +129,7 @@ def _claim(cache: Tier, misses: Misses, missing: Sequence[int], *, force: bool =
             misses.equals.setdefault(leaders[key], []).append(position)
         else:
             leaders[key] = position
-    # Where leader after leader fails, waiting for one more helps nobody.
+    # If one leader fails after the other, waiting for one more does not help.
     if leaders and misses.failed_leaders < _LEADERS:
         claim = misses.claim = Claim(misses.call.scope.epoch)
         taken = cache.flight.claim(claim, leaders, refreshed=misses.call.refreshed, force=force)
@@ -146,7 +148,7 @@ def _claim(cache: Tier, misses: Misses, missing: Sequence[int], *, force: bool =
 
 
 def _look_again(cache: Tier, misses: Misses, leaders: dict[bytes, int]) -> Steps:
-    """Look claimed keys up again if others finished between the look-up and the claim."""
+    """Look up claimed keys again if another call finished between the look-up and the claim."""
     released = cache.flight.released
     keys = [key for key in leaders if key not in misses.call.refreshed]
     if released is misses.released or not misses.store_works or not keys:
@@ -165,7 +167,7 @@ def _look_again(cache: Tier, misses: Misses, leaders: dict[bytes, int]) -> Steps
 
 
 def _wait(cache: Tier, misses: Misses) -> Steps:
-    """Wait for one of the calls that compute for this one, and take what they published."""
+    """Wait for a call that computes some of the misses, and take what it published."""
     other = next(iter(misses.waits.values()))
     held = _held.get()
     in_time = False
@@ -185,14 +187,14 @@ def _wait(cache: Tier, misses: Misses) -> Steps:
         misses.failed_leaders += bool(missing)
         yield from _claim(cache, misses, missing)
     else:
-        other.give_up()  # it may never come: other followers need not wait for it either
+        other.give_up()  # it may never end: other followers need not wait for it either
         waiting = sorted(misses.waits)
         misses.waits.clear()
         yield from _claim(cache, misses, waiting, force=True)
 
 
 def _resumed(cache: Tier, misses: Misses) -> list[int]:
-    """Take what the calls waited for have published; return what they did not compute."""
+    """Take what other calls have published; return the positions that they did not compute."""
     missing: list[int] = []
     for position, claim in list(misses.waits.items()):
         key = misses.keys[position]
@@ -218,7 +220,7 @@ caches_computing = _computing.get
 
 @contextmanager
 def computing(cache: Cache, part: Part | None = None) -> Iterator[None]:
-    """Let the user's own calls of hooks, and of the method itself, pass while it computes."""
+    """While the method runs, let the user's own calls of it and of its hooks pass uncached."""
     token = _computing.set((*_computing.get(), cache))
     claims = {misses.claim for misses, _ in part.places} - {None} if part is not None else ()
     holding = _held.set((*_held.get(), *claims))
@@ -237,7 +239,7 @@ def drive(cache: Cache, steps: Steps, compute: Callable[[Part], Any]) -> None:
 
     Args:
         cache: The cache whose steps they are.
-        steps: What `settle` or `computation` returned.
+        steps: A generator that `settle` or `computation` returned.
         compute: Calls the method with a part.
     """
     try:
@@ -275,10 +277,10 @@ def _take(cache: Cache, steps: Steps, step: Step, compute: Callable[[Part], Any]
 
 
 async def lookup_async(cache: Cache, call: Call) -> Misses | None:
-    """Look the items of a call up in this task, as `Cache.lookup` does.
+    """Look up the items of a call in this task, as `Cache.lookup` does.
 
-    Keys are made here, before another task can change what they are made of; only the question to
-    a store that may wait for I/O goes to a thread.
+    The keys are made in this task, before another task can change the items. Only the question to a
+    store that may wait for I/O goes to a thread.
     """
     if not cache.store.blocking:
         return cache.lookup(call)

@@ -1,4 +1,4 @@
-"""The store, the flight and the counts of a cache, whichever tier it is of."""
+"""What the caches of all tiers have: a store, claims and counters."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from litcache.stores.base import Entry, Scope, Store
 
 
 class Tier(ABC):
-    """What `run.settle` needs of a cache: that of a method, or that of the HTTP tier.
+    """A cache as `run.settle` needs it: the cache of a method, or the cache of the HTTP tier.
 
     Args:
         name: Its name in messages.
-        scope: Whose entries.
-        store: Where they live.
-        labels: Whose counts the metrics take its counters for.
-        lists: Whether a request may be of several items.
+        scope: Its namespace and version.
+        store: Where its entries live.
+        labels: The labels of its counters in the metrics.
+        lists: Whether a request may hold several items.
     """
 
     def __init__(
@@ -38,34 +38,35 @@ class Tier(ABC):
         self.guarded = GuardedStore(store, self.counters, self.reporter)
 
     def info(self) -> CacheInfo:
-        """Return the counters; entries and bytes are 0 when the store is silent."""
+        """Return the counters; entries and bytes are 0 if the store does not answer."""
         return self.counters.info(self.guarded.info())
 
     # ------------------------------------------------------------------ what differs by tier
 
     @abstractmethod
     def take(self, misses: Misses, position: int, entry: Entry) -> bool:
-        """Take an entry as the output of an item; false if it cannot be read."""
+        """Take an entry as the output of an item; return false if it cannot be read."""
 
     @abstractmethod
     def remaining(self, misses: Misses) -> float | None:
         """Return how many seconds a call may still wait for others; `None` without a limit."""
 
     def may_store(self, misses: Misses) -> bool:
-        """Return whether what a call computed may be stored."""
+        """Return whether the outputs of a call may be stored."""
         return misses.store_works
 
     def contexts(self, misses: Misses) -> Sequence[Context]:
-        """Return the contexts that may explain why a call missed."""
+        """Return the contexts of a call, which may explain why it missed."""
         return ()
 
     # ------------------------------------------------------------------ what was computed
 
     def publish(self, group: Sequence[Misses]) -> Callable[[], bool] | None:
-        """Give followers what was computed; return what stores it and takes the claims back.
+        """Give followers what was computed.
 
         Returns:
-            `None` if there is nothing to store.
+            A function that stores it and then releases the claims; `None` if there is nothing to
+            store.
         """
         claims: list[Claim] = []
         writes: list[tuple[Scope, Mapping[bytes, Entry]]] = []
@@ -78,7 +79,7 @@ class Tier(ABC):
             if claim is not None:
                 claims.append(claim)
                 claim.publish(misses.published)
-                # A refresh has what is newer.
+                # A refresh has superseded these keys: it has newer outputs.
                 stored = {k: e for k, e in stored.items() if k not in claim.superseded}
             if stored and self.may_store(misses):
                 writes.append((misses.call.scope, stored))
@@ -92,7 +93,7 @@ class Tier(ABC):
     def _store(
         self, writes: Sequence[tuple[Scope, Mapping[bytes, Entry]]], claims: Sequence[Claim]
     ) -> bool:
-        """Store entries, and only then take the claims back; return whether all were taken."""
+        """Store entries, then release the claims; return whether the store took all entries."""
         try:
             return self.guarded.set_each(writes)
         finally:
@@ -100,7 +101,7 @@ class Tier(ABC):
                 self.flight.release(claim)
 
     def share(self, misses: Misses, positions: Sequence[int], entry: Entry | None) -> None:
-        """Give items the entry of an equal one; without one each is computed for itself."""
+        """Give items the entry of an equal item; without an entry, have each computed alone."""
         for position in positions:
             if entry is not None and self.take(misses, position, entry):
                 misses.outcomes[position] = COALESCED
@@ -112,7 +113,7 @@ class Tier(ABC):
     # ------------------------------------------------------------------ the end of a call
 
     def abandon(self, misses: Misses) -> None:
-        """Give a call up that failed or was cancelled: followers compute for themselves."""
+        """Give up a call that failed or was cancelled: its followers compute for themselves."""
         claim, misses.claim = misses.claim, None
         if claim is not None:
             claim.give_up()
@@ -120,7 +121,7 @@ class Tier(ABC):
         misses.to_compute, misses.unclaimed, misses.waits = [], [], {}
 
     def finish(self, misses: Misses) -> None:
-        """Count a call that was not all hits."""
+        """Count the items of a call that had misses."""
         counts = misses.counted()
         self.counters.add(**counts)
         if not counts[HIT]:

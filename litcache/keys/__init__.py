@@ -1,1 +1,1 @@
-"""An item and its context into 16 bytes."""
+"""Keys: 16 bytes of an item and its context."""

@@ -1,4 +1,4 @@
-"""Which entries of a request's context a method reads, and which of them it changes."""
+"""The entries of a context that are in the key, and those that a method changes."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ _LARGEST = 1 << 16
 
 
 def select(context: Mapping[str, object], names: bool | tuple[str, ...]) -> dict[str, object]:
-    """Return the entries of a context that stand in the key.
+    """Return the entries of a context that are in the key.
 
     Args:
         context: One item's context.
-        names: `True` for all entries, or the names of those wanted.
+        names: `True` for all entries, or the names of the wanted ones.
 
     Returns:
-        The entries, those that are missing left out.
+        The entries, without those that the context does not have.
 
     Example:
         >>> select({"user": 1, "trace": 2}, ("user", "tenant"))
@@ -39,13 +39,13 @@ def select(context: Mapping[str, object], names: bool | tuple[str, ...]) -> dict
 
 
 def snapshot(context: Mapping[str, object]) -> dict[str, object]:
-    """Return a note of the entries of a context, with which `changes` finds what was changed.
+    """Return a note of the entries of a context, for `changes`.
 
     Args:
         context: One item's context.
 
     Returns:
-        The canonical form of each entry; an `Opaque` where it has none.
+        The canonical form of each entry; an `Opaque` for an entry that has none.
     """
     return {name: _form(value) for name, value in context.items()}
 
@@ -60,7 +60,7 @@ def changes(
         context: The context now.
 
     Returns:
-        The entries that were added or changed, in place too, and the names of those removed.
+        The entries that were added or changed, also in place, and the names of those removed.
 
     Example:
         >>> context = {"a": [1], "b": 2}
@@ -78,15 +78,15 @@ def changes(
 
 
 class Opaque:
-    """What was seen of an object that has no canonical form, so that a change of it is noticed.
+    """A note of an object that has no canonical form, by which a change of it is noticed.
 
     Args:
         value: The object.
-        above: The objects that it was reached through, and those met before.
+        above: The objects through which it was reached, and those met before.
 
     Attributes:
-        value: The object: two notes of different objects are never the same.
-        parts: What its attributes or elements were.
+        value: The object; notes of two different objects are never the same.
+        parts: Notes of its attributes or elements.
     """
 
     __slots__ = ("parts", "value")
@@ -97,7 +97,7 @@ class Opaque:
         self.parts = {name: _part(part, above) for name, part in _parts(value).items()}
 
     def same(self, other: object) -> bool:
-        """Return whether another note is of the same object, as it was."""
+        """Return whether another note is of the same object in the same state."""
         return (
             isinstance(other, Opaque)
             and other.value is self.value
@@ -114,7 +114,7 @@ def _form(value: object) -> object:
 
 
 def _parts(value: object) -> Mapping[Any, object]:
-    """Return what an object holds, as far as Python can see it."""
+    """Return the parts of an object that Python can see."""
     if isinstance(value, dict):
         return value
     if isinstance(value, (list, tuple)):
@@ -128,7 +128,7 @@ def _parts(value: object) -> Mapping[Any, object]:
 
 
 def _part(value: object, above: dict[int, object]) -> object:
-    """Return a note of a part of an object; of a large one that it is there, not what is in it."""
+    """Return a note of a part of an object; of a large part, only that it is there."""
     if type(value) in _PLAIN:
         return type(value), value
     if is_tensor(value) or inherits(type(value), loaded("torch.nn", "Parameter")):
@@ -142,7 +142,7 @@ def _part(value: object, above: dict[int, object]) -> object:
 
 
 def _same(before: object, after: object) -> bool:
-    """Compare notes: canonical forms by value, objects without one by what they hold."""
+    """Return whether notes are equal: canonical forms by value, other objects by their parts."""
     if isinstance(before, Opaque):
         return before.same(after)
     return type(before) is type(after) and before == after

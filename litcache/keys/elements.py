@@ -21,7 +21,7 @@ _DENSE = (("sparse", "to_dense"), ("nested", "unbind"), ("quantized", "dequantiz
 
 
 def handler_of(value: object) -> Handler | None:
-    """Return the handler of an array, a scalar of numpy, a tensor or a parameter, else None."""
+    """Return the handler of a value of numpy or torch that has elements; `None` for others."""
     if is_array(value):
         return _array
     if is_tensor(value):

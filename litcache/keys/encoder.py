@@ -1,8 +1,8 @@
 """The canonical bytes of items: equal items have equal bytes, and no others have.
 
-The bytes are msgpack. Dicts are sorted by the bytes of their keys, so that their order does not
-count; everything else counts. Types are compared by identity: `np.float64` is a `float`, and `bool`
-is an `int`, but they make other items.
+The bytes are msgpack. Dicts are sorted by the bytes of their keys, so their order does not count;
+everything else counts. Types are compared by identity: `np.float64` is a `float`, and `bool` is an
+`int`, but as items they are different.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ def canonical(value: object, digest: str = "blake", root: str = "$") -> bytes:
     Args:
         value: Any value of the types that keys are made of, in any nesting.
         digest: `"blake"` or `"sha256"`: what large buffers are hashed with.
-        root: What the value is called in the path of an error.
+        root: The name of the value in the path of an error.
 
     Returns:
         One self-delimiting value (https://github.com/msgpack/msgpack/blob/master/spec.md).
 
     Raises:
-        KeyEncodingError: If a value in it has no canonical form, or it is nested too deeply.
+        KeyEncodingError: If a part of it has no canonical form, or it is nested too deeply.
 
     Example:
         >>> canonical({"b": 1, "a": (2.0,)}) == canonical({"a": (2.0,), "b": 1})
@@ -63,7 +63,7 @@ class _Encoder(Writer):
     __slots__ = ()
 
     def encode(self, value: object) -> bytes:
-        """Return the canonical bytes of a value; the error says where a part has none."""
+        """Return the canonical bytes of a value; the error says which part has none."""
         try:
             handler = _HANDLERS.get(id(type(value))) or _foreign(value) or _Encoder._object
             return handler(self, value)
@@ -115,7 +115,7 @@ class _Encoder(Writer):
         return ext(Code.DEFAULT, self.pack(name) + self._dict(value))
 
     def _object(self, value: object) -> bytes:
-        """Encode an instance of a class whose parts are known: class, base value, state."""
+        """Encode an instance of a class whose parts are known, by class, base value and state."""
         cls = type(value)
         bases = objects.bases_in_c(cls)
         known = all(id(base) in _BASES for base in bases)
@@ -135,7 +135,7 @@ class _Encoder(Writer):
 
 
 def _foreign(value: object) -> Handler | None:
-    """Return the handler of a value of a library, of an enum or of a generic class, else None."""
+    """Return the handler of a value of a library, an enum or a generic class; `None` for others."""
     handler = elements.handler_of(value)
     if handler is not None:
         return handler

@@ -1,6 +1,6 @@
-"""Files in memory: their canonical msgpack, and the places at which they stand.
+"""Files in memory: their canonical msgpack, and their positions.
 
-A file is read from its start to its end and put back to where it stood.
+A file is read from its start to its end, and then put back to its position.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _MOST_PARTS = 1_000
 
 
 def content(file: Any) -> bytes:
-    """Return all bytes of a file, which stands afterwards where it stood."""
+    """Return all bytes of a file, and put it back to its position."""
     if type(file) is io.BytesIO:
         return file.getvalue()
     place = file.tell()
@@ -63,13 +63,13 @@ FILES: dict[type, Handler] = {
 
 
 def rewinding(function: Callable[..., T]) -> Callable[..., T]:
-    """Return a function that leaves files in its arguments where they stood, though it read them.
+    """Return a function that reads files in its arguments and puts them back to their positions.
 
     Args:
-        function: A function of the user, of an item and what belongs to it.
+        function: A user's function of an item and what belongs to it.
 
     Returns:
-        The same; files in containers and attributes of the arguments are found too.
+        The same function. It also finds files in containers and attributes of the arguments.
 
     Example:
         >>> upload = {"image": io.BytesIO(b"pixels")}
@@ -96,7 +96,7 @@ def rewinding(function: Callable[..., T]) -> Callable[..., T]:
 
 
 def _files_in(values: object) -> Iterator[Any]:
-    """Yield the files in a value, as far as containers and attributes lead to them."""
+    """Yield the files in a value that containers and attributes lead to."""
     waiting: list[Any] = [values]
     seen: dict[int, object] = {}
     while waiting and len(seen) < _MOST_PARTS:

@@ -18,7 +18,7 @@ from litcache.keys.modules import plain_state, read_module
 from litcache.stores import base
 
 _CHUNK_BYTES = 1 << 20
-# 96 bits: enough to tell models apart, short enough to be read in a log line.
+# 96 bits: enough to distinguish models, short enough for a log line.
 _DIGITS = 24
 _PATH = re.compile(r"/|\.{1,2}[/\\]|~|[A-Za-z]:[/\\]|[^\s]*\\[^\s]*$")
 _WEIGHTS = (
@@ -31,40 +31,40 @@ _WEIGHTS = (
 def fingerprint(model: Any, *, extra: Any = None) -> str:
     """Return a short version string for a model, the same in every process.
 
-    It depends on what the model computes with, and not on when or where it was made:
+    It depends on everything that the model computes with, and not on where or when it was made:
 
     * for a `torch.nn.Module`, on the names of its classes (without their files), on all parameters
-      and buffers, on whether it is training, on its hooks, on what each module has as attributes
-      and tells in `extra_repr()`, and on configurations (`to_dict()`, `get_config_dict()`), those
-      of adapters among them; not on its device, nor on whether it is compiled or wrapped by
-      `DataParallel`. Tokenizers and the code of `forward` belong in `extra`;
+      and buffers, on `training`, on hooks, on the attributes and the `extra_repr()` of each module,
+      and on configurations (`to_dict()`, `get_config_dict()`), also those of adapters. It does not
+      depend on the device, on `torch.compile` or on `DataParallel`. Put tokenizers and the code of
+      `forward` into `extra`;
     * for a state dict (a mapping of names to tensors or arrays), on names, dtypes, shapes, bytes;
-    * for a `pathlib.Path`, or a string that is the path of something, on the bytes of that file, or
-      on the relative names and bytes of all files in that folder. Links are followed; files whose
-      names begin with a dot are left out;
-    * for any other string, on the string: a model's name with its revision, for example. One that
-      looks like a path or a URL, and names no file here, is refused: it would stay the same when
-      the model changes.
+    * for a `pathlib.Path`, or a string that is an existing path, on the bytes of the file, or on
+      the relative names and bytes of all files in the folder. Links are followed; files whose names
+      begin with a dot are left out;
+    * for any other string, on the string: for example a model's name with its revision. A string
+      that looks like a path or a URL, but names no file here, is refused: it would stay the same
+      when the model changes.
 
     Files and large buffers are hashed with BLAKE3 (https://github.com/BLAKE3-team/BLAKE3-specs),
-    the whole with BLAKE2b (RFC 7693). Another format (see the changelog) makes other fingerprints.
+    the whole with BLAKE2b (RFC 7693). A new format (see the changelog) makes new fingerprints.
 
     Args:
         model: The model.
-        extra: The rest of the recipe: pooling, normalisation, precision, the version of the code;
-            anything that can be an item.
+        extra: The rest of the recipe, such as pooling, normalisation, precision, the version of
+            the code: any value that can be an item.
 
     Returns:
         24 hexadecimal digits.
 
     Raises:
-        FileNotFoundError: If there is nothing at a path: at a `Path`, or at a string that looks
-            like one (`/models/m`, `./m`, `a/b/c`, `m.safetensors`), or like a URL.
-        KeyEncodingError: If the state dict holds something else than dense tensors, arrays and
-            plain values, or if `extra` cannot be an item; the error says where.
+        FileNotFoundError: If nothing exists at a `Path`, or at a string that looks like a path
+            (`/models/m`, `./m`, `a/b/c`, `m.safetensors`) or a URL.
+        KeyEncodingError: If the state dict holds anything but dense tensors, arrays and plain
+            values, or if `extra` cannot be an item; the error says where.
         OSError: If a file cannot be read.
-        TypeError: If the model is none of these.
-        ValueError: If a folder holds no files, or something that is neither file nor folder.
+        TypeError: If the model is not of one of these kinds.
+        ValueError: If a folder holds no files, or something that is neither a file nor a folder.
 
     Example:
         >>> fingerprint("minilm@c5f93f7") == fingerprint("minilm@c5f93f7")
@@ -78,7 +78,7 @@ def fingerprint(model: Any, *, extra: Any = None) -> str:
 
 
 def _read(model: Any) -> list[object]:
-    """Return what a model computes with, as values that have a canonical form."""
+    """Return everything that a model computes with, as values that have a canonical form."""
     torch = sys.modules.get("torch")
     if torch is not None and isinstance(model, torch.nn.Module):
         return ["module", read_module(model)]
@@ -95,7 +95,7 @@ def _read(model: Any) -> list[object]:
 
 
 def _unwrapped(state: Mapping[Any, Any]) -> Mapping[Any, Any]:
-    """Return a state dict with the names that it has without `torch.compile` and `DataParallel`."""
+    """Return a state dict with its names as they are without `torch.compile` and `DataParallel`."""
     for prefix in ("_orig_mod.", "module."):
         if state and all(isinstance(name, str) and name.startswith(prefix) for name in state):
             return _unwrapped({name.removeprefix(prefix): part for name, part in state.items()})
@@ -103,7 +103,7 @@ def _unwrapped(state: Mapping[Any, Any]) -> Mapping[Any, Any]:
 
 
 def _is_path(text: str) -> bool:
-    """Return whether a text is the path of something, or looks so much like one that it must be."""
+    """Return whether a text is an existing path, or can only be meant as a path."""
     try:
         if os.path.exists(text):
             return True
@@ -127,7 +127,7 @@ def _read_path(path: Path) -> list[object]:
 
 
 def _files(folder: Path, above: tuple[Path, ...]) -> Iterator[Path]:
-    """Yield the files in a folder and in the folders below it; links may lead round in circles."""
+    """Yield the files in a folder and in the folders below it; links may form circles."""
     here = folder.resolve()
     if here in above:
         return

@@ -18,7 +18,7 @@ from litcache.keys.writer import (
 
 
 def handler_of(cls: type) -> Handler | None:
-    """Return the handler of a class of pandas or polars, else None."""
+    """Return the handler of a class of pandas or polars; `None` for others."""
     root = cls.__module__.partition(".")[0]
     if root == "polars":
         return _polars_handler(cls)
@@ -111,5 +111,5 @@ def _polars_series(to: Writer, series: Any) -> bytes:
     elif "Categorical" in text or "Enum" in text:
         values = series.to_list()
     else:
-        values = series.to_physical().to_list()  # Python's own times have no nanoseconds
+        values = series.to_physical().to_list()  # Python's own times would lose the nanoseconds
     return to.record("polars.Series", name=series.name, dtype=text, values=values)

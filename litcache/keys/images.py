@@ -1,8 +1,8 @@
-"""The canonical msgpack of PIL images: all that can be read of them, read without touching them.
+"""The canonical msgpack of PIL images: everything that can be read of them without a change.
 
-Reading an image by its own methods changes it: `load` makes a lazy image an ordinary one, on which
-`draft` has no effect, and `is_animated` undoes the edits of a GIF. So a lazy image is told by the
-bytes of its file, which decide what it will show, and pixels are read from beneath the image.
+The methods of an image change it: `load` makes a lazy image an ordinary one, on which `draft` has
+no effect, and `is_animated` undoes the edits of a GIF. So a lazy image is encoded by the bytes of
+its file, which determine what it will show, and pixels are read from the object below the image.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _SETTINGS = ("decoderconfig", "_reduce", "reduce", "layers")
 
 
 def handler_of(cls: type) -> Handler | None:
-    """Return the handler of a class of images, or of numbers in their `info`, else None."""
+    """Return the handler of a class of images, or of numbers in their `info`; `None` for others."""
     if cls is loaded("PIL.Image", "Image"):
         return _image
     if inherits(cls, loaded("PIL.ImageFile", "ImageFile")):
@@ -36,7 +36,7 @@ def handler_of(cls: type) -> Handler | None:
 
 
 def _image(to: Writer, image: Any) -> bytes:
-    """Encode an image without a file: its pixels, and whatever else was put into it."""
+    """Encode an image without a file: its pixels, and everything else that was put into it."""
     return to.record(
         "PIL.Image.Image",
         info=image.info,
@@ -47,9 +47,9 @@ def _image(to: Writer, image: Any) -> bytes:
 
 
 def _image_file(to: Writer, image: Any) -> bytes:
-    """Encode an image that knows its file: by the file if it is lazy, by the pixels if it is not.
+    """Encode an image that knows its file: a lazy one by the file, any other by the pixels.
 
-    One of several frames is encoded by both: the other frames will be read from the file.
+    An image of several frames is encoded by both: Pillow reads the other frames from the file.
     """
     file = _file(image)
     data = content(file) if file is not None else b""
@@ -73,7 +73,7 @@ def _image_file(to: Writer, image: Any) -> bytes:
 
 
 def _core(image: Any) -> Any:
-    """Return what holds the pixels of an image; `None` while it is lazy."""
+    """Return the object that holds the pixels of an image; `None` while the image is lazy."""
     return vars(image).get("_im", vars(image).get("im"))
 
 
@@ -84,9 +84,9 @@ def _file(image: Any) -> Any:
 
 
 def _is_single(image: Any) -> bool:
-    """Return whether its plugin found one frame alone when it opened an image.
+    """Return whether the plugin that opened an image found only one frame.
 
-    What Pillow finds when it is asked, it keeps too: that does not count.
+    Pillow also keeps what it finds when it is asked later; that does not count.
     """
     for name, single in (("n_frames", 1), ("is_animated", False)):
         if not hasattr(type(image), name) and vars(image).get(name) is single:
@@ -95,11 +95,11 @@ def _is_single(image: Any) -> bool:
 
 
 def _pixels(image: Any) -> list[object]:
-    """Return mode, size, palette and pixels, of a second image that shares the pixels."""
+    """Return mode, size, palette and pixels, read from a second image that shares the pixels."""
     image_module = sys.modules["PIL.Image"]
     core = image.im
     twin: Any = image_module.Image()
-    # Pillow brings a new palette into the pixels when they are next read; here, into a copy.
+    # Pillow applies a new palette to the pixels when they are read next; here, to a copy.
     twin.im = core if image.palette is None else core.copy()
     twin._mode, twin._size = image.mode, image.size
     twin.palette = None if image.palette is None else image.palette.copy()
@@ -111,7 +111,7 @@ def _pixels(image: Any) -> list[object]:
 
 
 def _outline(image: Any) -> list[object]:
-    """Return mode, size and palette of a lazy image, as its file or the user has set them."""
+    """Return mode, size and palette of a lazy image, as the file or the user has set them."""
     palette = image.palette
     if palette is None:
         return [image.mode, list(image.size), None]
@@ -120,9 +120,9 @@ def _outline(image: Any) -> list[object]:
 
 
 def _exif_edits(image: Any, data: bytes) -> object:
-    """Return the EXIF of an image if it was changed since it was read, else None.
+    """Return the EXIF of an image if it was changed after it was read; else `None`.
 
-    What was merely read stands in `info` and in the file.
+    EXIF that was only read is in `info` and in the file.
     """
     exif = getattr(image, "_exif", None)
     if exif is None or not getattr(exif, "_loaded", False):
@@ -146,7 +146,7 @@ def _differing(exif: Any, fresh: Any) -> object:
 
 
 def _tags(exif: Any) -> dict[int, object]:
-    """Return the tags of an EXIF, whether Pillow has read them already or will when asked."""
+    """Return the tags of an EXIF, those that Pillow has not read yet included."""
     unread = {} if exif._info is None else {tag: exif._info[tag] for tag in exif._info}
     return {**{tag: exif._fixup(part) for tag, part in unread.items()}, **exif._data}
 
@@ -156,14 +156,14 @@ def _same(one: dict[int, Any], other: dict[int, Any]) -> bool:
 
 
 def _public(image: Any) -> list[str]:
-    """Return the names of the attributes that a plugin, or the user, gave an image."""
+    """Return the names of the attributes that a plugin or the user gave an image."""
     return sorted(name for name in vars(image) if name[:1] != "_" and name not in _OWN)
 
 
 def _readable(to: Writer, image: Any) -> bytes:
-    """Return the forms of what a plugin, or the user, gave an image.
+    """Return the forms of the attributes that a plugin or the user gave an image.
 
-    Pillow's own objects are left out: the file decides what they are.
+    Pillow's own objects are left out: the file determines them.
     """
     forms: list[bytes] = []
     depth = len(to.trail)
@@ -179,7 +179,7 @@ def _readable(to: Writer, image: Any) -> bytes:
 
 
 def _rational(to: Writer, value: Any) -> bytes:
-    """Encode a fraction of EXIF and TIFF, which may be nothing divided by nothing."""
+    """Encode a fraction of EXIF or TIFF, which may be 0 divided by 0."""
     return to.record(
         "PIL.TiffImagePlugin.IFDRational", over=value.numerator, under=value.denominator
     )

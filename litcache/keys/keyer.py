@@ -28,7 +28,7 @@ class Keyer:
     Concurrency: safe to use from any number of threads; nothing changes after it is made.
 
     Args:
-        namespace: Whose entries the keys belong to.
+        namespace: The namespace of the entries.
         mode: How the items reach the method: `single`, `batch`, `row` or `list`.
         version: Which model makes the outputs.
         digest: `"blake"` or `"sha256"`.
@@ -45,7 +45,7 @@ class Keyer:
         parts = [base.FORMAT, namespace, mode, version]
         prefix = msgpack.packb(parts, unicode_errors="surrogatepass")
         sha = digest == "sha256"
-        # A state that has read the common part is copied for each key.
+        # This state has read the common part of all keys; each key begins with a copy.
         self._start: Any = hashlib.sha256() if sha else hashlib.blake2b(digest_size=_SIZE)
         self._start.update(prefix)
         self._digest = digest
@@ -55,7 +55,7 @@ class Keyer:
 
         Args:
             item: The decoded item.
-            context: The entries of its context that belong to the key, if any do.
+            context: The entries of its context that are in the key, if there are any.
 
         Returns:
             16 bytes.
@@ -114,14 +114,17 @@ class Keyer:
         return [key[:_SIZE] for key in keys] if self._digest == "sha256" else keys
 
     def _of_short_texts(self, items: Sequence[Any]) -> list[bytes] | None:
-        """Return the keys of short texts without a loop in Python; `None` if one is another."""
+        """Return the keys of short texts, without a loop in Python; `None` for any other items."""
         kind, pack = type(self._start), msgpack.Packer(strict_types=True).pack
         try:
-            if len("".join(items)) > LARGE:  # shorter together: none is large
+            if len("".join(items)) > LARGE:  # if all together are short, none is large
                 return None
             states = [self._start.copy() for _ in items]
             any(map(kind.update, states, map(pack, items)))  # update returns None, so any runs all
-        except (TypeError, UnicodeEncodeError):  # no text, a subclass, a lone surrogate
+        except (
+            TypeError,
+            UnicodeEncodeError,
+        ):  # it is no text, or a subclass, or has a lone surrogate
             return None
         keys = list(map(kind.digest, states))
         return [key[:_SIZE] for key in keys] if self._digest == "sha256" else keys
@@ -132,9 +135,9 @@ class Keyring:
 
     Args:
         method: The method's qualified name, for messages.
-        namespace: Whose entries the keys belong to.
+        namespace: The namespace of the entries.
         policy: The method's policy.
-        api: The API, which a callable `version` of the policy is called with.
+        api: The API; if the policy's `version` is a function, it is called with it.
         persistent: Whether entries outlive the process, and so need a version.
         reads_context: Whether the method reads a context.
 
@@ -197,7 +200,7 @@ class Keyring:
         return self._key is not None
 
     def suspend(self) -> None:
-        """Note that `setup` runs: what is computed meanwhile may be of the old model or the new."""
+        """Note that `setup` runs: until it ends, outputs may be of the old or of the new model."""
         self.turn += 1
         self.suspended = True
 

@@ -20,7 +20,7 @@ _NUMBERS = frozenset("?cbBhHiIlLqQnNefd")  # formats of PEP 3118 without padding
 _ALL = slice(None)
 
 
-# Values of the standard library. Some are of subclasses: only methods of the base are called.
+# Values may be of subclasses: only methods of the base class are called.
 
 
 def _str(to: Writer, value: str) -> bytes:
@@ -29,7 +29,7 @@ def _str(to: Writer, value: str) -> bytes:
         return to.large(Code.LARGE_STR, value.encode("utf-8", "surrogatepass"))
     try:
         return to.pack(value)
-    except UnicodeEncodeError:  # a lone surrogate, which no UTF-8 can hold
+    except UnicodeEncodeError:  # a lone surrogate, which UTF-8 cannot hold
         return ext(Code.SURROGATES, value.encode("utf-8", "surrogatepass"))
 
 
@@ -66,7 +66,7 @@ def _memoryview(to: Writer, value: memoryview) -> bytes:
 
 def _py_array(to: Writer, value: array.array[Any]) -> bytes:
     head = to.pack([sys.byteorder, value.typecode, value.itemsize])
-    characters = value.typecode in "uw"  # which no memoryview casts
+    characters = value.typecode in "uw"  # a memoryview cannot cast them
     data = value.tobytes() if characters else memoryview(value).cast("B")
     return ext(Code.PY_ARRAY, head + to.buffer(data))
 
@@ -88,19 +88,19 @@ def _fraction(to: Writer, value: fractions.Fraction) -> bytes:
 
 
 def _address(to: Writer, value: Any) -> bytes:
-    """Encode an IP address, network or interface by its text, the zone of an IPv6 one included."""
+    """Encode an IP address, network or interface by its text, with the zone of an IPv6 address."""
     return to.record(class_name(type(value)), text=str(value))
 
 
 def enum_member(to: Writer, value: enum.Enum) -> bytes:
-    """Encode a member by its name, a nameless combination of flags by its value."""
+    """Encode a member by its name, or a combination of flags without a name by its value."""
     cls, name = type(value), value._name_
     body = to.pack(name) if name in cls.__members__ else _int(to, value._value_)
     return ext(Code.ENUM, to.pack(class_name(cls)) + body)
 
 
 def _flat(code: int, read: Callable[[Any], list[Any]]) -> Handler:
-    """Return the handler of a type that is made of a few numbers and ASCII strings."""
+    """Return the handler of a type that consists of a few numbers and ASCII strings."""
     return lambda to, value: ext(code, to.pack(read(value)))
 
 
@@ -110,12 +110,12 @@ def _decimal(value: decimal.Decimal) -> list[Any]:
 
 
 def date(value: datetime.date) -> list[Any]:
-    """Return what makes a date."""
+    """Return the numbers of a date."""
     return [value.year, value.month, value.day]
 
 
 def clock(value: datetime.datetime | datetime.time) -> list[Any]:
-    """Return what makes a time of day: the wall clock, its fold, its offset."""
+    """Return the numbers of a time of day: the wall clock, its fold, its offset."""
     offset = value.utcoffset()
     if offset is None and value.tzinfo is not None:
         raise Unencodable("its time zone gives no offset")

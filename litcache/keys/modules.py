@@ -1,7 +1,7 @@
-"""What a `torch.nn.Module` computes with, as values that have a canonical form.
+"""Everything that a `torch.nn.Module` computes with, as values that have a canonical form.
 
-The weights alone do not tell: `eps`, a slope, the number of heads, a hook or the active adapter
-change what comes out, and none of them is in a `state_dict`.
+The weights are not enough: `eps`, a slope, the number of heads, a hook or the active adapter change
+the output, and none of them is in a `state_dict`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from litcache.keys.writer import class_name, inherits, loaded
 _DEPTH = 8
 _MANGLED = re.compile(r"\.?___torch_mangle_\d+")
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks")
-# Where something is or came from, and what is noted while a model runs.
+# Attributes that say where a module is or came from, or that change while it runs.
 _ELSEWHERE = frozenset({
     "device", "_target_device", "name_or_path", "_name_or_path", "base_model_name_or_path",
     "transformers_version", "_commit_hash", "_is_hf_initialized", "warnings_issued",
@@ -31,17 +31,17 @@ _ELSEWHERE = frozenset({
 
 
 def read_module(module: Any) -> list[object]:
-    """Return what a module computes with: itself as it is wrapped by nothing.
+    """Return everything that a module computes with, without its wrappers.
 
     Args:
         module: A `torch.nn.Module`.
 
     Returns:
-        Values that have a canonical form, the same wherever the module is and whatever its file is
-        called.
+        Values that have a canonical form. They do not depend on the device of the module or on
+        the name of its file.
     """
     if isinstance(module, sys.modules["torch"].jit.ScriptModule):
-        # Without source lines, which name files, and without how often a class was compiled.
+        # Without source lines, which name files, and without the count of compilations of a class.
         graph = _MANGLED.sub("", module.inlined_graph.str(False))
         return ["script", module.training, graph, plain_state(module.state_dict())]
     names: dict[int, str] = {}
@@ -64,7 +64,7 @@ def plain_state(mapping: Mapping[Any, Any]) -> dict[object, object]:
 
 
 def _walk(module: Any, name: str, above: tuple[int, ...] = ()) -> Iterator[tuple[str, Any]]:
-    """Yield a module and those in it by name, without what compiles or copies them."""
+    """Yield a module and the modules in it by name, without wrappers that compile or copy them."""
     nn = sys.modules["torch"].nn
     while True:
         if isinstance(module, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
@@ -82,7 +82,7 @@ def _walk(module: Any, name: str, above: tuple[int, ...] = ()) -> Iterator[tuple
 
 
 def _read(module: Any) -> list[object]:
-    """Return what one module computes with, without the modules in it."""
+    """Return everything that one module computes with, without the modules in it."""
     weights: dict[str, Any] = {}
     module._save_to_state_dict(weights, "", True)
     weights.update((n, buffer) for n, buffer in module._buffers.items() if buffer is not None)
@@ -99,7 +99,7 @@ def _read(module: Any) -> list[object]:
 
 
 def _asked(module: Any, name: str) -> object:
-    """Return what a module tells of itself, if it does and if that is not where its parts are."""
+    """Return the answer of a method of a module; lists of parameters answer only where they are."""
     nn = sys.modules["torch"].nn
     if isinstance(module, (nn.ParameterList, nn.ParameterDict)) or not hasattr(module, name):
         return None
@@ -107,7 +107,7 @@ def _asked(module: Any, name: str) -> object:
 
 
 def _name(cls: type) -> str:
-    """Return the name of a class; of the user's without the file in which it stands."""
+    """Return the name of a class; for a class of the user, without its file."""
     return class_name(cls) if cls.__module__.startswith("torch.") else cls.__qualname__
 
 
@@ -120,7 +120,7 @@ def _is_object(value: object) -> bool:
 
 
 def _form(value: Any, depth: int) -> object:
-    """Return a form of any value: of objects what can be seen of them."""
+    """Return a form of any value; for an object, a form of the parts that Python can see."""
     torch = sys.modules["torch"]
     if isinstance(value, (type, torch.dtype)):
         return _name(value) if isinstance(value, type) else str(value)
@@ -144,7 +144,7 @@ def _form(value: Any, depth: int) -> object:
 
 
 def _callable(value: Any, depth: int) -> object:
-    """Return the form of a function, by its name and by what it was made with; `None` of others."""
+    """Return the form of a function, by its name and what is bound to it; `None` for others."""
     if isinstance(value, functools.partial):
         return ["partial", _form([value.func, value.args, value.keywords], depth - 1)]
     if isinstance(value, MethodType):

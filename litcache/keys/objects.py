@@ -1,4 +1,4 @@
-"""The state of objects whose classes are known by what they are made of, not one by one."""
+"""The state of objects of any class that is made of known parts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _IMMUTABLE = 1 << 8  # Py_TPFLAGS_IMMUTABLETYPE
 _IN_C = frozenset({types.MethodDescriptorType, types.WrapperDescriptorType})
 _ALIASES = (types.GenericAlias, type(typing.List[int]))  # noqa: UP006 - the class of such an alias
 
-# Classes written in Python, all of whose state is in their attributes; subclasses of them too.
+# Classes written in Python; all state of their instances, and of subclasses, is in attributes.
 _PLAIN = (
     ("collections", "UserDict"),
     ("collections", "UserList"),
@@ -30,7 +30,7 @@ _PLAIN = (
     ("starlette.datastructures", "ImmutableMultiDict"),
     ("starlette.datastructures", "UploadFile"),
 )
-# What objects keep of what was computed from the rest of them.
+# Attributes that an object computes from its other attributes.
 _DERIVED = (
     ("starlette.datastructures", "ImmutableMultiDict", "_dict"),
     ("starlette.datastructures", "UploadFile", "_max_mem_size"),
@@ -38,7 +38,7 @@ _DERIVED = (
 
 
 def is_plain(cls: type) -> bool:
-    """Return whether the attributes of an instance are all that there is of it."""
+    """Return whether the attributes of an instance are all of its state."""
     return (
         dataclasses.is_dataclass(cls)
         or "__attrs_attrs__" in vars(cls)
@@ -47,14 +47,14 @@ def is_plain(cls: type) -> bool:
 
 
 def bases_in_c(cls: type) -> list[type]:
-    """Return the bases written in C: instances may hold there what Python cannot see."""
+    """Return the bases written in C, in which instances may hold state that Python cannot see."""
     return [base for base in cls.__mro__[:-1] if base is not typing.Generic and _is_in_c(base)]
 
 
 def _is_in_c(cls: type) -> bool:
     """Return whether a class is written in C.
 
-    A class statement makes no immutable class and no C functions of the class's own.
+    A class statement makes neither an immutable class nor C functions in the class.
     """
     return bool(cls.__flags__ & _IMMUTABLE) or any(
         (type(attribute) in _IN_C and attribute.__objclass__ is cls)
@@ -66,7 +66,7 @@ def _is_in_c(cls: type) -> bool:
 def state(value: object) -> dict[Any, object]:
     """Return the attributes of an instance: slots, `__dict__` and the fields of a dataclass.
 
-    What a `cached_property` keeps is left out: it is computed from the others.
+    The value of a `cached_property` is left out: it is computed from the other attributes.
     """
     cls = type(value)
     found: dict[Any, object] = {}
@@ -100,7 +100,7 @@ def _own_dict(value: object) -> dict[str, object]:
 
 
 def _is_derived(cls: type, name: object) -> bool:
-    """Return whether an attribute is made of the others, and there only if it was asked for."""
+    """Return whether an attribute is computed from the others when somebody asks for it."""
     if name == "_attrs_cached_hash":
         return True
     for base in cls.__mro__:
@@ -110,7 +110,7 @@ def _is_derived(cls: type, name: object) -> bool:
 
 
 def alias(to: Writer, value: Any) -> bytes:
-    """Encode which generic class an object was made by, such as `Box[int]`."""
+    """Encode the generic class that made an object, such as `Box[int]`."""
     names = [class_name(part) if isinstance(part, type) else part for part in value.__args__]
     return to.record("typing.GenericAlias", origin=class_name(value.__origin__), arguments=names)
 

@@ -1,4 +1,4 @@
-"""What to do about a value that has no key: one line for each kind, for warnings and the docs."""
+"""What to give instead of a value that has no key: one line for each kind, for warnings."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _KINDS: tuple[tuple[str, str, str], ...] = (
 
 
 def remedy(value: Any) -> str:
-    """Return what to give in place of a value, as the end of a message.
+    """Return what to give instead of a value, as the end of a message.
 
     Args:
         value: A value that has no canonical form.

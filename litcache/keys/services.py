@@ -6,7 +6,7 @@ from typing import Any
 
 from litcache.keys.writer import Handler, Writer, class_name, loaded
 
-# All that can be read of an encoding, beside what it overflowed into.
+# Everything that can be read of an encoding, without the encodings that it overflowed into.
 _ENCODING = (
     "ids", "type_ids", "tokens", "offsets", "attention_mask", "special_tokens_mask", "word_ids",
     "sequence_ids", "n_sequences", "overflowing",
@@ -14,7 +14,7 @@ _ENCODING = (
 
 
 def handler_of(cls: type) -> Handler | None:
-    """Return the handler of a class of pydantic's core or of tokenizers, else None."""
+    """Return the handler of a class of pydantic's core or of tokenizers; `None` for others."""
     if cls is loaded("pydantic_core", "Url") or cls is loaded("pydantic_core", "MultiHostUrl"):
         return _url
     return _encoding if cls is loaded("tokenizers", "Encoding") else None

@@ -1,8 +1,8 @@
-"""What canonical forms are written with: msgpack, extension types, digests of large buffers.
+"""How canonical forms are written: as msgpack, extension types, and digests of large buffers.
 
-`None`, `bool`, `int`, `float`, `str` and `bytes` are written as msgpack's own types. Everything
-else, and values too large for those, is written as an extension type: a code of its own and a body
-of msgpack values. So every value ends where its own bytes say.
+`None`, `bool`, `int`, `float`, `str` and `bytes` are written as msgpack's own types. Every other
+value, and one that is too large for those types, is written as an extension type: its code, and a
+body of msgpack values. So the bytes of every value say where it ends.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ MAX_DEPTH = 100
 
 
 class Code:
-    """The extension types. They are part of the format: new ones go to the end."""
+    """The extension types. They are part of the format; add new ones at the end."""
 
     LARGE_STR, LARGE_BYTES, SURROGATES, BIG_INT, COMPLEX, BYTEARRAY, MEMORYVIEW = range(7)
     PY_ARRAY, DECIMAL, DATETIME, DATE, TIME, TIMEDELTA, UUID, PATH, ENUM = range(7, 16)
@@ -38,7 +38,7 @@ _HASHES: dict[str, Callable[[Any], Any]] = {"blake": blake3, "sha256": hashlib.s
 
 
 class Unencodable(Exception):
-    """A value has no canonical form. The message says why; the encoder adds where."""
+    """A value has no canonical form. The message says why; the encoder adds the path."""
 
 
 class Writer:
@@ -46,7 +46,7 @@ class Writer:
 
     Args:
         digest: `"blake"` or `"sha256"`: what large buffers are hashed with.
-        root: What paths begin with.
+        root: The first part of all paths.
 
     Attributes:
         pack: Writes the msgpack of exact builtins.
@@ -64,7 +64,7 @@ class Writer:
         self._hash = _HASHES[digest]
 
     def encode(self, value: object) -> bytes:
-        """Return the canonical bytes of a value; the error says where a part has none."""
+        """Return the canonical bytes of a value; the error says which part has none."""
         raise NotImplementedError
 
     def buffer(self, data: Any) -> bytes:
@@ -77,12 +77,12 @@ class Writer:
         return ext(code, digest + len(data).to_bytes(8, "big"))
 
     def enter(self) -> None:
-        """Refuse a level that is too deep."""
+        """Refuse to go too deep."""
         if len(self.trail) >= MAX_DEPTH:
             raise Unencodable(f"it is more than {MAX_DEPTH} levels deep, or contains itself")
 
     def walk(self, steps: Iterable[tuple[object, object]]) -> list[bytes]:
-        """Encode parts, each with the step that leads to it."""
+        """Encode parts; each comes with the step that leads to it."""
         self.enter()
         trail, encode, parts = self.trail, self.encode, []
         trail.append(None)
@@ -93,7 +93,7 @@ class Writer:
         return parts
 
     def array(self, parts: Sequence[bytes]) -> bytes:
-        """Return one array of parts that are encoded already."""
+        """Return an array of parts that are encoded already."""
         return b"".join([self.packer.pack_array_header(len(parts)), *parts])
 
     def record(self, name: str, /, **parts: object) -> bytes:
@@ -110,14 +110,14 @@ def ext(code: int, body: bytes) -> bytes:
 
 
 def class_name(cls: type) -> str:
-    """Return the name that a class has in every process.
+    """Return the name of a class, the same in every process.
 
     Args:
         cls: Any class.
 
     Returns:
-        `module.qualname`. The module of the script is its file's stem: LitServe's workers import
-        the script as `__mp_main__`, and others may import it by its name.
+        `module.qualname`. For the script, the module is the name of its file: LitServe's workers
+        import the script as `__mp_main__`, and other programs may import it by its name.
 
     Example:
         >>> class_name(dict)
@@ -131,10 +131,10 @@ def class_name(cls: type) -> str:
 
 
 def loaded(module: str, name: str) -> Any:
-    """Return an attribute of a module that the user has imported, else None."""
+    """Return an attribute of a module if the user has imported the module; else `None`."""
     return getattr(sys.modules.get(module), name, None)
 
 
 def inherits(cls: type, base: object) -> bool:
-    """Return whether a class has a base; unlike `issubclass` this runs no code of a metaclass."""
+    """Return whether a class has a base; unlike `issubclass`, this runs no code of a metaclass."""
     return any(parent is base for parent in cls.__mro__)

@@ -1,6 +1,6 @@
-"""Which parts of a value are one object, or share their memory.
+"""Find parts of a value that are the same object, or share their memory.
 
-What is changed at one place of such a value changes at the other. So it must be on a hit.
+A change of such a part at one place is seen at the other place. A hit must behave in the same way.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ def is_changeable(value: object) -> bool:
 
 
 def numbers(value: object) -> dict[int, int]:
-    """Return the ids of the parts that can be changed and stand at several places, numbered.
+    """Number the parts of a value that can be changed in place and stand at several places.
 
     Args:
-        value: Any value; only builtin containers are looked into.
+        value: Any value; of containers, only builtin ones are searched.
 
     Returns:
-        A number for each id.
+        A number for the id of each such part.
 
     Example:
         >>> part = [1]
@@ -53,10 +53,10 @@ def numbers(value: object) -> dict[int, int]:
 
 
 def overlap(elements: list[Any]) -> bool:
-    """Return whether two of several arrays or tensors share memory: views of one another.
+    """Return whether some of several arrays or tensors share memory, as views do.
 
     Args:
-        elements: Arrays and tensors, each once.
+        elements: Arrays and tensors, each of them once.
 
     Example:
         >>> import numpy as np
@@ -75,7 +75,7 @@ def overlap(elements: list[Any]) -> bool:
 
 
 def _owner(value: Any) -> int:
-    """Return what stands for the memory that an array or tensor is a view of."""
+    """Return a number that stands for the memory of which an array or tensor is a view."""
     if is_tensor(value):
         return int(value.untyped_storage().data_ptr())
     while is_array(value.base):
@@ -87,12 +87,12 @@ def _share(one: Any, other: Any) -> bool:
     try:
         numpy = arrays.numpy()
         return bool(numpy.shares_memory(_memory(one), _memory(other), max_work=_WORK))
-    except (ImportError, RuntimeError):  # tensors without numpy; too hard to tell
+    except (ImportError, RuntimeError):  # tensors without numpy, or too hard a question
         return True
 
 
 def _memory(value: Any) -> Any:
-    """Return an array where a tensor lies, of which no element may be read."""
+    """Return an array at the place of a tensor; nobody may read its elements."""
     if is_array(value):
         return value
     size, steps = value.element_size(), value.stride()
