@@ -103,7 +103,7 @@ class RedisStore(Store):
         self.clock = clock
         self._remote = Remote(url, timeout, cluster=cluster, monotonic=monotonic)
         # Another format is never seen, nor removed. Epochs are of all of them.
-        self._entries = f"{prefix}:e{'' if base.FORMAT == 1 else base.FORMAT}:".encode()
+        self._entries = f"{prefix}:e{base.FORMAT}:".encode()
         self._epochs = Epochs(self._remote, prefix)
 
     def __repr__(self) -> str:
