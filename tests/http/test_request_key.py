@@ -58,8 +58,8 @@ GOLDEN = {
         (b"application/json",),
         ((b"x", b"y"),),
         b"{}",
-    ): "67aff216c3dd027420a4dee981f767ca",
-    ("http", "", "/predict", b"", (), (), b"x" * 10_000): "15ac6e47cf150e4ea023cefa33dcd8ba",
+    ): "4bed90050e738eeeda3b719f17dc7f32",
+    ("http", "", "/predict", b"", (), (), b"x" * 10_000): "93ef51bb06b4d4113573b18b17e18713",
 }
 
 

@@ -40,11 +40,11 @@ def test_any_other_layout_is_refused_and_raises_nothing_else(layout):
 @pytest.mark.parametrize(
     "layout",
     [
-        b"\x93\x02\xcb@N\x00\x00\x00\x00\x00\x00\x90",  # another format
-        b"\x93\x01\xc4\x01a\x90",  # a lifetime that is no number
-        b"\x93\x01\x01\x91\x01",  # a header that is no pair
-        b"\x93\x01\x01\x91\x92\xa1a\xc4\x01b",  # a name that is text
-        b"\x93\x01\x01\x91\x92\xc4\x01a\xcf\x7f" + b"\xff" * 7,  # a value that is a number
+        b"\x93\x01\xcb@N\x00\x00\x00\x00\x00\x00\x90",  # another format
+        b"\x93\x02\xc4\x01a\x90",  # a lifetime that is no number
+        b"\x93\x02\x01\x91\x01",  # a header that is no pair
+        b"\x93\x02\x01\x91\x92\xa1a\xc4\x01b",  # a name that is text
+        b"\x93\x02\x01\x91\x92\xc4\x01a\xcf\x7f" + b"\xff" * 7,  # a value that is a number
     ],
 )
 def test_a_layout_of_another_make_is_refused(layout):
