@@ -1,6 +1,7 @@
 """Images of every kind that users meet, as the bytes of their files."""
 
 import io
+from functools import cache
 
 import pytest
 
@@ -24,7 +25,7 @@ def frames(kind, mode="RGB"):
 
 
 def photo(**options):
-    """The bytes of a JPEG as phones make them: with EXIF, where it was taken, and its resolution."""
+    """The bytes of a JPEG as phones make them: with EXIF, place and resolution."""
     Image = pytest.importorskip("PIL.Image")
     exif = Image.Exif()
     exif[0x010F] = "maker"
@@ -33,6 +34,7 @@ def photo(**options):
     return image_bytes(gradient(), "JPEG", exif=exif, dpi=(300, 300), **options)
 
 
+@cache
 def files():
     """Bytes of image files by name: of one frame and of several, whole and broken."""
     whole = {
