@@ -25,7 +25,7 @@ def frames(kind, mode="RGB"):
 
 
 def photo(**options):
-    """The bytes of a JPEG as phones make them: with EXIF, place and resolution."""
+    """The bytes of a JPEG as phones make them: with EXIF, its place and its resolution."""
     Image = pytest.importorskip("PIL.Image")
     exif = Image.Exif()
     exif[0x010F] = "maker"
