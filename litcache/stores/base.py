@@ -1,4 +1,4 @@
-"""What every store is: the interface, its entries and its scope."""
+"""The interface of every store: `Store`, its entries and its scopes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ namespace is cleared meanwhile cannot be told."""
 
 
 class Entry(Protocol):
-    """What is stored of one item's output; anything with these attributes is an entry."""
+    """What is stored of one item's output; any object with these attributes is an entry."""
 
     @property
     def layout(self) -> bytes:
@@ -32,7 +32,7 @@ class Entry(Protocol):
 
     @property
     def expires(self) -> float | None:
-        """When it stops being valid (wall clock, seconds); `None`: until evicted."""
+        """When it expires (wall clock, seconds); `None`: it stays until it is evicted."""
 
 
 class NewEntry(NamedTuple):
@@ -44,19 +44,20 @@ class NewEntry(NamedTuple):
 
 
 class Scope:
-    """Whose entries a call is about, and the epoch that its look-up saw.
+    """The namespace of the entries of a call, and the epoch that its look-up saw.
 
     Args:
-        namespace: The name under which `clear` finds the entries.
+        namespace: Whose entries; `clear` drops the entries of one namespace.
         version: Which model makes the entries.
 
     Attributes:
-        namespace: The name under which `clear` finds the entries.
-        version: Which model makes the entries. It is in their keys; stores may note it for people.
+        namespace: Whose entries; `clear` drops the entries of one namespace.
+        version: Which model makes the entries. The keys hold it; a store may note it for people.
         tag: 8 bytes that stand for the namespace.
-        epoch: Set by `Store.get_many`; `Store.set_many` drops entries whose epoch has passed.
-            `None` before a look-up: the epoch at the time of writing. `b""` after a look-up that
-            failed: nothing may be written, since nobody knows what is cleared meanwhile.
+        epoch: `Store.get_many` sets it, and `Store.set_many` drops entries of an older epoch. It is
+            `None` before a look-up; then the epoch at the time of the write counts. It is `b""`
+            after a look-up that failed; then nothing may be written, because nobody knows whether
+            the namespace was cleared meanwhile.
 
     Example:
         >>> Scope("shop").tag == Scope("shop").tag != Scope("blog").tag
@@ -86,13 +87,13 @@ class StoreInfo:
     """What a store holds, and what it did in this process.
 
     Attributes:
-        entries: Entries held.
-        bytes: Bytes accounted for them, keys and bookkeeping included.
-        evicted: Entries dropped to make room.
-        expired: Entries found past their expiry.
-        rejected: Entries refused because they exceed the budget by themselves.
-        dropped: Entries given up because the store was busy, full or cleared meanwhile.
-        corrupt: Entries that did not verify.
+        entries: Entries that the store holds.
+        bytes: Bytes that it accounts for them, with keys and bookkeeping.
+        evicted: Entries that it dropped to make room.
+        expired: Entries that it found past their ttl.
+        rejected: Entries that it refused because each is larger than the whole budget.
+        dropped: Entries that it gave up because it was busy, full or cleared meanwhile.
+        corrupt: Entries that were damaged.
     """
 
     entries: int = 0
@@ -105,16 +106,16 @@ class StoreInfo:
 
 
 class Store(ABC):
-    """Where entries live; many at a time is the base operation.
+    """Where entries live. Every operation handles many keys at a time.
 
-    A store is thread-safe, pickles as its configuration (never its contents, locks or passwords),
-    and opens lazily in the process that uses it, again after a fork. What it cannot do it raises as
-    `StoreError`; litcache counts that and computes. `litcache.testing.StoreContract` is the suite
-    that every store passes.
+    A store is thread-safe. A pickled store holds its configuration, but no contents, locks or
+    passwords. A store opens in the process that uses it, at first use and again after a fork. If it
+    cannot do what it was asked to, it raises `StoreError`; litcache counts that, and computes.
+    `litcache.testing.StoreContract` holds the tests that every store passes.
 
     Attributes:
-        persistent: Whether entries outlive the process: namespace and version are then required.
-        blocking: Whether calls may wait for I/O: async code then calls it in threads of its own.
+        persistent: Whether entries outlive the process; then namespace and version are required.
+        blocking: Whether calls may wait for I/O; then async code calls them in litcache's threads.
         clock: The wall clock by which entries expire, in seconds.
     """
 
@@ -124,22 +125,22 @@ class Store(ABC):
 
     @property
     def breaker_open(self) -> bool:
-        """Whether this process leaves the store alone for the moment, since it fails.
+        """Whether this process leaves the store alone for a while, because it fails.
 
-        A store that does so has told of it in the log.
+        A store that leaves itself alone logs that.
         """
         return False
 
     @abstractmethod
     def get_many(self, scope: Scope, keys: Sequence[bytes]) -> list[Entry | None]:
-        """Look entries up, and note in `scope` the epoch of its namespace.
+        """Look up entries, and note the epoch of the namespace in `scope`.
 
         Args:
             scope: Whose entries; its `epoch` is set.
             keys: The keys, 16 bytes each.
 
         Returns:
-            One entry for each key, in order; `None` where there is none that is valid.
+            One entry for each key, in order; `None` for a key that has no valid entry.
 
         Raises:
             StoreError: If the store cannot answer.
@@ -147,10 +148,10 @@ class Store(ABC):
 
     @abstractmethod
     def set_many(self, scope: Scope, entries: Mapping[bytes, Entry]) -> None:
-        """Store entries, unless the namespace was cleared since the look-up of `scope`.
+        """Store entries, unless the namespace was cleared after the look-up that set `scope.epoch`.
 
         Args:
-            scope: Whose entries; its `epoch` is the one that the look-up saw.
+            scope: Whose entries; its `epoch` is that of the look-up.
             entries: The entries by key.
 
         Raises:
@@ -159,30 +160,31 @@ class Store(ABC):
 
     @abstractmethod
     def delete_many(self, scope: Scope, keys: Sequence[bytes]) -> int:
-        """Delete entries, and give up what is being computed for the namespace: that may be one.
+        """Delete entries; outputs that are being computed for the namespace now are not stored.
 
         Args:
             scope: Whose entries.
             keys: The keys, 16 bytes each.
 
         Returns:
-            How many there were.
+            How many of them were stored.
 
         Raises:
             StoreError: If the store cannot write.
         """
 
     def deleted_since(self, scope: Scope, epoch: bytes) -> Sequence[bytes] | None:
-        """Return which keys were deleted since a look-up noted an epoch.
+        """Return the keys that were deleted after a look-up noted an epoch.
 
-        A tier in front drops these alone; where it is not known, all that it has of the namespace.
+        A store in front of this one drops only these keys. If they are not known, it drops all its
+        entries of the namespace.
 
         Args:
             scope: Whose entries.
-            epoch: What `get_many` noted in its scope.
+            epoch: The epoch that `get_many` noted in its scope.
 
         Returns:
-            The keys; `None` if that is not known, or the namespace was cleared since.
+            The keys; `None` if they are not known, or the namespace was cleared.
 
         Raises:
             StoreError: If the store cannot answer.
@@ -191,10 +193,10 @@ class Store(ABC):
 
     @abstractmethod
     def clear(self, namespace: str | None = None) -> None:
-        """Drop the entries of a namespace and whatever is being computed for it now.
+        """Drop the entries of a namespace; outputs that are being computed for it are not stored.
 
         Args:
-            namespace: Whose entries; `None` for all of this store's.
+            namespace: Whose entries; `None` for all entries of the store.
 
         Raises:
             StoreError: If the store cannot write.
@@ -202,11 +204,11 @@ class Store(ABC):
 
     @abstractmethod
     def info(self) -> StoreInfo:
-        """Return what the store holds and did.
+        """Return what the store holds, and what it did in this process.
 
         Raises:
             StoreError: If the store cannot answer.
         """
 
     def close(self) -> None:  # noqa: B027 - most stores have nothing to close
-        """Give back what this process holds open; a later call opens it again."""
+        """Close everything that this process has open; a later call opens it again."""

@@ -1,4 +1,4 @@
-"""A circuit breaker: what does not answer is left alone, and asked again now and then."""
+"""A circuit breaker: leave alone what does not answer, and ask it again now and then."""
 
 from __future__ import annotations
 
@@ -8,22 +8,23 @@ from collections.abc import Callable
 
 
 class Breaker:
-    """Who may call something that fails, and when.
+    """Decides which calls may be made to something that fails.
 
-    Closed, every call is admitted. After `limit` failures in a row it opens: no call is admitted
-    until `delay` seconds have passed, then one alone, the probe. A probe that succeeds closes the
-    breaker; one that fails doubles the delay, up to `longest`. (M. Nygard, "Release It!", 2007.)
+    While the breaker is closed, it admits every call. After `limit` failures in a row it opens: it
+    admits no call until `delay` seconds have passed, and then only one, the probe. If the probe
+    succeeds, the breaker closes; if it fails, the delay doubles, up to `longest`. (M. Nygard,
+    "Release It!", 2007.)
 
-    A call reports how it ended with the turn that `admit` gave it. One that began before the
-    breaker last opened, or before the probe, says nothing about the present and is ignored.
+    A call reports how it ended, with the turn that `admit` gave it. A call that began before the
+    breaker last opened, or before the probe, says nothing about the present: it is ignored.
 
     Concurrency: safe in many threads; not to be used across a fork.
 
     Args:
-        limit: So many failures in a row open it.
-        delay: Seconds until the first probe; infinite for none: then only `close` closes it.
-        longest: The most seconds between two probes.
-        clock: Seconds that never go back.
+        limit: The number of failures in a row that open it.
+        delay: Seconds until the first probe; infinite: there is none, and only `close` closes it.
+        longest: The largest number of seconds between two probes.
+        clock: A clock that never goes back, in seconds.
 
     Example:
         >>> breaker = Breaker(limit=1)
@@ -54,7 +55,7 @@ class Breaker:
 
     @property
     def is_open(self) -> bool:
-        """Whether calls are not admitted, but for a probe."""
+        """Whether no call is admitted, apart from a probe."""
         return self._until is not None
 
     def admit(self) -> int | None:
@@ -102,7 +103,7 @@ class Breaker:
             return self._close()
 
     def close(self) -> bool:
-        """Close the breaker: what it guards is known to answer, whoever asked.
+        """Close the breaker, because somebody else knows that what it guards answers.
 
         Returns:
             Whether it was open.
@@ -132,7 +133,7 @@ class Breaker:
             turn: What `admit` returned for it.
 
         Returns:
-            Whether that opened the breaker; not so for a probe, which found it open.
+            Whether that opened the breaker; false for a probe, which found it open.
 
         Example:
             >>> Breaker().failed(0)

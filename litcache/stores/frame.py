@@ -1,4 +1,4 @@
-"""An entry as one run of bytes that proves itself: what stores outside the process hold."""
+"""Frames: entries as bytes with a checksum, as stores outside the process hold them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _NEVER = float("nan")
 
 
 def new_epoch() -> bytes:
-    """Return a random epoch, never seen before.
+    """Return a new random epoch.
 
     Returns:
         8 bytes.
@@ -37,13 +37,13 @@ def new_epoch() -> bytes:
 def frame(entry: Entry, epoch: bytes, key: bytes = b"") -> bytes:
     """Return an entry as bytes that `unframe` verifies.
 
-    The checksum is XXH3-64 (Collet) of the payload, seeded with XXH3-64 of all the rest and of the
-    key: a frame that comes back under another key does not verify.
+    The checksum is XXH3-64 (Collet) of the payload. Its seed is XXH3-64 of everything else and of
+    the key, so a frame that comes back under another key does not verify.
 
     Args:
-        entry: What to store.
+        entry: The entry.
         epoch: The epoch of its namespace, 8 bytes.
-        key: What it will be looked up by; checked, not stored.
+        key: The key of the entry; it is in the checksum, not in the frame.
 
     Returns:
         The frame, 29 bytes longer than layout and payload.
@@ -66,7 +66,7 @@ def frame(entry: Entry, epoch: bytes, key: bytes = b"") -> bytes:
 
 
 def epoch_of(data: bytes) -> bytes:
-    """Return the epoch that a frame says it is of; nothing is verified.
+    """Return the epoch that is written in a frame, without verifying the frame.
 
     Args:
         data: What `frame` returned.
@@ -82,16 +82,15 @@ def epoch_of(data: bytes) -> bytes:
 
 
 def unframe(data: bytes | memoryview, epoch: bytes, key: bytes = b"") -> NewEntry | None:
-    """Return the entry of a frame, verified.
+    """Verify a frame, and return its entry.
 
     Args:
         data: What `frame` returned.
         epoch: The epoch of its namespace now.
-        key: What it was looked up by.
+        key: The key of the look-up.
 
     Returns:
-        The entry, which owns its memory; `None` if it was stored in another epoch or another
-        format.
+        The entry, in its own memory; `None` if it was stored in another epoch or another format.
 
     Raises:
         ValueEncodingError: If the bytes are not what `frame` returned for this key.
@@ -117,6 +116,6 @@ def unframe(data: bytes | memoryview, epoch: bytes, key: bytes = b"") -> NewEntr
         raise ValueEncodingError("the checksum differs from that of the stored bytes")
     if format != base.FORMAT or stored_epoch != epoch:
         return None
-    # NaN alone differs from itself. NewEntry(...) is a Python function and takes twice as long.
+    # Only NaN differs from itself. NewEntry(...) is a Python function, and takes twice as long.
     parts = (data[_PREFIX_BYTES:start], payload, None if expires != expires else expires)
     return tuple.__new__(NewEntry, parts)

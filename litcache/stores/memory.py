@@ -1,4 +1,4 @@
-"""A store in the memory of one process: SIEVE eviction, a byte budget, an expiry for each entry."""
+"""A store in the memory of one process, with SIEVE eviction, a budget of bytes, and a ttl."""
 
 from __future__ import annotations
 
@@ -13,32 +13,31 @@ from litcache.policy import parse_bytes
 from litcache.stores.base import Entry, Scope, Store, StoreInfo
 from litcache.stores.sieve import SCAN_STEPS, Node, Sieve, Space
 
-# How many entries a write looks at for those that have expired: so many for each that it brings,
-# and as many as an eviction does once, if it needs their room.
+# How many entries a write checks for expired ones: this number for each entry that it stores, and
+# once as many as an eviction, if the write needs the room.
 SWEEP_STEPS = 16
 
-# How many cleared entries each write frees, and a clear at once.
+# How many cleared entries each write frees, and a clear itself.
 FREED_STEPS = 256
 
-# How many layouts are kept to be shared by equal ones, and how long these may be.
+# How many layouts are kept so that equal ones share one object, and how long these may be.
 SHARED_LAYOUTS = 256
 SHARED_LAYOUT_BYTES = 256
 
 
 class MemoryStore(Store, Forkable):
-    """Entries in the memory of this process, the least useful evicted first.
+    """Entries in the memory of this process, within a budget of bytes.
 
-    Eviction is SIEVE (Zhang et al., "SIEVE is Simpler than LRU", NSDI '24) within a budget of
-    bytes. What is accounted never exceeds the budget, and it covers keys and bookkeeping. An entry
-    that exceeds the budget by itself is rejected, and what was there under its key is removed.
-    Entries that have expired go first: each write looks for some. A clear takes constant time; what
-    it dropped counts in the budget until later writes have freed it.
+    The budget covers keys and bookkeeping, too. When it is used up, SIEVE evicts entries (Zhang et
+    al., "SIEVE is Simpler than LRU", NSDI '24). Expired entries go first: each write looks for
+    some. An entry that is larger than the whole budget is rejected, and an older entry under its
+    key is removed. A clear takes constant time; its entries count in the budget until later writes
+    have freed them.
 
-    Entries are handed out as they are held, without a copy, and verified by nobody.
+    A look-up returns the entries that the store holds, without a copy and without a check.
 
-    Concurrency: safe in many threads. A look-up that hits takes no lock and moves nothing; writes,
-    and look-ups that meet an expired entry, take one lock. A forked process starts empty, whatever
-    other threads were doing at the fork.
+    Concurrency: safe in many threads. A look-up that hits takes no lock. Writes, and look-ups that
+    meet an expired entry, take one lock. A forked process starts empty.
 
     Args:
         max_bytes: The budget: bytes, or a string such as `"256 MiB"`.
@@ -48,7 +47,7 @@ class MemoryStore(Store, Forkable):
         max_bytes: The budget in bytes.
 
     Raises:
-        ValueError: If `max_bytes` is no possible size.
+        ValueError: If `max_bytes` is not a size.
 
     Example:
         >>> from litcache.stores.base import NewEntry
@@ -70,10 +69,10 @@ class MemoryStore(Store, Forkable):
     def _start(self) -> None:
         """Begin with nothing stored and nothing counted."""
         self._lock = threading.Lock()
-        # By the tag of the namespace. One that was never used has the epoch of all.
+        # By the tag of the namespace. A namespace without a space has the epoch of the store.
         self._spaces: dict[bytes, Space] = {}
         self._epoch = os.urandom(8)
-        # Spaces that were cleared: nobody finds their entries, writes free them by and by.
+        # Cleared spaces: nobody finds their entries, and writes free them step by step.
         self._cleared: list[Space] = []
         self._sieve = Sieve()
         self._layouts: dict[bytes, bytes] = {}
@@ -91,11 +90,11 @@ class MemoryStore(Store, Forkable):
         return f"{type(self).__name__}({self.max_bytes})"
 
     def after_fork_in_child(self) -> None:
-        """Begin empty: the lock and the queue are as other threads left them."""
+        """Begin empty: other threads may have left the lock and the queue in any state."""
         self._start()
 
     def get_many(self, scope: Scope, keys: Sequence[bytes]) -> list[Entry | None]:
-        """Look entries up; what is found is the store's own, not a copy.
+        """Look up entries; they are the store's own, not copies.
 
         Example:
             >>> MemoryStore().get_many(Scope("shop"), [b"k" * 16])
@@ -105,7 +104,7 @@ class MemoryStore(Store, Forkable):
         if space is None:
             scope.epoch = self._epoch
             return [None] * len(keys)
-        # The epoch first: after a delete, entries must not be taken for those before it.
+        # The epoch first: entries from after a delete must not be noted as from before it.
         scope.epoch = space.epoch
         found: list[Any] = list(map(space.nodes.get, keys))
         now = self.clock()
@@ -119,7 +118,7 @@ class MemoryStore(Store, Forkable):
         return self._without_expired(found, now) if stale else found
 
     def _without_expired(self, found: list[Node | None], now: float) -> list[Entry | None]:
-        """Remove the expired among the entries found, and answer `None` in their place."""
+        """Remove expired entries among those found, and return `None` in their places."""
         valid: list[Entry | None] = []
         with self._lock:
             for node in found:
@@ -149,7 +148,7 @@ class MemoryStore(Store, Forkable):
                 looked = self._put(node, now, looked)
 
     def delete_many(self, scope: Scope, keys: Sequence[bytes]) -> int:
-        """Delete entries, and give up what is being computed for the namespace."""
+        """Delete entries; outputs that are being computed for the namespace are not stored."""
         now = self.clock()
         deleted = 0
         with self._lock:
@@ -168,7 +167,7 @@ class MemoryStore(Store, Forkable):
         return deleted
 
     def clear(self, namespace: str | None = None) -> None:
-        """Drop entries in constant time: nobody finds them, and later writes free their memory."""
+        """Drop entries in constant time: nobody finds them any more, and later writes free them."""
         with self._lock:
             if namespace is None:
                 spaces, self._epoch = self._spaces, os.urandom(8)
@@ -182,7 +181,7 @@ class MemoryStore(Store, Forkable):
             self._free(FREED_STEPS)
 
     def info(self) -> StoreInfo:
-        """Return what the store holds, without what was cleared, and did since it was made.
+        """Return what the store holds, without cleared entries, and what it did since it was made.
 
         Example:
             >>> MemoryStore().info().bytes
@@ -209,15 +208,15 @@ class MemoryStore(Store, Forkable):
         return space
 
     def _put(self, node: Node, now: float, looked: bool) -> bool:
-        """Insert an entry as the newest, in place of the one that has its key.
+        """Insert an entry as the newest, in place of the entry that has its key.
 
         Args:
             node: The entry.
             now: The wall clock.
-            looked: Whether this write has looked for expired entries to make room.
+            looked: Whether this write has already looked for expired entries to make room.
 
         Returns:
-            Whether it has now.
+            Whether it has looked for them now.
         """
         space = node.space
         replaced = space.nodes.get(node.key)
@@ -253,7 +252,7 @@ class MemoryStore(Store, Forkable):
         self._remove(node)
 
     def _drop_expired(self, now: float, steps: int) -> None:
-        """Remove what has expired among some entries."""
+        """Remove the expired entries among some entries."""
         for node in self._sieve.expired(now, steps):
             self._remove(node)
             self._expired += 1
@@ -282,7 +281,7 @@ class MemoryStore(Store, Forkable):
         node.space.bytes -= size
 
     def _shared(self, layout: bytes) -> bytes:
-        """Return the one object that stands for all equal short layouts."""
+        """Return the object that all equal short layouts share."""
         if len(layout) > SHARED_LAYOUT_BYTES:
             return layout
         if len(self._layouts) >= SHARED_LAYOUTS:

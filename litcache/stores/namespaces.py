@@ -1,4 +1,4 @@
-"""What a shared store holds of each namespace, for people who look at it from outside."""
+"""What a store holds of each namespace, for people who use the command line."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class NamespaceInfo(NamedTuple):
 
 
 class Told:
-    """The versions that this process has told a store of: each is told once an epoch.
+    """The versions that this process has noted in a store: each once in an epoch.
 
     Concurrency: safe in many threads.
 
@@ -41,20 +41,20 @@ class Told:
         self._versions: set[tuple[bytes, str]] = set()
 
     def lacks(self, epoch: bytes, version: str) -> bool:
-        """Return whether a version is yet to be told of.
+        """Return whether a version is not noted yet.
 
         Args:
             epoch: The epoch of the namespace.
-            version: What made the entries; `""` if it is not known.
+            version: Which model made the entries; `""` if it is not known.
         """
         return bool(version) and (epoch, version) not in self._versions
 
     def add(self, epoch: bytes, version: str) -> None:
-        """Note that a version was told of.
+        """Remember that a version was noted.
 
         Args:
             epoch: The epoch of the namespace.
-            version: What made the entries.
+            version: Which model made the entries.
         """
         if len(self._versions) >= _MOST:
             self._versions = set()

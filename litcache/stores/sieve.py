@@ -1,4 +1,4 @@
-"""SIEVE: a queue of entries, and which of them is evicted next."""
+"""SIEVE: a queue of entries that decides which entry is evicted next."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import math
 
 from litcache.stores.base import Entry, NewEntry
 
-# What an entry takes beside its key, layout and payload, so that the process grows by no more than
-# a tenth beyond what is accounted (benchmarks/memory.py): the node (96), the headers of key and
-# payload (33 each, rounded up by the allocator) and its share of the dict, which under eviction
-# grows to 60 to 120 bytes an entry.
+# The bytes of an entry beside its key, layout and payload. With this number the process grows by at
+# most a tenth more than is accounted (benchmarks/memory.py): the node (96), the headers of key and
+# payload (33 each, rounded up by the allocator) and a share of the dict, which under eviction grows
+# to 60 to 120 bytes an entry.
 ENTRY_BYTES = 288
 EXPIRY_BYTES = 32
 
-# How many entries one eviction looks at, at most: it bounds the slowest, since the mean is bounded
-# by the hits that set the flags. benchmarks/hit_rate.py shows that it costs no hits.
+# The largest number of entries that one eviction looks at. It bounds the slowest eviction; the hits
+# that set the flags bound the mean. benchmarks/hit_rate.py shows that it costs no hits.
 SCAN_STEPS = 512
 
 
@@ -41,7 +41,7 @@ class Node:
     def __init__(self, key: bytes, entry: Entry) -> None:
         self.key = key
         layout, payload = entry.layout, entry.payload
-        # What others could change in place is copied.
+        # A buffer that others can change in place is copied.
         self.layout = layout if type(layout) is bytes else bytes(layout)
         self.payload = payload if type(payload) is bytes else bytes(payload)
         self.expires = entry.expires
@@ -56,11 +56,11 @@ class Node:
 class Sieve:
     """The queue of all entries of a store, the oldest first.
 
-    (Zhang et al., "SIEVE is Simpler than LRU", NSDI '24.) A hand goes from the oldest to the newest
-    and round again; it evicts the first entry that was not hit since it passed, or has expired.
-    Another goes round for entries that have expired, as long as there can be any.
+    A hand goes from the oldest entry to the newest, and round again. It evicts the first entry that
+    has expired, or was not hit since the hand passed it. (Zhang et al., NSDI '24.) A second hand
+    looks for expired entries, as long as there can be any.
 
-    Concurrency: its user holds a lock. A hit sets `Node.visited` without it.
+    Concurrency: the caller holds a lock. Only a hit sets `Node.visited` without it.
     """
 
     def __init__(self) -> None:
@@ -68,7 +68,7 @@ class Sieve:
         root = Node(b"", NewEntry(b"", b""))
         root.newer = root.older = root
         self._root = self._hand = self._sweep = root
-        # No entry expires sooner than the first; than the second, none that this round has seen.
+        # No entry expires before the first time; none that this round has seen, before the second.
         self._soonest = self._soonest_seen = math.inf
 
     @property
@@ -93,7 +93,7 @@ class Sieve:
             self._sweep = node.newer
         node.older.newer = node.newer
         node.newer.older = node.older
-        # Whoever still holds the entry shall not hold its neighbours.
+        # Code that still holds the entry must not keep its neighbours alive.
         del node.older, node.newer
 
     def victim(self, now: float) -> Node:
@@ -112,7 +112,7 @@ class Sieve:
         return node
 
     def expired(self, now: float, steps: int) -> list[Node]:
-        """Return what has expired among the next entries of the round, none if none can have."""
+        """Return the expired entries among the next ones of the round, if any can have expired."""
         found: list[Node] = []
         if now < self._soonest:
             return found

@@ -13,37 +13,37 @@ from litcache.errors import StoreError
 from litcache.forks import Forkable, begin_anew
 from litcache.stores.base import UNKNOWN_EPOCH, Entry, Scope, Store, StoreInfo
 
-# What was seen of the back is trusted so long. With the time that a call to the back takes it
-# stays below the second within which a clear must hold.
+# How long an answer of the back is trusted. With the time of a call to the back, this stays below
+# the second within which a clear must hold.
 CHECK_SECONDS = 0.5
 
 
 class TieredStore(Store, Forkable):
     """A store of each process in front of one that processes share.
 
-    Look-ups ask the front, then the back for what is missing; what the back has fills the front,
-    with its expiry. Writes go to both.
+    A look-up asks the front, and then the back for the keys that the front misses. Entries of the
+    back fill the front, and expire there at the same time. Writes go to both.
 
-    A front never knows by itself that another process cleared or deleted. So at most half a second
-    after a look-up last heard the back's epoch of a namespace, the next one asks for it, in one
-    round trip. If it is another one, the front drops what was deleted since, or the whole namespace
-    where the back does not say what that was: it was cleared, or too much was deleted. An entry
-    that is refreshed replaces the one in this front; others keep theirs until it expires or is
-    evicted.
+    A front does not know by itself that another process cleared or deleted. So a look-up asks the
+    back for the epoch of the namespace, in one round trip, if the last answer is older than half a
+    second. If the epoch has changed, the front drops the deleted keys. It drops the whole namespace
+    if that was cleared, or if the back does not know the keys, because they are too many. A refresh
+    replaces the entry in the front of its own process; other fronts keep the old entry until it
+    expires or is evicted.
 
-    While the back fails, the front goes on alone: look-ups answer what it has, writes reach it and
-    then raise, which is counted.
+    While the back fails, the front goes on alone: look-ups return what it holds. Writes reach it,
+    and then raise, which litcache counts.
 
-    Concurrency: as safe as both its stores; one lock keeps threads from dropping what another of
-    them has just stored. A forked process asks the back anew.
+    Concurrency: as safe as both stores. One lock stops threads from dropping what another one has
+    just stored. A forked process asks the back again.
 
     Args:
-        front: The store asked first, of each process: such as a `MemoryStore`.
+        front: The store that is asked first, one for each process, such as a `MemoryStore`.
         back: The store that processes share.
         monotonic: The clock by which the back's epoch ages, in seconds.
 
     Attributes:
-        front: The store asked first.
+        front: The store that is asked first.
         back: The store that processes share.
 
     Raises:
@@ -78,7 +78,7 @@ class TieredStore(Store, Forkable):
         self._start()
 
     def _start(self) -> None:
-        """Begin with nothing heard of the back."""
+        """Begin without any answer of the back."""
         self.clock = self.back.clock
         self._lock = threading.Lock()
         # By the tag of a namespace: when the back was last asked, and the epoch that it answered.
@@ -86,7 +86,7 @@ class TieredStore(Store, Forkable):
         begin_anew(self)
 
     def after_fork_in_child(self) -> None:
-        """Begin anew: the lock is as another thread left it."""
+        """Begin anew: another thread may have left the lock locked."""
         self._start()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -100,14 +100,14 @@ class TieredStore(Store, Forkable):
         return f"{type(self).__name__}({self.front!r}, {self.back!r})"
 
     def get_many(self, scope: Scope, keys: Sequence[bytes]) -> list[Entry | None]:
-        """Look entries up in the front, and what is missing there in the back.
+        """Look up entries in the front, and in the back the keys that the front misses.
 
         Raises:
             StoreError: If the front cannot answer.
         """
         scope.epoch = UNKNOWN_EPOCH
         near, far, now = scope.renewed(), scope.renewed(), self._monotonic()
-        # Before the front is asked: what it answers then is of this epoch, or of a later one.
+        # Before the front is asked: its answer is then of this epoch or of a later one.
         asked, epoch = self._seen.get(scope.tag, (-math.inf, UNKNOWN_EPOCH))
         found = self.front.get_many(near, keys)
         missing = [key for key, entry in zip(keys, found, strict=True) if entry is None]
@@ -122,7 +122,7 @@ class TieredStore(Store, Forkable):
                 missing = [key for key, at in zip(keys, found, strict=True) if at is None]
                 entries = self.back.get_many(far, missing)
             self._note_asked(scope, now)
-        except Exception:  # a back may be anybody's: whatever it raises, the front goes on
+        except Exception:  # any class may be the back: whatever it raises, the front goes on
             self._note_asked(scope, now)
             far.epoch = UNKNOWN_EPOCH
             entries = [None] * len(missing)
@@ -139,8 +139,8 @@ class TieredStore(Store, Forkable):
         """Store entries in both stores.
 
         Raises:
-            StoreError: If the back cannot write, or could not answer the look-up; they are in the
-                front then.
+            StoreError: If the back cannot write, or could not answer the look-up. The front has the
+                entries then.
         """
         if scope.epoch == UNKNOWN_EPOCH:
             raise StoreError("the front did not answer the look-up", type(self).__name__)
@@ -157,27 +157,27 @@ class TieredStore(Store, Forkable):
         self.back.set_many(far, entries)
 
     def delete_many(self, scope: Scope, keys: Sequence[bytes]) -> int:
-        """Delete entries from both stores, and return how many the one had that had more.
+        """Delete entries from both stores; return the larger of their two answers.
 
         Raises:
-            StoreError: If the back cannot write; they are gone from the front then.
+            StoreError: If the back cannot write. The front has deleted the entries then.
         """
         nearby = self.front.delete_many(scope.renewed(), keys)
         try:
             return max(nearby, self.back.delete_many(scope.renewed(), keys))
         finally:
-            # Again: a look-up under way may have brought them back.
+            # Again: a look-up of another thread may have brought them back.
             self.front.delete_many(scope.renewed(), keys)
 
     def deleted_since(self, scope: Scope, epoch: bytes) -> Sequence[bytes] | None:
-        """Return what the back says of the part of the epoch that is its own."""
+        """Return the answer of the back, for its own part of the epoch."""
         return self.back.deleted_since(scope, epoch[1 + epoch[0] :]) if epoch else None
 
     def clear(self, namespace: str | None = None) -> None:
         """Drop the entries of a namespace from both stores.
 
         Raises:
-            StoreError: If the back cannot write; the front is empty then.
+            StoreError: If the back cannot write. The front has dropped the entries then.
         """
         try:
             self.back.clear(namespace)
@@ -186,11 +186,11 @@ class TieredStore(Store, Forkable):
 
     @property
     def breaker_open(self) -> bool:
-        """Whether this process leaves one of the stores alone for the moment, since it fails."""
+        """Whether this process leaves one of the stores alone for a while, because it fails."""
         return self.front.breaker_open or self.back.breaker_open
 
     def info(self) -> StoreInfo:
-        """Return what the back holds, and what both did; while it fails, the front's alone.
+        """Return what the back holds, and what both did; if the back fails, only the front's part.
 
         Raises:
             StoreError: If the front cannot answer.
@@ -216,15 +216,15 @@ class TieredStore(Store, Forkable):
         self.back.close()
 
     def _note_asked(self, scope: Scope, now: float) -> None:
-        """Note when the back was asked; the epoch stays the one that the front is of."""
+        """Note when the back was asked; the front keeps its epoch."""
         with self._lock:
             _, epoch = self._seen.get(scope.tag, (now, UNKNOWN_EPOCH))
             self._seen[scope.tag] = now, epoch
 
     def _renew(self, far: Scope, before: bytes, now: float) -> None:
-        """Drop what the front may not answer any more, and note the epoch."""
+        """Drop the entries that the front may not return any more, and note the epoch."""
         deleted: Sequence[bytes] | None = None
-        with contextlib.suppress(Exception):  # what is not known is taken for all
+        with contextlib.suppress(Exception):  # if the keys are not known, all of the namespace
             deleted = self.back.deleted_since(far, before) if before else None
         with self._lock:
             _, epoch = self._seen.get(far.tag, (now, UNKNOWN_EPOCH))

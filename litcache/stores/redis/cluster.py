@@ -1,4 +1,4 @@
-"""Commands to a Redis Cluster, in one round trip to each of the nodes concerned."""
+"""Commands to a Redis Cluster, in one round trip to each node."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from litcache.stores.redis.wire import Command, ErrorAnswer
 
 
 class Cluster:
-    """The nodes of a Redis Cluster, each asked for the keys whose slots it serves.
+    """The nodes of a Redis Cluster; each is asked for the keys of its slots.
 
-    The map of slots is read at the first call, and again after a node failed to answer or said
-    that a slot has moved.
+    The map of slots is read at the first call, and again after a node did not answer or said that a
+    slot has moved.
 
     Args:
         options: How to connect to one of its nodes, and so to the others.
@@ -32,7 +32,7 @@ class Cluster:
     def send(self, commands: Sequence[Command]) -> list[Any]:
         """Send commands in one round trip to each node and return their answers, in order.
 
-        Each must name its key right after its own name, or after its script.
+        In each command, the key must follow the name of the command, or its script.
         """
         answers = self._send(commands)
         moved = [index for index, answer in enumerate(answers) if _told(answer, "MOVED")]
@@ -45,7 +45,7 @@ class Cluster:
         return answers
 
     def _ask_elsewhere(self, commands: Sequence[Command], answers: list[Any]) -> None:
-        """Ask the nodes that slots are moving to for what has moved already."""
+        """Ask the nodes to which slots are moving for the keys that have moved already."""
         parts: dict[Node, list[int]] = {}
         for index, answer in enumerate(answers):
             address = _told(answer, "ASK")
@@ -69,11 +69,11 @@ class Cluster:
 
         Args:
             commands: The commands.
-            mark: A write to the same slot as the first that comes after them: replicas are asked
-                whether they have it.
+            mark: A write to the same slot as the first command, which comes after all of them:
+                replicas are asked whether they have it.
 
         Returns:
-            The answers, and whether a replica has confirmed, or there is none.
+            The answers, and whether a replica has confirmed; true if there is no replica.
         """
         answers = self.send(commands)
         node = (self._slots or self._read_slots())[_slot(mark)]
@@ -106,7 +106,7 @@ class Cluster:
         """Ask the nodes in turn for the map of slots, until one answers or the time is up."""
         until = time.monotonic() + self._options.timeout
         nodes = list(self._nodes.values())
-        # Not the same one first each time: it may be what hangs.
+        # In another order each time: the first node may be the one that hangs.
         self._turn = (self._turn + 1) % len(nodes)
         failure: Exception = RedisError("no node knows the slots")
         for node in nodes[self._turn :] + nodes[: self._turn]:
@@ -123,11 +123,11 @@ class Cluster:
         raise failure
 
     def _map(self, ranges: Sequence[Any], asked: Node) -> list[Node | None]:
-        """Take the map of slots over from what a node answered."""
+        """Take over the map of slots from the answer of a node."""
         slots: list[Node | None] = [None] * REDIS_CLUSTER_HASH_SLOTS
         nodes: dict[tuple[str, int], Node] = {}
         for first, last, (host, port, *_), *replicas in ranges:
-            # An empty host is that of the node asked.
+            # An empty host stands for the node that was asked.
             address = (host.decode() if host and host != b"?" else asked.address[0], int(port))
             node = nodes.get(address) or self._nodes.get(address) or Node(self._options, address)
             nodes[address] = node
@@ -165,7 +165,7 @@ def _slot(command: Command) -> int:
 
 
 def _told(answer: Any, code: str) -> tuple[str, int] | None:
-    """Return the address that a node sends to, if it does so by this code."""
+    """Return the address that a node refers to, if its error has this code."""
     if not isinstance(answer, ErrorAnswer):
         return None
     said, _, rest = str(answer).partition(" ")

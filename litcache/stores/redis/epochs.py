@@ -1,4 +1,4 @@
-"""The epochs of namespaces in a hash of Redis, beside the entries that carry them."""
+"""The epochs of namespaces, in a hash of Redis beside the entries."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from litcache.stores.redis.remote import Remote, code
 from litcache.stores.redis.scripts import PLACE_AT, deleted, placed
 from litcache.stores.redis.wire import Command
 
-# About so many deletes of a namespace are remembered, for the tiers in front.
+# About how many deletes of a namespace are remembered, for stores in front.
 _REMEMBERED = 500
 _REMEMBERED_MS = 86_400_000
 
@@ -20,12 +20,11 @@ _REMEMBERED_MS = 86_400_000
 class Epochs:
     """The hash that says which entries are valid.
 
-    It has two fields a namespace: `e<namespace>` is its epoch, random. `d<namespace>` is of its
-    last delete: a random token of 8 bytes, and the place in a stream that has its keys.
-    `Scope.epoch` holds the one, and behind it the other.
+    It has two fields for each namespace. `e<namespace>` is its epoch, a random one. `d<namespace>`
+    describes its last delete: a random token of 8 bytes, and the place in a stream that holds the
+    keys. `Scope.epoch` holds the first field, and after it the second.
 
-    Beside it is a hash of what people may want to know: `v<epoch><version>` stands for a version
-    that wrote in an epoch.
+    A second hash holds facts for people: `v<epoch><version>` says that a version wrote in an epoch.
 
     Args:
         remote: The server.
@@ -39,11 +38,11 @@ class Epochs:
         self._deletes = f"{prefix}:deleted:".encode()
 
     def question(self, scope: Scope) -> Command:
-        """Return the command that rides along with those for entries."""
+        """Return the command that is sent together with the commands for entries."""
         return ("HMGET", self._key, *_fields(scope))
 
     def noted(self, answer: Any) -> bytes | None:
-        """Return what `Scope.epoch` is by the answer to the question; `None` without an epoch."""
+        """Return `Scope.epoch` from the answer to the question; `None` if there is no epoch."""
         if not is_pair(answer):
             return None
         epoch, deletes = answer
@@ -51,10 +50,10 @@ class Epochs:
         return epoch + (deletes or b"") if valid else None
 
     def made(self, scope: Scope, answer: Any) -> bytes:
-        """Make an epoch, unless another process just did, where the answer had none.
+        """Make an epoch if the answer had none, and no other process has just made one.
 
         Raises:
-            StoreError: If the server does not answer or keeps none.
+            StoreError: If the server does not answer, or does not keep the epoch.
         """
         field, _ = _fields(scope)
         repairs: list[Command] = []
@@ -77,19 +76,19 @@ class Epochs:
         return epoch
 
     def delete(self, scope: Scope, names: Sequence[bytes], keys: Sequence[bytes]) -> None:
-        """Delete entries, and let look-ups note that; where there is no room, clear the namespace.
+        """Delete entries so that look-ups notice it; if there is no room, clear the namespace.
 
         Args:
-            scope: Whose entries, as a look-up noted their epoch.
-            names: Their names.
-            keys: Their keys.
+            scope: Whose entries, with the epoch that a look-up noted.
+            names: The names of the entries.
+            keys: The keys of the entries.
 
         Raises:
             StoreError: If the server does not answer or refuses, or no replica confirms.
         """
         token, log = new_epoch(), self._log(scope)
         epoch = scope.epoch or b""
-        # First of all: a delete that has its place, and a token that was seen, are behind it.
+        # First of all: if a delete has its place, or its token was seen, this is done.
         errors = self._remote.send([deleted(name, epoch, token) for name in names])
         fields = [part for key in keys for part in ("k", key)]
         added = ("XADD", log, "MAXLEN", "~", _REMEMBERED, "*", *fields)
@@ -108,7 +107,7 @@ class Epochs:
         self._remote.send([placed(name, epoch, token, place) for name in names])
 
     def deleted_since(self, scope: Scope, epoch: bytes) -> list[bytes] | None:
-        """Return the keys deleted since a look-up noted an epoch; `None` if that is not known.
+        """Return the keys deleted since a look-up noted an epoch; `None` if they are not known.
 
         Raises:
             StoreError: If the server does not answer.
@@ -119,11 +118,11 @@ class Epochs:
             return None
         (answer,) = self._remote.send([("XRANGE", self._log(scope), before, "+")])
         if not isinstance(answer, list) or not answer or answer[0][0] != before:
-            return None  # evicted, or older than what is remembered
+            return None  # evicted, or older than the deletes that are remembered
         return [key for _, fields in answer[1:] for key in fields[1::2]]
 
     def clear(self, namespace: str | None) -> None:
-        """Remove the epoch of a namespace, or all: what was framed with it is not valid any more.
+        """Remove the epoch of a namespace, or all epochs: frames with it are not valid any more.
 
         Raises:
             StoreError: If the server does not answer or refuses, or no replica confirms.
@@ -146,7 +145,7 @@ class Epochs:
         return self._deletes + _bytes(scope.namespace)
 
     def version_told(self, scope: Scope) -> list[Command]:
-        """Return the command that tells people which version writes, if it is yet to be told."""
+        """Return the command that notes which version writes, if it is not noted yet."""
         epoch = (scope.epoch or b"")[:EPOCH_BYTES]
         if not self._remote.told.lacks(epoch, scope.version):
             return []
@@ -154,12 +153,12 @@ class Epochs:
         return [("HSET", self._notes, b"v" + epoch + _bytes(scope.version), b"")]
 
     def spaces(self) -> dict[bytes, NamespaceInfo]:
-        """Return the namespaces by the epochs valid now, with no entries yet.
+        """Return the namespaces by their epochs of now, without counts of entries.
 
         Raises:
             StoreError: If the server does not answer or refuses.
         """
-        # Notes first: an epoch that is made in between has none yet.
+        # Notes first: an epoch that is made in between has no notes yet.
         notes, epochs = self._all(self._notes), self._all(self._key)
         spaces = {
             epoch: NamespaceInfo(_text(field[1:]), (), 0, 0)
@@ -179,7 +178,7 @@ class Epochs:
         return spaces
 
     def _all(self, key: bytes) -> dict[bytes, bytes]:
-        """Return all fields of a hash; none if something else is there."""
+        """Return all fields of a hash; none if the key is not a hash."""
         (answer,) = self._remote.send([("HGETALL", key)])
         if isinstance(answer, Exception) and code(answer) != "WRONGTYPE":
             raise self._remote.refused(answer)
@@ -194,13 +193,13 @@ def is_pair(answer: object) -> TypeGuard[list[Any]]:
 
 
 def _fields(scope: Scope) -> tuple[bytes, bytes]:
-    """Return the fields of a namespace's epoch and of the token of its deletes."""
+    """Return the names of the two fields of a namespace: of its epoch and of its last delete."""
     name = _bytes(scope.namespace)
     return b"e" + name, b"d" + name
 
 
 def _bytes_of(answer: object) -> bytes:
-    """Return an answer that is text, or none for an error."""
+    """Return an answer that is bytes; no bytes for an error."""
     return answer if isinstance(answer, bytes) else b""
 
 

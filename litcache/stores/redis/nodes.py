@@ -13,18 +13,18 @@ from redis.retry import Retry
 from litcache.stores.redis.url import parsed, resolved
 from litcache.stores.redis.wire import Command, Deadline, ErrorAnswer, Wire, packed
 
-# What talking to a node may raise; ValueError when something else answers there.
+# What a call of a node may raise; ValueError means that something else than Redis answers.
 FAILURES = (RedisError, OSError, ValueError, ErrorAnswer)
 
-# Options of redis-py's client and pool, which say nothing to a connection.
+# Options of redis-py's client and pool, which a connection does not take.
 _FOR_POOLS = ("max_connections", "timeout")
 
-# The share of a timeout in which replicas confirm.
+# The share of a timeout in which replicas must confirm.
 _CONFIRM_SHARE = 0.5
 
 
 def described(error: BaseException) -> str:
-    """Return what went wrong in words that hold no credentials: servers echo what they are sent."""
+    """Return what went wrong without credentials: servers repeat what they are sent."""
     text = type(error).__name__
     if isinstance(error, ErrorAnswer):
         code = str(error).partition(" ")[0]
@@ -39,16 +39,16 @@ class Options:
     """How to connect to the nodes of a URL.
 
     Args:
-        url: Any URL that redis-py takes. `${NAME}` as the whole of it, or as its user name or
+        url: Any URL that redis-py takes. `${NAME}` as the whole URL, or as its user name or
             password, stands for that environment variable.
-        timeout: Seconds that an exchange may take, connecting included, if it moves little.
+        timeout: Seconds that an exchange may take, with connecting, if it moves little data.
 
     Attributes:
         address: Host and port; the path of the socket and 0.
         timeout: The timeout.
 
     Raises:
-        ValueError: If it is no such URL; the message repeats nothing of it.
+        ValueError: If it is not such a URL; the message repeats no part of it.
     """
 
     def __init__(self, url: str, timeout: float) -> None:
@@ -62,7 +62,7 @@ class Options:
             "retry": Retry(NoBackoff(), 0),
             "retry_on_timeout": False,
             "health_check_interval": 0,
-            "redis_connect_func": _nothing,  # the handshake is ours, within the deadline
+            "redis_connect_func": _nothing,  # the handshake is our own, within the deadline
         }
         self.address = (
             (str(options["path"]), 0)
@@ -84,7 +84,7 @@ class Options:
         return self._class(**{**self._options, **where})
 
     def connect(self, address: tuple[str, int], deadline: Deadline) -> Wire:
-        """Return a new connection to a node, open and greeted.
+        """Return a new connection to a node, open and with the handshake done.
 
         Raises:
             Any of `FAILURES`: If the node does not answer or refuses.
@@ -116,7 +116,7 @@ class Options:
 
 
 class Node:
-    """One server, with a connection for each call under way and those that are idle.
+    """One server, with a connection for each running call, and idle connections.
 
     Args:
         options: How to connect.
@@ -135,7 +135,7 @@ class Node:
         self._idle: list[Wire] = []
 
     def take(self, deadline: Deadline) -> Wire:
-        """Return a connection that is open and has nothing to read."""
+        """Return an open connection that has nothing to read."""
         while True:
             try:
                 wire = self._idle.pop()
@@ -145,11 +145,11 @@ class Node:
                 if wire.is_quiet():
                     return wire
             except FAILURES:
-                pass  # the server closed it meanwhile; so have the others been, most likely
+                pass  # the server has closed it, and most likely the others, too
             wire.close()
 
     def give(self, wire: Wire) -> None:
-        """Take a connection back, all its answers read."""
+        """Take back a connection; all its answers have been read."""
         self._idle.append(wire)
 
     def send(self, commands: Sequence[Command]) -> list[Any]:
@@ -163,13 +163,13 @@ class Node:
 
 
 def exchange(parts: Mapping[Node, Sequence[Command]]) -> dict[Node, list[Any]]:
-    """Send each node its commands, then read all answers: one round trip, however many nodes.
+    """Send each node its commands, then read all answers: one round trip for any number of nodes.
 
     Args:
         parts: The commands of each node.
 
     Returns:
-        The answers of each; errors that a node answered are among them as `ErrorAnswer`.
+        The answers of each node; an error that a node answered is an `ErrorAnswer` among them.
 
     Raises:
         Any of `FAILURES`: If a node does not answer in time.
@@ -179,7 +179,7 @@ def exchange(parts: Mapping[Node, Sequence[Command]]) -> dict[Node, list[Any]]:
     answers: dict[Node, list[Any]] = {}
     complete = False
     try:
-        # All first: what a cluster is asked beside a write must not be answered long before it.
+        # Send to all first: a question beside a write must not be answered long before the write.
         for node in parts:
             taken.append((node, node.take(deadline)))  # noqa: PERF401 - kept if the next one fails
         for node, wire in taken:
@@ -198,7 +198,7 @@ def exchange(parts: Mapping[Node, Sequence[Command]]) -> dict[Node, list[Any]]:
 
 
 def waiting(timeout: float) -> Command:
-    """Return the command that waits until a replica has what its connection wrote before."""
+    """Return the command that waits until a replica has the earlier writes of the connection."""
     return ("WAIT", 1, max(1, int(timeout * _CONFIRM_SHARE * 1000)))
 
 
@@ -207,7 +207,7 @@ def _bytes(answer: object) -> bytes:
 
 
 def _nothing(connection: object) -> None:
-    """Stand for the handshake of redis-py."""
+    """Do nothing, in the place of redis-py's handshake."""
 
 
 class Server:
@@ -243,7 +243,7 @@ class Server:
             mark: A write that comes after them: replicas are asked whether they have it.
 
         Returns:
-            The answers, and whether a replica has confirmed, or there is none.
+            The answers, and whether a replica has confirmed; true if there is no replica.
         """
         *answers, about = self.send([*commands, ("INFO", "replication")])
         replicas = re.search(rb"^connected_slaves:([1-9])", _bytes(about), re.MULTILINE)

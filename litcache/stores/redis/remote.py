@@ -1,4 +1,4 @@
-"""A Redis server or cluster as the processes of a service use it: opened lazily, left when dead."""
+"""A Redis server or cluster: opened at first use, and left alone while it is dead."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _Answer = TypeVar("_Answer")
 
 
 class _Process:
-    """What one process holds open, and counts."""
+    """The connections and counters of one process."""
 
     def __init__(self, nodes: Server | Cluster, breaker: Breaker) -> None:
         self.nodes = nodes
@@ -39,20 +39,19 @@ class _Process:
 
 
 class Remote:
-    """A server that may be dead, and what is known of it in this process.
+    """A server that may be dead, and what this process knows about it.
 
-    Concurrency: safe in many threads. A forked process opens connections of its own and counts
-    from 0.
+    Concurrency: safe in many threads. A forked process opens its own connections and counts from 0.
 
     Args:
         url: Any URL that redis-py takes; see `Options`.
-        timeout: Seconds that an exchange may take, if it moves little.
-        cluster: Whether it is that of a node of a Redis Cluster.
-        monotonic: The clock by which it is probed while it fails, in seconds.
+        timeout: Seconds that an exchange may take, if it moves little data.
+        cluster: Whether the URL is that of a node of a Redis Cluster.
+        monotonic: The clock by which a failing server is probed, in seconds.
 
     Raises:
         ImportError: If redis-py is not installed.
-        ValueError: If the URL is none.
+        ValueError: If the URL is not one that redis-py takes.
     """
 
     def __init__(
@@ -82,7 +81,7 @@ class Remote:
         return self._name
 
     def send(self, commands: Sequence[Command]) -> list[Any]:
-        """Return the answers to commands, errors among them; one round trip to each node.
+        """Return the answers to commands; errors may be among them. It takes one round trip a node.
 
         Raises:
             StoreError: If the server does not answer.
@@ -93,7 +92,7 @@ class Remote:
         """Return the answers to commands that must outlive a failover; see `Server.confirm`.
 
         Raises:
-            StoreError: If the server does not answer, or has replicas and none confirms in time.
+            StoreError: If the server does not answer, or none of its replicas confirms in time.
         """
         answers, confirmed = self.ask(lambda nodes: nodes.confirm(commands, mark))
         if not confirmed:
@@ -126,11 +125,11 @@ class Remote:
             return answer
         if process.breaker.failed(turn):
             logger.warning("RedisStore: %s does not answer (%s): going on without", self, problem)
-        # Outside of the handler, not to be chained: errors of redis-py may hold what it sent.
+        # Outside of the handler, so that it is not chained: redis-py's error may hold credentials.
         raise self.error(f"does not answer ({problem})")
 
     def refused(self, error: Exception) -> StoreError:
-        """Return the error to raise for one that the server answered."""
+        """Return the error to raise for an error that the server answered."""
         hint = "; for a Redis Cluster say cluster=True" if code(error) == "MOVED" else ""
         return self.error(f"refuses a command ({_nodes().described(error)}){hint}")
 
@@ -160,7 +159,7 @@ class Remote:
 
     @property
     def told(self) -> Told:
-        """The versions that this process told the server of."""
+        """The versions that this process has noted in the server."""
         return self._process().told
 
     def counted(self) -> dict[str, int]:
@@ -186,7 +185,7 @@ class Remote:
         process = self._processes.get(pid)
         if process is None:
             process = self._processes.setdefault(pid, self._open())
-            # What was opened before a fork is the parent's.
+            # Connections from before a fork belong to the parent.
             for other in set(self._processes) - {pid}:
                 self._processes.pop(other, None)
         return process
@@ -209,16 +208,16 @@ class Remote:
 
 
 def code(answer: object) -> str:
-    """Return the code of an error that the server answered; `""` for anything else."""
+    """Return the code of an error that the server answered; `""` for any other answer."""
     if not isinstance(answer, Exception):
         return ""
-    # Redis 6.2 puts the error of a script's command behind words of its own.
+    # Redis 6.2 puts its own words before the error of a command in a script.
     inner = re.search(r"@user_script: ?\d+: -?([A-Z]+)\b", str(answer))
     return inner[1] if inner else str(answer).partition(" ")[0]
 
 
 def _nodes() -> Any:
-    """Return the module that needs redis-py, which is not loaded before it is used."""
+    """Return the module that needs redis-py; it is loaded at first use."""
     try:
         from litcache.stores.redis import nodes
     except ImportError as error:

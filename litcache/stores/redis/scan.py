@@ -1,4 +1,4 @@
-"""What is stored under a prefix of Redis, read page by page while others use it."""
+"""Read everything under a prefix of Redis, page by page, while others use it."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ if TYPE_CHECKING:
 
 _PAGE = 100
 _KEY_BYTES = 16
-_HEAD_BYTES = 64  # more than a frame has before and in its epoch
+_HEAD_BYTES = 64  # longer than the start of a frame, up to the end of its epoch
 
 
 def counted(
     remote: Remote, start: bytes, spaces: dict[bytes, NamespaceInfo]
 ) -> list[NamespaceInfo]:
-    """Return what there is of each namespace.
+    """Return what the server holds of each namespace.
 
     Args:
         remote: The server.
-        start: What the names of all entries begin with.
-        spaces: The namespaces by their epochs, with no entries yet.
+        start: The start of the names of all entries.
+        spaces: The namespaces by their epochs, without counts of entries.
     """
     sums = {epoch: [0, 0] for epoch in spaces}
     for page in _pages(remote, start):
@@ -47,11 +47,11 @@ def counted(
 
 
 def verified(remote: Remote, start: bytes) -> tuple[int, int]:
-    """Return how many entries there are, of whatever epoch, and how many do not verify.
+    """Return how many entries there are, of any epoch, and how many of them do not verify.
 
     Args:
         remote: The server.
-        start: What the names of all entries begin with.
+        start: The start of the names of all entries.
     """
     checked = corrupt = 0
     for page in _pages(remote, start):
@@ -81,7 +81,7 @@ def _send(node: Node, command: Command, _: object) -> list[Any]:
 
 
 def _pages(remote: Remote, start: bytes) -> Iterator[list[bytes]]:
-    """Yield the names of entries; one that is moved while it is counted may come twice."""
+    """Yield the names of entries; an entry that moves during the scan may come twice."""
     pattern = re.sub(rb"([\[\]*?\\^])", rb"\\\1", start) + b"*"
     for node in remote.ask(lambda nodes: nodes.all()):
         cursor = b"0"
@@ -99,5 +99,5 @@ def _pages(remote: Remote, start: bytes) -> Iterator[list[bytes]]:
 
 
 def is_entry(name: bytes, start: bytes) -> bool:
-    """Return whether a name of Redis is that of an entry: the start, a tag of 8 bytes and a key."""
+    """Return whether a name is that of an entry: the start, a tag of 8 bytes, and a key."""
     return name.startswith(start) and len(name) == len(start) + 8 + _KEY_BYTES

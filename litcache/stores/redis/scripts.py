@@ -1,4 +1,4 @@
-"""What a Redis server does as one step with one entry: store it, or delete it for good."""
+"""Scripts that a Redis server runs as one step: store an entry, or delete it for good."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ import math
 from litcache.stores.frame import EPOCH_BYTES
 from litcache.stores.redis.wire import Command
 
-# What a look-up notes as the epoch: the epoch, the token of the last delete, and its place.
+# The epoch of a look-up has three parts: the epoch, the token of the last delete, and its place.
 PLACE_AT = 2 * EPOCH_BYTES
 
-# A deleted entry leaves a list in its place: what readers take for a miss, and what keeps out a
-# writer that looked up before the delete, also one that is killed before it could undo its write.
-# Its first element is this text, the epoch and the token of the delete. Its second is the place of
-# the delete in the stream of all: who saw this one or a later one may write again.
+# A deleted entry leaves a list in its place. For a reader it is a miss. It stops a writer that
+# looked up before the delete, even one that is killed before it could undo its write. Its first
+# element is this text, the epoch and the token of the delete. Its second element is the place of the
+# delete in the stream of deletes: a writer that has seen this place or a later one may write again.
 _MARK = "litcache"
-# So long the list stays: longer than anything is computed.
+# How long the list stays: longer than any computation.
 _TOMBSTONE_MS = 600_000
 
 _STORE = f"""
@@ -61,8 +61,8 @@ def stored(name: bytes, data: bytes, epoch: bytes, seconds: float | None) -> Com
     Args:
         name: Its name.
         data: Its frame.
-        epoch: What the look-up noted as the epoch.
-        seconds: In how many seconds it expires, if it does.
+        epoch: The epoch that the look-up noted.
+        seconds: After how many seconds it expires, if it does.
 
     Returns:
         The command; its answer is 1, or 0 if the entry was deleted.
@@ -78,13 +78,13 @@ def deleted(name: bytes, epoch: bytes, token: bytes) -> Command:
     Args:
         name: Its name.
         epoch: The epoch of its namespace.
-        token: The token that the delete will give it.
+        token: The token of the delete.
     """
     return ("EVAL", _DELETE, 1, name, _mark(epoch, token))
 
 
 def placed(name: bytes, epoch: bytes, token: bytes, place: bytes) -> Command:
-    """Return the command that notes the place of a delete where it left an entry's list.
+    """Return the command that notes the place of a delete in the list that it left.
 
     Args:
         name: The entry's name.
@@ -96,12 +96,12 @@ def placed(name: bytes, epoch: bytes, token: bytes, place: bytes) -> Command:
 
 
 def removed(name: bytes) -> Command:
-    """Return the command that removes an entry, but not what a delete left in its place."""
+    """Return the command that removes an entry, but not the list that a delete left."""
     return ("EVAL", _REMOVE, 1, name)
 
 
 def is_tombstone(value: object) -> bool:
-    """Return whether the first element of a list is what a delete left."""
+    """Return whether the first element of a list shows that a delete left the list."""
     return isinstance(value, bytes) and value.startswith(_MARK.encode())
 
 

@@ -22,62 +22,63 @@ from litcache.stores.redis.wire import Command
 # Redis takes strings of up to 512 MiB.
 _LARGEST = 512 << 20
 
-# Beyond this Redis is not told of an expiry: it may not fit its milliseconds.
+# Redis gets no expiry above this: it might not fit into milliseconds.
 _LONGEST_SECONDS = 100 * 365 * 86_400.0
 
-# `info` asks each node for the names of about so many keys, and for the sizes of some of ours.
+# `info` asks each node for about this number of names of keys, and for the sizes of some of ours.
 _SAMPLED_KEYS = 2_000
 _SAMPLED_SIZES = 100
 
-# What Redis takes for an entry beside its name and value.
+# The bytes that Redis takes for an entry, beside its name and value.
 _ENTRY_BYTES = 80
 
 
 class RedisStore(Store):
     """Entries in Redis ≥ 6.2, in Valkey or in a Redis Cluster, shared by all hosts.
 
-    All keys begin with `prefix`; nothing else is touched:
+    All its keys begin with `prefix`, and it touches no others:
 
-    * `<prefix>:e:<tag of the namespace><key>`: an entry, framed, with Redis' own expiry. A frame
-      holds the epoch of its namespace and is verified at every read. A deleted entry leaves a list
-      in its place for ten minutes.
-    * `<prefix>:epochs`: a hash of two fields a namespace. `e<namespace>` is its epoch, random, made
-      by the first look-up that finds none. `d<namespace>` is of its last delete.
-    * `<prefix>:deleted:<namespace>`: a stream of the last deletes, for the tiers in front.
-    * `<prefix>:notes`: a hash of what `namespaces` tells people; nothing depends on it.
+    * `<prefix>:e:<tag of the namespace><key>`: an entry in a frame, with an expiry of Redis. The
+      frame holds the epoch of the namespace, and every read verifies it. A deleted entry leaves a
+      list in its place for ten minutes.
+    * `<prefix>:epochs`: a hash with two fields for each namespace. `e<namespace>` is its epoch, a
+      random one that the first look-up makes. `d<namespace>` describes its last delete.
+    * `<prefix>:deleted:<namespace>`: a stream of the last deletes, for stores in front.
+    * `<prefix>:notes`: a hash for `namespaces`, for people; nothing depends on it.
 
-    One `HMGET` of these fields rides along with every look-up and every write, in the same round
-    trip. `clear` removes them, so that no entry framed before is valid: in constant time, for every
-    process at its next look-up, also on a full server. An evicted hash clears everything and
-    revives nothing. What was computed while its namespace was cleared, or any of its entries
-    deleted, is not stored: not even by a process that is killed as it writes a deleted one. On a
-    full server that refuses writes, a delete clears the namespace.
+    Every look-up and every write reads these fields by one `HMGET`, in the same round trip. `clear`
+    removes them, so that no older frame is valid any more. It takes constant time, also on a full
+    server, and every process notices it at its next look-up. If the server evicts the hash, that
+    clears everything, and no cleared entry comes back. Outputs that were being computed during a
+    clear, or during a delete in their namespace, are not stored, not even by a process that is
+    killed while it writes a deleted entry. On a full server that refuses writes, a delete clears
+    the namespace.
 
-    A server with replicas confirms clears and deletes once one of them has them; if none has in
-    time, they raise. A server that is started again from an older file has the older entries again:
-    let it write none, or clear after that.
+    If the server has replicas, a clear or delete returns when one of them has it, and raises if
+    none has it in time. A server that starts again from an older file has the older entries again:
+    let the server write no file, or clear after such a start.
 
-    With the server dead or hanging, a call takes one timeout; after three failures in a row calls
-    fail at once, but for one probe now and then, at most 0.4 seconds apart. An answer that drips is
-    as good as none: beyond its timeout an exchange may go on as long as it moves 8 MiB a second.
-    Resolving the host's name takes what the system allows it, and each of several addresses a
-    timeout: give one address where that matters.
+    If the server is dead or hangs, a call takes one timeout. After three failures in a row calls
+    fail at once, apart from one probe now and then, at most 0.4 seconds apart. An exchange may take
+    longer than the timeout only while it moves 8 MiB a second. Resolving the name of the host takes
+    as long as the system allows, and each of several addresses takes a timeout: give one address if
+    that matters.
 
-    Concurrency: safe in many threads, with a connection for each call under way. Connections,
-    counters and the state of failures are of one process; a forked one begins anew.
+    Concurrency: safe in many threads, with a connection for each running call. Connections,
+    counters and the state of failures belong to one process; a forked process begins anew.
 
     Args:
         url: Any URL that redis-py takes: `redis://`, `rediss://`, `unix://`. `${NAME}` as the
-            whole of it, or as its user name or password, is read from the environment.
-        prefix: What all its keys begin with.
-        timeout: Seconds that an exchange with the server may take, connecting included.
+            whole URL, or as its user name or password, is read from the environment.
+        prefix: The start of all its keys.
+        timeout: Seconds that an exchange with the server may take, with connecting.
         cluster: Whether the URL is that of a node of a Redis Cluster.
         clock: The wall clock by which entries expire, in seconds.
         monotonic: The clock by which a failing server is probed, in seconds.
 
     Raises:
         ImportError: If redis-py is not installed.
-        ValueError: If the URL or the timeout is none.
+        ValueError: If the URL or the timeout is not allowed.
 
     Example:
         >>> RedisStore("redis://user:secret@cache.internal:6379/0")
@@ -110,7 +111,7 @@ class RedisStore(Store):
         return f"{type(self).__name__}({str(self._remote)!r}, prefix={self.prefix!r})"
 
     def get_many(self, scope: Scope, keys: Sequence[bytes]) -> list[Entry | None]:
-        """Look entries up in one round trip to each node, and verify each."""
+        """Look up entries in one round trip to each node, and verify each of them."""
         scope.epoch = UNKNOWN_EPOCH
         names = self._names(scope, keys)
         question = self._epochs.question(scope)
@@ -119,10 +120,10 @@ class RedisStore(Store):
         entries: list[Entry | None] = []
         spoiled, expired, now, current = [], 0, self.clock(), epoch[:EPOCH_BYTES]
         for index, (key, name) in enumerate(zip(keys, names, strict=True)):
-            # Given up as soon as it is copied, so that a large batch is not held twice.
+            # Each value is freed as soon as it is copied, so that a large batch is not held twice.
             value, values[index] = values[index], None
             entry = None
-            if type(value) is bytes:  # errors stand where there is something else
+            if type(value) is bytes:  # an error means that the key is not an entry
                 try:
                     entry = unframe(value, current, key)
                 except ValueEncodingError:
@@ -140,8 +141,7 @@ class RedisStore(Store):
         """Store entries in one round trip to each node; a full server drops them.
 
         Raises:
-            StoreError: If the server does not answer, or refuses for another reason than lack of
-                room.
+            StoreError: If the server does not answer, or refuses for any reason but lack of room.
         """
         if scope.epoch == UNKNOWN_EPOCH:
             self._remote.count(dropped=len(entries))
@@ -182,7 +182,7 @@ class RedisStore(Store):
         return there
 
     def deleted_since(self, scope: Scope, epoch: bytes) -> list[bytes] | None:
-        """Return which keys were deleted since, as far as they are among the last 500 or so."""
+        """Return the keys that were deleted since, if they are among the last 500 or so."""
         return self._epochs.deleted_since(scope, epoch)
 
     def clear(self, namespace: str | None = None) -> None:
@@ -195,14 +195,14 @@ class RedisStore(Store):
 
     @property
     def breaker_open(self) -> bool:
-        """Whether this process leaves the server alone for the moment, since it fails."""
+        """Whether this process leaves the server alone for a while, because it fails."""
         return self._remote.breaker_open
 
     def info(self) -> StoreInfo:
         """Return what is stored, estimated from a sample, and what this process did.
 
-        Up to 2,000 keys a node are counted exactly. Entries that are no longer valid count until
-        Redis evicts them or they are overwritten.
+        Up to 2,000 keys on each node are counted exactly. Entries that are not valid any more count
+        until Redis evicts them or others overwrite them.
 
         Raises:
             StoreError: If the server does not answer.
@@ -210,7 +210,7 @@ class RedisStore(Store):
         entries = 0
         names: list[bytes] = []
         page = ("SCAN", 0, "COUNT", _SAMPLED_KEYS)
-        # The second page is of the same names: what deletes left in the place of entries.
+        # The second page says which of these names are lists that deletes left.
         look: list[Command] = [("DBSIZE",), page, (*page, "TYPE", "list")]
         for size, first, second in self._remote.ask(lambda nodes: nodes.each(look)):
             for answer in (size, first, second):
@@ -230,11 +230,11 @@ class RedisStore(Store):
         return StoreInfo(entries=entries, bytes=round(entries * mean), **self._remote.counted())
 
     def names(self) -> list[str]:
-        """Return the names of the namespaces, sorted, without a look at their entries."""
+        """Return the names of the namespaces, sorted, without reading their entries."""
         return sorted(space.name for space in self._epochs.spaces().values())
 
     def namespaces(self) -> list[NamespaceInfo]:
-        """Return what there is of each namespace: asks for all keys of the server, page by page.
+        """Return what the server holds of each namespace; it reads all keys, page by page.
 
         Returns:
             The namespaces, by name.
@@ -245,7 +245,7 @@ class RedisStore(Store):
         return counted(self._remote, self._entries, self._epochs.spaces())
 
     def verify(self) -> tuple[int, int]:
-        """Read and verify every entry, while others use the store; nothing is deleted.
+        """Read and verify every entry while other processes use the store; delete nothing.
 
         Returns:
             How many were read, and how many of them did not verify.
@@ -264,7 +264,7 @@ class RedisStore(Store):
         return [start + key for key in keys]
 
     def _writes(self, scope: Scope, entries: Mapping[bytes, Entry]) -> list[Command]:
-        """Return the commands that store entries, without those that cannot be stored."""
+        """Return the commands that store entries, without entries that cannot be stored."""
         writes: list[Command] = []
         rejected, expired, now = 0, 0, self.clock()
         epoch = scope.epoch or b""
@@ -284,7 +284,7 @@ class RedisStore(Store):
         return writes
 
     def _remove(self, names: Sequence[bytes]) -> None:
-        """Remove what is not valid, if it can be done: it is never answered anyway."""
+        """Try to remove entries that are not valid; they are never returned anyway."""
         if names:
             with contextlib.suppress(StoreError):
                 self._remote.send([removed(name) for name in names])

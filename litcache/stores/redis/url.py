@@ -1,4 +1,4 @@
-"""The URL of a Redis server: what connects, what may be shown, and what may be pickled of it."""
+"""The URL of a Redis server: to connect, to show, and to pickle."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ _REFERENCE = re.compile(r"\$\{(\w+)\}")
 
 
 def stripped(url: str) -> str:
-    """Return a URL without its secrets; `${NAME}` stays where it stands.
+    """Return a URL without its secrets; `${NAME}` stays.
 
-    A user name stays beside a password that is named. Without one it is a secret itself: some
-    services take a token in its place.
+    A user name stays if there is a password. Without a password it may be a secret itself, because
+    some services take a token in its place.
     """
     parts = urlsplit(url)
     account, _, place = parts.netloc.rpartition("@")
@@ -34,7 +34,7 @@ def stripped(url: str) -> str:
 
 
 def public(url: str) -> str:
-    """Return what may be shown of a URL: neither its account nor its options."""
+    """Return a URL as it may be shown: without its account and its options."""
     parts = urlsplit(url)
     return (
         f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}" if parts.scheme else url
@@ -47,7 +47,7 @@ def _named(value: str) -> re.Match[str] | None:
 
 
 def resolved(value: Any) -> Any:
-    """Return the variable of the environment that `${NAME}` stands for; anything else as it is."""
+    """Return the environment variable for `${NAME}`, and anything else as it is."""
     name = _named(value) if isinstance(value, str) else None
     if name is None:
         return value
@@ -58,8 +58,8 @@ def resolved(value: Any) -> Any:
 
 
 def parsed(url: str) -> dict[str, Any]:
-    """Return the options of a URL; the error repeats nothing of it, as redis-py's would."""
-    # redis-py is not loaded before a store is made.
+    """Return the options of a URL; unlike redis-py's, the error repeats no part of it."""
+    # redis-py is loaded when a store is made, not before.
     from redis.connection import parse_url
 
     try:

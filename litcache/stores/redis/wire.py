@@ -1,4 +1,4 @@
-"""What goes over one connection to a Redis server: commands out, answers in, within a deadline."""
+"""One connection to a Redis server: send commands and read answers within a deadline."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 
 Command = Sequence[bytes | str | int]
 
-# Beyond its timeout an exchange may go on as long as it moves so much a second: a large value
-# takes its time, and what drips is given up.
+# An exchange may take longer than its timeout only while it moves this many bytes a second: a large
+# value needs the time, and a very slow answer is given up.
 BYTES_PER_SECOND = 8 << 20
 
 # Redis takes strings of up to 512 MiB, and nests answers three deep.
@@ -25,10 +25,10 @@ class ErrorAnswer(Exception):
 
 
 class Deadline:
-    """When an exchange has to be over, whatever the number of its reads and writes.
+    """The time at which an exchange must be over, with all its reads and writes.
 
     Args:
-        timeout: Seconds that it may take if it moves little.
+        timeout: Seconds that it may take if it moves little data.
     """
 
     def __init__(self, timeout: float) -> None:
@@ -38,7 +38,7 @@ class Deadline:
         """Return how many seconds are left.
 
         Raises:
-            TimeoutError: If none are.
+            TimeoutError: If no seconds are left.
         """
         left = self._until - time.monotonic()
         if left <= 0:
@@ -46,12 +46,12 @@ class Deadline:
         return left
 
     def moved(self, number: int) -> None:
-        """Note that so many bytes were sent or received."""
+        """Note that bytes were sent or received."""
         self._until += number / BYTES_PER_SECOND
 
 
 def packed(commands: Iterable[Command]) -> bytes:
-    """Return commands as a server takes them."""
+    """Return commands in the form that a server takes."""
     parts: list[bytes] = []
     for command in commands:
         parts.append(b"*%d\r\n" % len(command))
@@ -62,10 +62,10 @@ def packed(commands: Iterable[Command]) -> bytes:
 
 
 class Wire:
-    """A connection that is open.
+    """An open connection.
 
     Args:
-        connection: It, of redis-py.
+        connection: The connection of redis-py.
     """
 
     def __init__(self, connection: Any) -> None:
@@ -75,7 +75,7 @@ class Wire:
         self._at = 0
 
     def send(self, data: bytes, deadline: Deadline) -> None:
-        """Send all of this.
+        """Send all of these bytes.
 
         Raises:
             OSError: If that fails, or the time is up.
@@ -88,15 +88,15 @@ class Wire:
             left = left[number:]
 
     def answers(self, number: int, deadline: Deadline) -> list[Any]:
-        """Return the next answers; errors that the server answered are among them.
+        """Return the next answers; errors of the server may be among them.
 
         Raises:
-            OSError, ValueError: If they are none, or the time is up.
+            OSError, ValueError: If they are not answers, or the time is up.
         """
         return [self._answer(deadline) for _ in range(number)]
 
     def is_quiet(self) -> bool:
-        """Return whether the server has neither closed it nor said anything unasked."""
+        """Return whether the server has neither closed the connection nor sent anything unasked."""
         if self._at < len(self._data):
             return False
         if not hasattr(select, "poll"):
@@ -110,7 +110,7 @@ class Wire:
         self._connection.disconnect()
 
     def _answer(self, deadline: Deadline) -> Any:
-        # Lists that are not complete yet, and how long each will be.
+        # Lists that are not complete yet, and the length that each will have.
         open_lists: list[tuple[list[Any], int]] = []
         while True:
             line = self._line(deadline)
@@ -178,7 +178,7 @@ class Wire:
         return b"".join(parts)[:length]
 
     def _receive(self, deadline: Deadline) -> int:
-        """Take in what comes; return by how much what was there has moved to the front."""
+        """Receive bytes; return by how many bytes the earlier ones moved to the front."""
         gone, self._at = self._at, 0
         del self._data[:gone]
         self._data += self._read(_CHUNK_BYTES, deadline)

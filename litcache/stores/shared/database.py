@@ -1,4 +1,4 @@
-"""The SQLite file of an index: how it is made, opened and checked, and what its errors mean."""
+"""The SQLite file of an index: make, open and check it, and tell what its errors mean."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 _CACHE_KIB = 16_384
 _STEP_SECONDS = 0.0004
-# What whoever opens the file waits for: others that open it, or recover it after a kill.
+# How long opening waits for other processes that open the file, or recover it after a kill.
 _OPEN_SECONDS = 0.5
 _READ_SECONDS = 0.1
 
 # SQLite's codes: SQLITE_CORRUPT, SQLITE_NOTADB, SQLITE_IOERR_SHORT_READ.
 _CORRUPT, _NO_DATABASE, _SHORT_READ = 11, 26, 522
-# Python 3.10 tells no code, and not which "disk I/O error" it was: that counts as none of these.
+# Python 3.10 gives no code: a "disk I/O error" counts as none of these there.
 _DAMAGED_TEXTS = ("malformed", "is not a database")
 
 _SCHEMA = """
@@ -36,11 +36,11 @@ CREATE TABLE deleted(number INTEGER PRIMARY KEY AUTOINCREMENT, tag BLOB, token B
 
 
 class BusyError(Exception):
-    """The lock was not to be had in time."""
+    """The write did not get the lock in time."""
 
 
 class StalledError(BusyError):
-    """The lock was not to be had, and the process that holds it does nothing."""
+    """The write did not get the lock, and the process that holds it does nothing."""
 
 
 class NoRoomError(Exception):
@@ -52,7 +52,7 @@ class DamageError(Exception):
 
 
 def make(path: str, identity: bytes, max_bytes: int, capacity: int) -> None:
-    """Make the file, on the disk before this returns."""
+    """Make the file; it is on the disk when this returns."""
     with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as db:
         for setting in (f"page_size = {PAGE_BYTES}", "auto_vacuum = INCREMENTAL",
                         "journal_mode = MEMORY", "synchronous = FULL"):  # fmt: skip
@@ -67,7 +67,7 @@ def make(path: str, identity: bytes, max_bytes: int, capacity: int) -> None:
 
 
 def connect(path: str) -> sqlite3.Connection:
-    """Return a connection to a file that is there."""
+    """Return a connection to an existing file."""
     db = sqlite3.connect(
         f"file:{quote(path)}?mode=rw",
         uri=True,
@@ -76,10 +76,10 @@ def connect(path: str) -> sqlite3.Connection:
         check_same_thread=False,
     )
     try:
-        # Also where it is so already: this opens the WAL.
+        # Even if it is set already: this opens the WAL.
         if insist(db, "PRAGMA journal_mode = WAL") != [("wal",)]:
             raise OSError(errno.ENOSYS, "this file system does not let processes share a WAL", path)
-        # Without mmap_size: a mapped file that somebody truncates ends the process.
+        # Without mmap_size: if somebody truncates a mapped file, the system kills the process.
         for setting in (
             "synchronous = OFF",
             "mmap_size = 0",
@@ -94,7 +94,7 @@ def connect(path: str) -> sqlite3.Connection:
 
 
 def prepare(db: sqlite3.Connection) -> tuple[bytes, int]:
-    """Return identity and budget in a file, and have the connection wait for no lock."""
+    """Return the identity and budget in a file; from now on the connection waits for no lock."""
     if not insist(db, "SELECT 1 FROM sqlite_master WHERE name = 'ring'"):
         raise DamageError("it has no tables")
     rows = db.execute("SELECT identity, max_bytes FROM ring").fetchall()
@@ -106,18 +106,18 @@ def prepare(db: sqlite3.Connection) -> tuple[bytes, int]:
 
 
 def is_busy(error: BaseException) -> bool:
-    """Return whether an error means that others hold a lock."""
+    """Return whether an error means that another process holds a lock."""
     return isinstance(error, sqlite3.OperationalError) and "lock" in str(error)
 
 
 def is_damage(error: BaseException) -> bool:
     """Return whether an error means that the files are not what was written.
 
-    Nothing else does: a full disk, too little memory or a file that may not be read are of the
-    surroundings, and go by.
+    Other errors do not mean that: a full disk, too little memory or missing rights come from
+    outside, and pass.
     """
     if isinstance(error, DamageError | UnicodeDecodeError):
-        return True  # a message of SQLite that is no text quotes a damaged schema
+        return True  # a message that is not text quotes a damaged schema
     if not isinstance(error, sqlite3.Error):
         return False
     code = getattr(error, "sqlite_errorcode", None)
@@ -137,7 +137,7 @@ def unless_locked(db: sqlite3.Connection, statement: str) -> list[Any] | None:
 
 
 def insist(db: sqlite3.Connection, statement: str) -> list[Any]:
-    """Return the rows of a statement on which SQLite does not always wait for locks."""
+    """Return the rows of a statement, repeated because SQLite does not always wait for locks."""
     deadline = time.monotonic() + _OPEN_SECONDS
     while (rows := unless_locked(db, statement)) is None:
         if time.monotonic() >= deadline:
@@ -147,7 +147,7 @@ def insist(db: sqlite3.Connection, statement: str) -> list[Any]:
 
 
 def to_blob(text: str) -> bytes:
-    """Return text as the index holds it: SQLite's own takes no lone surrogates."""
+    """Return text as the index holds it: SQLite's text type takes no lone surrogates."""
     return text.encode("utf-8", "surrogatepass")
 
 

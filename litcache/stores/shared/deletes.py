@@ -1,4 +1,4 @@
-"""The last deletes, in an index: tiers in front drop these keys alone."""
+"""The last deletes, noted in an index, so that stores in front drop only these keys."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ _REMEMBERED = 500
 def renew_deletes(
     index: Index, db: sqlite3.Connection, scope: Scope, keys: Sequence[bytes]
 ) -> None:
-    """Give a namespace a new token of deletes, in a transaction, and remember what was deleted."""
+    """Give a namespace a new token of deletes, in a transaction, and remember the deleted keys."""
     tokens = tokens_in(index.find(db, scope.tag, ()))
     if tokens is None:
         return
     epoch, token = tokens[:EPOCH_BYTES], tokens[EPOCH_BYTES:]
     db.execute("UPDATE spaces SET tokens = ? WHERE tag = ?", (epoch + new_epoch(), scope.tag))
-    # The token stands at the first: where that is forgotten, not all of them are remembered.
+    # The token is noted with the first key: if that is forgotten, some of the others may be, too.
     rows = [(scope.tag, None if number else token, key) for number, key in enumerate(keys)]
     db.executemany("INSERT INTO deleted(tag, token, key) VALUES (?, ?, ?)", rows)
     oldest = "(SELECT max(number) FROM deleted) - ?"
@@ -29,7 +29,7 @@ def renew_deletes(
 
 
 def deleted_since(index: Index, tag: bytes, tokens: bytes) -> list[bytes] | None:
-    """Return the keys deleted since a namespace had these tokens; `None` if that is not known."""
+    """Return the keys deleted since a namespace had these tokens; `None` if they are not known."""
     since = "SELECT number FROM deleted WHERE tag = ? AND token = ?"
     later = f"SELECT key FROM deleted WHERE tag = ? AND number >= ({since})"
     with index.reading:

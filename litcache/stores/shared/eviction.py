@@ -1,4 +1,4 @@
-"""FIFO-reinsertion: the oldest entries of a ring go, unless they were hit meanwhile."""
+"""FIFO-reinsertion: evict the oldest entries of a ring, except those that were hit meanwhile."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from litcache.stores.shared.frames import KEY_BYTES, Frames
 from litcache.stores.shared.places import LAP, advanced, fit
 from litcache.stores.shared.sizes import Sizes
 
-# So much of what is looked at moves at most, however much of it was hit.
+# The largest share of the checked entries that moves, however many of them were hit.
 _MOVES = 0.8
 
 
@@ -22,22 +22,22 @@ def evict(
     need: int,
     crowded: bool,
 ) -> int:
-    """Evict the oldest until so much room is behind the head, or move there what was hit.
+    """Evict the oldest entries until there is room behind the head; move there those that were hit.
 
     Args:
         db: The index, in a transaction.
-        frames: The frames that it tells the places of.
-        sizes: Those of the ring.
-        head: Where the next frame goes.
+        frames: The file of the frames.
+        sizes: The sizes of the ring.
+        head: The place of the next frame.
         end: The first place that may not be overwritten yet.
-        need: How much room to make.
-        crowded: Whether to evict many in any case, since the index is full.
+        need: How many bytes of room to make.
+        crowded: Whether to evict many in any case, because the index is full.
 
     Returns:
         How many were evicted.
     """
     capacity, reserve, limit = sizes.capacity, sizes.reserve, 2 * sizes.chunk_entries
-    # What moves may take half of the reserve, and as much be left over at the ring's end.
+    # Moved frames may take half of the reserve; the other half may be lost at the ring's end.
     until = head if crowded else advanced(head, need + reserve, capacity) - LAP
     query = "SELECT place, size, hash FROM entries WHERE place < ? ORDER BY place LIMIT ?"
     oldest = db.execute(query, (until, limit)).fetchall()

@@ -1,4 +1,4 @@
-"""The folder of a shared store, opened in this process: run, repaired, resized, left alone."""
+"""The folder of a shared store, as this process opens, repairs, resizes or leaves it alone."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ from litcache.stores.shared.sizes import Sizes
 
 logger = logging.getLogger("litcache")
 
-# Whether other processes began with other files is looked after so often.
+# How often to check whether other processes began with new files.
 _CHECK_SECONDS = 0.25
-# What could not be opened is tried again so often: a tier in front does not hear of clears before.
+# How often to try again to open the files: before that, a store in front hears of no clears.
 _RETRY_SECONDS = 0.4
-# Whether a ring that got less than its budget can have more is looked after so often.
+# How often to check whether a ring that is smaller than its budget can grow.
 _GROW_SECONDS = 30.0
 _RESIZE_PATIENCE = 0.5
-# Others may close or replace what this thread is about to use; not that often in a row.
+# Others may close or replace the files that this thread is about to use, but not so many times.
 _ATTEMPTS = 5
 
 T = TypeVar("T")
 
-# Held while rings are opened and closed, and while a process forks.
+# Held while a ring is opened or closed, and while a process forks.
 _opening = threading.Lock()
 _folders: weakref.WeakSet[Folder] = weakref.WeakSet()
 
@@ -42,19 +42,19 @@ _folders: weakref.WeakSet[Folder] = weakref.WeakSet()
 class Folder:
     """The folder of a shared store, opened when it is used.
 
-    What is damaged is replaced by an empty pair of files. Any other error is of the surroundings:
-    it leaves the files as they are, and the folder alone for a while.
+    Damaged files are replaced by an empty pair. After any other error, which comes from outside,
+    the files stay as they are, and the folder is left alone for a while.
 
-    Concurrency: safe in many threads and processes. Closed before a fork, and opened again.
+    Concurrency: safe in many threads and processes. It is closed before a fork, and opened again.
 
     Args:
-        path: The folder; made if it is not there.
-        max_bytes: The budget; `None` for that of the files, which are then neither made nor
-            repaired nor resized, but for a purge.
+        path: The folder; it is made if it does not exist.
+        max_bytes: The budget; `None` for the budget of the files. Then the files are not made,
+            repaired or resized, except by a purge.
         monotonic: The clock by which it is tried again, in seconds.
 
     Attributes:
-        counts: What this process counted.
+        counts: The counters of this process.
     """
 
     def __init__(self, path: str, max_bytes: int | None, monotonic: Callable[[], float]) -> None:
@@ -72,7 +72,7 @@ class Folder:
             _folders.add(self)
 
     def begin_process(self) -> None:
-        """Count from 0, and know of no failures: both are of one process."""
+        """Count from 0, and forget failures: both belong to one process."""
         self._counting = threading.Lock()
         self.counts: dict[str, int] = {}
         self._breaker = Breaker(1, _RETRY_SECONDS, _RETRY_SECONDS, clock=self._monotonic)
@@ -85,7 +85,7 @@ class Folder:
 
     @property
     def is_left_alone(self) -> bool:
-        """Whether it cannot be used, or writes cannot, for the moment."""
+        """Whether the folder cannot be used, or written to, for a while."""
         ring = self._ring
         return self._breaker.is_open or (ring is not None and ring.index.stalled)
 
@@ -103,12 +103,12 @@ class Folder:
     def run(
         self, operation: Callable[[Ring], T], *, repair: bool = True, newest: bool = False
     ) -> T:
-        """Return what an operation on the ring returns; repeat it on new files after damage.
+        """Return the result of an operation on the ring; after damage, repeat it on new files.
 
         Args:
-            operation: What to do; it raises no errors of its own but those below.
-            repair: Whether to begin with new files if these turn out to be damaged.
-            newest: Whether to repeat it if others began with new files meanwhile.
+            operation: The operation; it raises only the errors below.
+            repair: Whether to begin with new files if these are damaged.
+            newest: Whether to repeat it if another process began with new files meanwhile.
 
         Raises:
             BusyError, NoRoomError: As the operation does.
@@ -134,7 +134,7 @@ class Folder:
         raise StoreError(f"{self._path} is replaced again and again", "SharedStore")
 
     def purge(self, reason: str) -> None:
-        """Begin with empty files whoever uses the old ones, which costs all their entries.
+        """Begin with empty files, even if others use the old ones; all entries are lost.
 
         Raises:
             StoreError: If they cannot be made.
@@ -149,7 +149,7 @@ class Folder:
             raise StoreError(f"{self._path} cannot be purged: {error}", "SharedStore") from error
 
     def resize(self) -> None:
-        """Give the ring the length of this process's budget, as far as the disk has room for it."""
+        """Give the ring the length of this process's budget, or as much as fits on the disk."""
         now = self._monotonic()
         if self._max_bytes is not None and now >= self._resize_at:
             self._resize_at = now + _CHECK_SECONDS
@@ -168,7 +168,7 @@ class Folder:
         return wanted == full
 
     def _recover(self, turn: int, ring: Ring | None, error: BaseException, repair: bool) -> None:
-        """Get ready for another attempt after an error, or raise what it means."""
+        """Get ready for another attempt after an error, or raise the error that it means."""
         try:
             if ring is None or not isinstance(error, Exception):
                 raise error
@@ -224,26 +224,26 @@ class Folder:
 
 
 def _is_closed(error: BaseException) -> bool:
-    """Return whether files were closed meanwhile, by another thread or before a fork."""
+    """Return whether another thread, or a fork, closed the files meanwhile."""
     closed = isinstance(error, OSError) and error.errno == errno.EBADF
     return closed or isinstance(error, sqlite3.ProgrammingError)
 
 
 class _AtForks(Forkable):
-    """Closes all folders before a fork: SQLite's connections must not be carried over one."""
+    """Closes all folders before a fork, because SQLite's connections must not be used after it."""
 
     def before_fork(self) -> None:
-        """Close them, and let nobody open one meanwhile."""
+        """Close the folders, and keep all threads from opening one."""
         _opening.acquire()
         for folder in list(_folders):
             folder.shut()
 
     def after_fork_in_parent(self) -> None:
-        """Let them be opened again."""
+        """Allow the folders to be opened again."""
         _opening.release()
 
     def after_fork_in_child(self) -> None:
-        """Let them be opened, as folders of this process."""
+        """Allow the folders to be opened, as folders of this process."""
         for folder in list(_folders):
             folder.begin_process()
         _opening.release()

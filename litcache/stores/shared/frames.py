@@ -11,12 +11,12 @@ from litcache.stores.shared.places import offset_of
 KEY_BYTES = 16
 _MAGIC = b"litcache"
 _HEAD_BYTES = len(_MAGIC) + IDENTITY_BYTES
-# A link that somebody put there would have another file overwritten.
+# Without this, a link that somebody put there would make us overwrite another file.
 _FLAGS = os.O_RDWR | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0)
 
 
 def make(path: str, identity: bytes) -> None:
-    """Make the file, on the disk before this returns; nothing may be there."""
+    """Make the file, which must not exist; it is on the disk when this returns."""
     fd = os.open(path, _FLAGS | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         os.write(fd, _MAGIC + identity)
@@ -30,10 +30,10 @@ class Frames:
 
     Args:
         path: Its path.
-        identity: What it must begin with, as the index says.
+        identity: The bytes with which the file must begin, as the index says.
 
     Attributes:
-        longest: The length of frames that are read without asking how long the file is.
+        longest: Up to this length, frames are read without asking for the length of the file.
 
     Raises:
         DamageError: If it was not made together with the index.
@@ -49,10 +49,10 @@ class Frames:
             raise DamageError("its ring and its index were not made together")
 
     def read(self, place: int, size: int) -> bytes:
-        """Return what is at a place.
+        """Return the bytes at a place.
 
         Raises:
-            DamageError: If these are no numbers: the index holds whatever a disk made of it.
+            DamageError: If place or length are not numbers, because the disk damaged the index.
         """
         if type(place) is not int or type(size) is not int or size < 0:
             raise DamageError("its index holds no places")
@@ -61,7 +61,7 @@ class Frames:
         return os.pread(self._fd, size, _HEAD_BYTES + offset_of(place))
 
     def write(self, place: int, data: bytes) -> None:
-        """Write at a place.
+        """Write bytes at a place.
 
         Raises:
             NoRoomError: If the disk is full.
@@ -70,13 +70,13 @@ class Frames:
             raise NoRoomError("the disk is full")
 
     def shorten(self, capacity: int) -> None:
-        """Cut off what is beyond the ring's end."""
+        """Cut off the file at the ring's end."""
         with contextlib.suppress(OSError):
             if os.fstat(self._fd).st_size > _HEAD_BYTES + capacity:
                 os.ftruncate(self._fd, _HEAD_BYTES + capacity)
 
     def close(self) -> None:
-        """Close the file; what is done with it afterwards raises."""
+        """Close the file; any later use of it raises."""
         fd, self._fd = self._fd, -1
         if fd >= 0:
             os.close(fd)

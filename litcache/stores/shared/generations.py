@@ -1,4 +1,4 @@
-"""Which files of a shared store count: one pair, made and replaced under a lock on the folder."""
+"""The pair of files that a shared store uses; a lock on the folder guards making new ones."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from litcache.stores.shared.sizes import LEAST_BYTES, Sizes
 
 try:
     import fcntl
-except ImportError:  # on Windows, where no folder can be used
+except ImportError:  # on Windows, where SharedStore does not work
     fcntl = None  # type: ignore[assignment]
 
 logger = logging.getLogger("litcache")
@@ -31,33 +31,34 @@ _LONGEST_NAME = "/litcache-v000.new-journal"
 # SQLite opens no file of a longer path.
 _LONGEST_PATH = 511
 _INDEX_NAME = re.compile(r"litcache-v\d+(-\d+)?\.db")
-# The index first: whoever finds it knows that the rest is not yet gone.
+# The index goes first: while it exists, the other file exists, too.
 _SUFFIXES = (".db", ".db-wal", ".db-shm", ".db-journal", ".ring", ".new", ".new-wal", ".new-shm",
              ".new-journal")  # fmt: skip
-# Damaged files are not replaced sooner again.
+# The shortest time between two replacements of damaged files.
 _REPLACE_SECONDS = 5.0
-# How long the folder's lock is waited for: others hold it to make files.
+# How long to wait for the folder's lock, which other processes hold while they make files.
 _LOCK_SECONDS = 0.5
 _STEP_SECONDS = 0.002
 _ATTEMPTS = 5
 
 
 class Files:
-    """The pair of files in a folder: which they are, made where there are none that are sound.
+    """The pair of files in a folder; a new pair is made if there is no sound one.
 
-    Who still uses files that were replaced sees that they are gone. No other files are touched.
+    A process that still uses replaced files notices that they are gone. Other files in the folder
+    stay as they are.
 
-    Concurrency: of the threads of a process one at a time; safe in many processes.
+    Concurrency: one thread of a process at a time; safe in many processes.
 
     Args:
-        path: The folder; made if it is not there.
-        max_bytes: The budget; `None` for that of the files, which are then not made.
+        path: The folder; it is made if it does not exist.
+        max_bytes: The budget; `None` for the budget of the files, which are then not made.
         monotonic: The clock by which repairs are limited, in seconds.
     """
 
     def __init__(self, path: str, max_bytes: int | None, monotonic: Callable[[], float]) -> None:
         self._path = path
-        # The format is in the name: of another format nothing is seen, nor removed.
+        # The names hold the format: files of another format are neither read nor removed.
         self._name = f"litcache-v{base.FORMAT}"
         self._base = os.path.join(path, self._name)
         self._max_bytes = max_bytes
@@ -65,7 +66,7 @@ class Files:
         self._repaired_at = -math.inf
 
     def open(self) -> Ring:
-        """Return the ring of the files, made if there are none that are sound.
+        """Return the ring of the files; they are made if there are no sound ones.
 
         Raises:
             OSError, sqlite3.Error, BusyError, DamageError: If they cannot be opened or made.
@@ -90,18 +91,18 @@ class Files:
                 raise FileNotFoundError(errno.ENOENT, "no store is there", self._path)
             os.makedirs(self._path, mode=0o700, exist_ok=True)
         status = os.stat(self._path)
-        # Others could put links there, and files of their own making.
+        # Other users could put links and files of their own there.
         if status.st_uid != os.geteuid() or stat.S_IMODE(status.st_mode) & 0o022:
             raise PermissionError(
                 errno.EPERM, "others own it or can write to it; give a folder in it", self._path
             )
 
     def repair(self, damage: Exception, ring: Ring | None = None) -> None:
-        """Make an empty pair of files, unless another process just did.
+        """Make an empty pair of files, unless another process has just done so.
 
         Args:
-            damage: What is wrong with those that are there, if any are.
-            ring: Those that were open.
+            damage: What is wrong with the existing files, if there are any.
+            ring: The ring that was open.
 
         Raises:
             OSError, sqlite3.Error, BusyError: If they cannot be made.
@@ -125,7 +126,7 @@ class Files:
             self._make(self._max_bytes)
 
     def renew(self, max_bytes: int) -> None:
-        """Make an empty pair of files, whatever is there.
+        """Make an empty pair of files, even if there is a sound one.
 
         Raises:
             OSError, sqlite3.Error, BusyError: If they cannot be made.
@@ -141,7 +142,7 @@ class Files:
         return True
 
     def _make(self, max_bytes: int) -> None:
-        """Make an empty pair of files in place of whatever is there."""
+        """Replace any existing files by an empty pair."""
         room = min(max_bytes, self.room())
         if room < LEAST_BYTES:
             raise OSError(errno.ENOSPC, f"it has room for {format_bytes(room)}", self._path)
@@ -157,7 +158,7 @@ class Files:
         database.make(f"{self._base}.new", identity, max_bytes, Sizes.of_budget(room).capacity)
         os.rename(f"{self._base}.new", f"{self._base}.db")
         with self._opened() as folder:
-            # A power failure must not bring back the old ones: they may have been cleared.
+            # A power failure must not bring back the old files: they may have been cleared.
             os.fsync(folder)
 
     @contextlib.contextmanager
@@ -170,7 +171,7 @@ class Files:
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
-        """Hold the lock on the folder that is needed to make files in it."""
+        """Hold the lock on the folder, which making files needs."""
         deadline = time.monotonic() + _LOCK_SECONDS
         with self._opened() as folder:
             while True:
@@ -184,7 +185,7 @@ class Files:
             yield
 
     def _warn_of_others(self) -> None:
-        """Warn of stores of another format; they are left alone."""
+        """Warn of files of another format, which are left alone."""
         for name in sorted(os.listdir(self._path)):
             if _INDEX_NAME.fullmatch(name) and name != f"{self._name}.db":
                 logger.warning(
@@ -194,7 +195,7 @@ class Files:
                 )
 
     def room(self) -> int:
-        """Return the budget that the disk has room for; our own files count as room."""
+        """Return the budget that fits on the disk; the space of our own files counts as free."""
         own = 0
         for name in os.listdir(self._path):
             if name.startswith(f"{self._name}."):

@@ -1,4 +1,4 @@
-"""An SQLite file that says where in a ring each entry is, shared by processes."""
+"""The index of a ring: an SQLite file, shared by processes, with the place of each entry."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ from litcache.stores.shared.database import (
 
 TOKENS_BYTES = 2 * EPOCH_BYTES
 
-# After so many that did not get the lock, with nobody writing in between, none waits for it.
+# After this number of writes in a row that did not get the lock, no write waits for it.
 _REFUSALS = 3
-# SQLite's own waiting for a lock grows to 100 ms at a time: too coarse where many write.
+# SQLite itself waits for a lock up to 100 ms at a time, which is too long if many write.
 _STEP_SECONDS = 0.0004
 _LOOK_SECONDS = 0.05
-# What the WAL's restart waits for: look-ups under way.
+# How long a restart of the WAL waits for look-ups.
 _RESTART_MS = 3
 _SYNCHRONIZE_SECONDS = 0.1
-# A write that finds a longer WAL copies it back first; so this never takes long.
+# A write that finds a longer WAL copies it back first, so copying never takes long.
 _WAL_BYTES = 4 << 20
-# The share of the file that entries may use: what one write adds must fit into the rest.
+# The share of the file that entries may use; the rest must have room for one write.
 _FULL = 0.94
 
-# The tokens ride along, so that one statement sees one state of them and of the entries.
+# The tokens are in the same statement, so that it sees one state of them and of the entries.
 _MOST = 64
 _FIND = {
     width: "SELECT NULL, tokens, NULL FROM spaces WHERE tag = ? UNION ALL "
@@ -61,20 +61,20 @@ class Index:
     A namespace has tokens of 16 random bytes: its epoch, which `clear` renews, and a token that
     deletes renew.
 
-    Commits wait for no disk: what a power failure damages, SQLite and checksums find out. Durable
-    ones do, for all that was written before them too.
+    A commit does not wait for the disk: SQLite and checksums find what a power failure damages. A
+    durable commit waits, also for everything that was written before it.
 
     Concurrency: one connection to read and one to write, each with its lock.
 
     Args:
-        path: The path of the file, which must be there.
+        path: The path of the file, which must exist.
 
     Attributes:
         path: The path of the file.
-        identity: The 16 bytes that its ring begins with, too.
+        identity: 16 bytes, with which the file of its frames begins, too.
         max_bytes: The budget that was noted last.
         reading: The lock of `reader`.
-        reader: The connection to read.
+        reader: The connection for reading.
 
     Raises:
         OSError: If this file system does not let processes share a WAL.
@@ -86,7 +86,7 @@ class Index:
         self.reading, self._writing = threading.Lock(), threading.Lock()
         self._closing = threading.Event()
         self._wal_limit = self._page_limit = 0
-        # It counts the writes that waited in vain; none is a probe, each asks without waiting.
+        # It counts writes that waited in vain. There is no probe: each write asks without waiting.
         self._waiting = Breaker(_REFUSALS, math.inf, math.inf)
         self._last_refused: object = None
         with contextlib.ExitStack() as undo:
@@ -96,27 +96,27 @@ class Index:
             undo.pop_all()
 
     def limit(self, index_bytes: int, wal_bytes: int) -> None:
-        """Set how long the file may become, and its WAL before a write."""
+        """Set the largest length of the file, and of its WAL before a write."""
         self._page_limit = index_bytes // PAGE_BYTES
         self._writer.execute(f"PRAGMA max_page_count = {self._page_limit}").fetchall()
         self._wal_limit = wal_bytes
 
     def close(self) -> None:
-        """Close both connections when nobody uses them."""
+        """Close both connections as soon as no thread uses them."""
         self._closing.set()
         with self.reading, self._writing:
             self.reader.close()
             self._writer.close()
 
     def find(self, db: sqlite3.Connection, tag: bytes, hashes: Sequence[int]) -> Rows:
-        """Return the rows of the hashes that are there, and the tokens of the namespace."""
+        """Return the rows of the hashes that the index has, and the tokens of the namespace."""
         found: Rows = {}
         for start in range(0, len(hashes) or 1, _MOST):
             part = hashes[start : start + _MOST]
             few = len(part)
             width = 1 if few < 2 else 8 if few < 9 else _MOST
             rows = db.execute(_FIND[width], (tag, *part, *_NO_HASHES[few:width])).fetchall()
-            # The tokens as first seen: what was written after a clear is not of an older epoch.
+            # The tokens that were seen first: entries from after a clear are not of an older epoch.
             found = {row[0]: row for row in rows} | found
         return found
 
@@ -127,11 +127,11 @@ class Index:
         return int(pages - free)
 
     def is_crowded(self, db: sqlite3.Connection) -> bool:
-        """Return whether entries must go before others are added."""
+        """Return whether entries must be evicted before others are added."""
         return self.pages(db) > _FULL * self._page_limit
 
     def give_back(self) -> None:
-        """Make the file as short as what is in use, if nobody is in the way."""
+        """Cut off the unused end of the file, unless another process is in the way."""
         with self._writing, contextlib.suppress(sqlite3.OperationalError):
             self._writer.execute("PRAGMA incremental_vacuum").fetchall()
             self._checkpoint()
@@ -139,7 +139,7 @@ class Index:
     # Namespaces
 
     def tokens(self, db: sqlite3.Connection, scope: Scope) -> bytes:
-        """Return the tokens of a namespace, made in this transaction if it has none."""
+        """Return the tokens of a namespace; this transaction makes them if there are none."""
         known = tokens_in(self.find(db, scope.tag, ()))
         if known is not None:
             return known
@@ -149,7 +149,7 @@ class Index:
         return tokens
 
     def renew(self, db: sqlite3.Connection, scope: Scope | None) -> None:
-        """Give a namespace a new epoch, or each, as far as it has one."""
+        """Give a new epoch to a namespace, or to all, if they have one."""
         where, which = ("", ()) if scope is None else (" WHERE tag = ?", (scope.tag,))
         db.execute(f"UPDATE spaces SET tokens = randomblob({TOKENS_BYTES}){where}", which)
         for table in ("versions", "deleted"):
@@ -177,11 +177,11 @@ class Index:
 
     @property
     def stalled(self) -> bool:
-        """Whether writes wait for nobody, since the one that holds the lock does nothing."""
+        """Whether writes do not wait, because the process that holds the lock does nothing."""
         return self._waiting.is_open
 
     def patience(self, seconds: float) -> float:
-        """Return how long a write waits for the lock."""
+        """Return how many seconds a write waits for the lock."""
         return 0.0 if self.stalled else seconds
 
     @contextlib.contextmanager
@@ -193,17 +193,18 @@ class Index:
         durable: bool = False,
         stalled: float = math.inf,
     ) -> Iterator[sqlite3.Connection]:
-        """Hold the one write lock of all processes, and commit in the end.
+        """Hold the write lock, which all processes share, and commit at the end.
 
         Args:
             patience: Seconds to wait for the lock.
-            urgent: Whether to write however long the WAL is.
+            urgent: Whether to write even if the WAL is too long.
             durable: Whether the commit outlives a power failure.
-            stalled: Seconds after which a holder of the lock that does nothing is given up.
+            stalled: After so many seconds, do not wait for a holder of the lock that does nothing.
 
         Raises:
-            BusyError: If the lock was not to be had; a `StalledError` if its holder does nothing.
-            NoRoomError: If the disk is full, or the WAL too long, since a reader does not end.
+            BusyError: If this process did not get the lock; a `StalledError` if the holder of the
+                lock does nothing.
+            NoRoomError: If the disk is full, or the WAL is too long, because a reader does not end.
         """
         deadline = time.monotonic() + patience
         if not self._writing.acquire(timeout=patience):
@@ -231,7 +232,7 @@ class Index:
                 self._writing.release()
 
     def _begin(self, deadline: float, stalled: float, urgent: bool) -> None:
-        """Begin a transaction, with a WAL that is not too long."""
+        """Begin a transaction; the WAL must not be too long."""
         self._lock(deadline, stalled)
         if self._wal_bytes() <= min(_WAL_BYTES, self._wal_limit // 2):
             return
@@ -243,9 +244,9 @@ class Index:
             raise NoRoomError("the WAL is too long: a reader does not end")
 
     def _synchronize(self) -> None:
-        """Bring the whole file to the disk: what was copied back earlier waited for none.
+        """Write the whole file to the disk: earlier copies from the WAL did not wait for it.
 
-        A reader that stands still may be in the way. The commit is in the WAL, on the disk.
+        A reader that stands still may prevent this. Then the commit is in the WAL, on the disk.
         """
         deadline = time.monotonic() + _SYNCHRONIZE_SECONDS
         while time.monotonic() < deadline:
@@ -299,6 +300,6 @@ class Index:
 
 
 def tokens_in(rows: Rows) -> bytes | None:
-    """Return the tokens among the rows found, if they are any."""
+    """Return the tokens among the rows found, if there are any."""
     tokens: object = rows.get(None, (None, None))[1]
     return tokens if isinstance(tokens, bytes) and len(tokens) == TOKENS_BYTES else None

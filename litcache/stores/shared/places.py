@@ -1,4 +1,4 @@
-"""Places in a ring: which lap of writing, and which offset in it."""
+"""Places in a ring: a lap of writing, and an offset in it."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ def offset_of(place: int) -> int:
 
 
 def fit(head: int, length: int, capacity: int) -> int:
-    """Return the first place from the head on where so many bytes are in one piece."""
+    """Return the first place, from the head on, with room for that many bytes in one piece."""
     return head if (head & _OFFSET) + length <= capacity else next_lap(head)
 
 
 def next_lap(place: int) -> int:
-    """Return the first place of the lap after that of a place."""
+    """Return the first place of the next lap."""
     return (place | _OFFSET) + 1
 
 
 def advanced(head: int, length: int, capacity: int) -> int:
-    """Return the place so many bytes after the head, wherever laps end."""
+    """Return the place that many bytes after the head, over the ends of laps."""
     left = room(head, next_lap(head), capacity)
     return head + length if length <= left else next_lap(head) + length - left
 
 
 def room(head: int, end: int, capacity: int) -> int:
-    """Return how many bytes are between the head and an end, at most a lap after it."""
+    """Return how many bytes are between the head and an end, which is at most a lap away."""
     if end < next_lap(head):
         return max(0, end - head)
-    # A ring that was shortened may have its head beyond its end.
+    # The head of a ring that was shortened may be beyond its end.
     left = max(0, capacity - (head & _OFFSET))
     return left + (min(end & _OFFSET, capacity) if end < next_lap(head) + LAP else capacity)

@@ -1,4 +1,4 @@
-"""A ring of frames on disk, shared by processes: written in order, the oldest evicted."""
+"""A ring of frames on disk, shared by processes: written in order, the oldest evicted first."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from litcache.stores.shared.places import LAP, fit, room
 from litcache.stores.shared.sizes import Sizes
 from litcache.stores.shared.touched import Touched
 
-# A write makes room in so many transactions at most.
+# The largest number of transactions in which a write makes room.
 _ROUNDS = 64
-# Of a frame that is said to be longer it is asked whether the file is.
+# Before a longer frame is read, the length of the file is checked.
 _LONGEST = 64 << 20
-# A process that holds the lock so long and commits nothing is taken for a stopped one.
+# A process that holds the lock this long without a commit counts as stopped.
 STALLED_SECONDS = 3.0
 
 _ENDS = """
@@ -39,34 +39,34 @@ SELECT (SELECT tokens FROM spaces WHERE tag = ?),
        (SELECT capacity FROM ring)
 """
 
-# A frame as it was read, and its hash and place; it is for the caller to verify.
+# A frame as it was read, with its hash and place; the caller verifies it.
 Found = tuple[int, int, bytes]
 
 
 class ClearedError(Exception):
-    """The namespace was cleared, or an entry of it deleted, since the look-up."""
+    """The namespace was cleared, or one of its entries deleted, after the look-up."""
 
 
 class ReplacedError(Exception):
-    """Another process replaced the files while they were opened."""
+    """Another process replaced the files while this one opened them."""
 
 
 def hashed(key: bytes) -> int:
-    """Return what stands for a key in the index: 63 bits of its XXH3-64."""
+    """Return the number that stands for a key in the index: 63 bits of its XXH3-64."""
     return xxh3_64_intdigest(key) >> 1
 
 
 class Ring:
-    """A pair of files: an index, and the frames that it tells the places of.
+    """A pair of files: the frames of entries, and an index with their places.
 
-    Both hold the same identity: files that were not made together are not used together. A place
-    is a lap and an offset. What is there: a frame, and then its key.
+    Both files hold the same identity, so files that were not made together are not used together. A
+    place is a lap and an offset; a frame is there, and behind it its key.
 
-    A write appends frames and evicts the oldest ahead of the next write: what the index held when
-    a transaction began is not overwritten within it. So a process killed in one harms nothing, and
-    a reader is overtaken only if it takes longer than that; it verifies what it read anyway.
-    What was hit since it was written moves to the front instead of being evicted
-    (FIFO-reinsertion, also called CLOCK; Corbató, 1968).
+    A write appends frames, and evicts the oldest ones ahead of the next write. A transaction does
+    not overwrite what the index held when it began. So a process that is killed in a transaction
+    harms nothing. A frame is overwritten under a reader only if the reader takes longer than that,
+    and the reader verifies what it read. An entry that was hit since it was written moves to the
+    front instead of being evicted (FIFO-reinsertion, also called CLOCK; Corbató, 1968).
 
     Concurrency: safe in many threads and processes. It must be closed before a fork.
 
@@ -75,15 +75,15 @@ class Ring:
         max_bytes: The budget of this process; `None` for that of the process that wrote last.
 
     Attributes:
-        index: Where the entries are.
-        frames: What they are.
-        touched: What was hit.
-        told: The versions that the index was told of.
-        sizes: How long it is, and what follows from that.
+        index: The file with the places of the frames.
+        frames: The file with the frames.
+        touched: The hits of this process.
+        told: The versions that this process has noted in the index.
+        sizes: The length of the ring, and the sizes that follow from it.
 
     Raises:
         FileNotFoundError: If there is no index.
-        DamageError, sqlite3.Error: If the files are not what was written.
+        DamageError, sqlite3.Error: If the files are damaged.
         ReplacedError: If another process replaced them meanwhile.
         OSError: If they cannot be opened.
     """
@@ -103,7 +103,7 @@ class Ring:
             except (FileNotFoundError, DamageError) as error:
                 damage = error
             self._identity = self._files()
-            # Replacing begins with the index: while it is there, so are its WAL and its frames.
+            # A replacement begins with the index: while it exists, its WAL and its frames do, too.
             if (found.st_dev, found.st_ino) not in self._identity:
                 raise ReplacedError
             if damage is not None:
@@ -113,7 +113,7 @@ class Ring:
             undo.pop_all()
 
     def measure(self, capacity: int) -> None:
-        """Take over how long the ring is: what the index says, within what this process allows."""
+        """Take over the length of the ring from the index, up to the budget of this process."""
         least = Sizes.of_budget(0).capacity
         self.sizes = Sizes(max(least, min(capacity, self._most)))
         self.index.limit(self.sizes.index_bytes, self.sizes.wal_bytes)
@@ -121,7 +121,7 @@ class Ring:
         self.touched.most = self.sizes.most_entries
 
     def close(self) -> None:
-        """Close the files when nobody uses them; what is done with it afterwards raises."""
+        """Close the files as soon as no thread uses them; any later use of the ring raises."""
         self.index.close()
         self.frames.close()
 
@@ -130,7 +130,7 @@ class Ring:
             self.close()
 
     def replaced(self) -> bool:
-        """Return whether other files, or none, are at its path now."""
+        """Return whether its files were replaced or removed."""
         return self._files() != self._identity
 
     def _files(self) -> list[tuple[int, int]]:
@@ -144,7 +144,7 @@ class Ring:
     # Reading
 
     def read(self, tag: bytes, hashes: Sequence[int]) -> tuple[bytes | None, list[Found | None]]:
-        """Return the tokens of a namespace, and what is found for each hash."""
+        """Return the tokens of a namespace, and the frame of each hash that has one."""
         with self.index.reading:
             return self._read(self.index.reader, tag, hashes)
 
@@ -172,7 +172,7 @@ class Ring:
             return bool(self.index.reader.execute(query, (hash, place)).fetchall())
 
     def totals(self) -> tuple[int, int]:
-        """Return how many entries there are, and the bytes that they take with their index."""
+        """Return the number of entries, and the bytes that they take with their index."""
         query = "SELECT count(*), total(size) FROM entries"
         with self.index.reading:
             ((entries, size),) = self.index.reader.execute(query).fetchall()
@@ -180,7 +180,7 @@ class Ring:
         return entries, int(size) + entries * KEY_BYTES + pages * PAGE_BYTES if entries else 0
 
     def capacity(self) -> int:
-        """Return how long the ring is as the index says, whatever is allowed here."""
+        """Return the length of the ring according to the index, whatever the budget here is."""
         with self.index.reading:
             ((capacity,),) = self.index.reader.execute("SELECT capacity FROM ring").fetchall()
         if type(capacity) is not int:
@@ -195,8 +195,8 @@ class Ring:
         """Write frames by key in one piece.
 
         Args:
-            scope: Their namespace, and the version that made them.
-            tokens: The tokens of the namespace, as the look-up saw them.
+            scope: Their namespace and version.
+            tokens: The tokens of the namespace that the look-up saw.
             frames: Keys and frames.
             patience: Seconds to wait for the lock.
 
@@ -204,9 +204,9 @@ class Ring:
             How many entries were evicted.
 
         Raises:
-            BusyError: If the lock was not to be had.
-            NoRoomError: If there is no room for them.
-            ClearedError: If the tokens are others now.
+            BusyError: If this process did not get the lock.
+            NoRoomError: If there is no room for the frames.
+            ClearedError: If the tokens have changed.
         """
         rows, data = _laid_out(frames)
         evicted = 0
@@ -229,7 +229,7 @@ class Ring:
                     head = start + len(data)
                 elif not crowded:
                     need += room(head, start, length) + len(data)
-                # Many at a time: neighbours in the index are then often of one page.
+                # Many at a time: then neighbours in the index are often on one page.
                 if crowded or room(head, end, length) < need - sizes.reserve // 4:
                     evicted += evict(
                         db, self.frames, sizes, head=head, end=end, need=need, crowded=crowded
@@ -242,10 +242,10 @@ class Ring:
     def _ends(
         self, db: sqlite3.Connection, tag: bytes = b"", tokens: bytes | None = None
     ) -> tuple[int, int, int]:
-        """Return the place of the oldest entry, the one behind the newest, and the ring's length.
+        """Return the place of the oldest entry, the place behind the newest, and the ring's length.
 
         Raises:
-            ClearedError: If tokens are given, and those of the namespace are others.
+            ClearedError: If tokens are given, and the namespace has other tokens now.
         """
         ((known, oldest, newest, size, capacity),) = db.execute(_ENDS, (tag,)).fetchall()
         if tokens is not None and known != tokens:
@@ -257,13 +257,13 @@ class Ring:
         return oldest, newest + size + KEY_BYTES, capacity
 
     def _tell(self, db: sqlite3.Connection, scope: Scope, epoch: bytes, most: int) -> None:
-        """Tell the other processes what was hit here, and people which version writes."""
+        """Note in the index what was hit in this process, and which version writes."""
         self.touched.tell(db, most)
         if self.told.lacks(epoch, scope.version):
             self.index.note_version(db, scope.tag, scope.version)
 
     def resize(self, max_bytes: int, capacity: int, patience: float) -> None:
-        """Make the ring as long as this process wants it; entries beyond its new end go."""
+        """Give the ring the length that this process wants; entries beyond the new end go."""
         with self.index.transaction(self.index.patience(patience)) as db:
             shorter = capacity < self._ends(db)[2]
             db.execute("UPDATE ring SET max_bytes = ?, capacity = ?", (max_bytes, capacity))
@@ -276,12 +276,12 @@ class Ring:
             self.index.give_back()
 
     def tokens(self, scope: Scope, patience: float) -> bytes:
-        """Return the tokens of a namespace, made now if it has none."""
+        """Return the tokens of a namespace; make them if it has none."""
         with self.index.transaction(self.index.patience(patience), urgent=True) as db:
             return self.index.tokens(db, scope)
 
     def clear(self, scope: Scope | None, patience: float) -> None:
-        """Renew the epoch of a namespace, or of all, on the disk before this returns."""
+        """Renew the epoch of a namespace, or of all; it is on the disk when this returns."""
         with self.index.transaction(
             patience, urgent=True, durable=True, stalled=STALLED_SECONDS
         ) as db:
@@ -290,7 +290,7 @@ class Ring:
     def delete(
         self, scope: Scope, keys: Sequence[bytes], patience: float
     ) -> tuple[bytes | None, list[Found | None]]:
-        """Delete entries; return the tokens that their namespace had, and what they were."""
+        """Delete entries; return the tokens that their namespace had, and the entries."""
         hashes = [hashed(key) for key in keys]
         with self.index.transaction(
             patience, urgent=True, durable=True, stalled=STALLED_SECONDS
@@ -301,13 +301,13 @@ class Ring:
         return tokens, found
 
     def forget(self, hashes: Sequence[int], patience: float) -> None:
-        """Take hashes out of the index."""
+        """Remove hashes from the index."""
         with self.index.transaction(self.index.patience(patience)) as db:
             db.executemany("DELETE FROM entries WHERE hash = ?", [(hash,) for hash in hashes])
 
 
 def _laid_out(frames: Sequence[tuple[bytes, bytes]]) -> tuple[list[tuple[int, int, int]], bytes]:
-    """Return frames and keys in one piece, and hash, offset and size of each."""
+    """Return frames and keys as one piece of bytes, with hash, offset and size of each frame."""
     rows: list[tuple[int, int, int]] = []
     parts: list[bytes] = []
     offset = 0

@@ -1,4 +1,4 @@
-"""What is in all of a ring, read while others use it."""
+"""Read all entries of a ring while other processes use it."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from litcache.stores.frame import epoch_of, unframe
 from litcache.stores.namespaces import NamespaceInfo
 from litcache.stores.shared.ring import Ring, hashed
 
-# A statement reads so many rows: one that takes long would keep the WAL from being copied back.
+# A statement reads only this number of rows: a longer one would keep the WAL from being copied.
 _ROWS = 1_000
 
 
 def namespaces(ring: Ring) -> list[NamespaceInfo]:
-    """Return what there is of each namespace."""
+    """Return what the ring holds of each namespace."""
     spaces = ring.index.spaces()
     sums = {epoch: [0, 0] for epoch in spaces}
     for _, place, size in _rows(ring):
@@ -29,12 +29,12 @@ def namespaces(ring: Ring) -> list[NamespaceInfo]:
 
 
 def verify(ring: Ring) -> tuple[int, int]:
-    """Return how many entries there are, of whatever epoch, and how many do not verify."""
+    """Return how many entries there are, of any epoch, and how many of them do not verify."""
     checked = corrupt = 0
     for hash, place, size in _rows(ring):
         data, key = ring.read_at(place, size)
         sound = hashed(key) == hash and _is_sound(data, key)
-        # What does not verify may have been evicted while it was read.
+        # An entry that does not verify may have been evicted while it was read.
         if sound or ring.holds(hash, place):
             checked += 1
             corrupt += not sound

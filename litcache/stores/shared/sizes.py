@@ -1,4 +1,4 @@
-"""How a budget is shared out among the files of a ring."""
+"""How the files of a ring share its budget."""
 
 from __future__ import annotations
 
@@ -6,49 +6,49 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-# With what one write adds to the WAL these stay below 1.1 of the budget.
+# Together with what one write adds to the WAL, these stay below 1.1 of the budget.
 RING_SHARE = 0.8
 _INDEX_SHARE = 0.2
 _WAL_SHARE = 0.06
 LEAST_BYTES = 4 << 20
 
-# An entry takes no less of the index.
+# The fewest bytes that an entry takes in the index.
 _ROW_BYTES = 40
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """The sizes that follow from how long a ring is.
+    """The sizes that follow from the length of a ring.
 
     Attributes:
-        capacity: How long the ring is.
+        capacity: The length of the ring.
     """
 
     capacity: int
 
     @classmethod
     def of_budget(cls, max_bytes: int) -> Sizes:
-        """Return the sizes of a ring that a budget allows, or of the least one."""
+        """Return the sizes of the ring that a budget allows, or of the smallest ring."""
         return cls(int(max(LEAST_BYTES, max_bytes) * RING_SHARE))
 
     @cached_property
     def max_bytes(self) -> int:
-        """The budget that a ring of this length takes."""
+        """The budget that a ring of this length needs."""
         return int(self.capacity / RING_SHARE)
 
     @cached_property
     def index_bytes(self) -> int:
-        """How long the index may become."""
+        """The largest length of the index."""
         return int(self.max_bytes * _INDEX_SHARE)
 
     @cached_property
     def wal_bytes(self) -> int:
-        """How long its WAL may be before a write."""
+        """The largest length of the WAL before a write."""
         return int(self.max_bytes * _WAL_SHARE)
 
     @cached_property
     def most_entries(self) -> int:
-        """More entries than the index can hold."""
+        """A number of entries that the index cannot exceed."""
         return self.index_bytes // _ROW_BYTES
 
     @cached_property
@@ -58,21 +58,21 @@ class Sizes:
 
     @cached_property
     def reserve(self) -> int:
-        """How much of the ring is kept free for the next writes."""
+        """The part of the ring that is kept free for the next writes, in bytes."""
         return min(self.capacity // 32, 4 << 20)
 
     @cached_property
     def chunk_bytes(self) -> int:
-        """Frames written at a time, unless a single one is longer."""
+        """The bytes of frames that one transaction writes, unless a single frame is longer."""
         return self.reserve // 4
 
     @cached_property
     def chunk_entries(self) -> int:
-        """Entries written at a time."""
+        """The largest number of entries that one transaction writes."""
         return max(1, min(256, self.max_bytes // 80_000))
 
     def chunks(self, frames: Sequence[tuple[bytes, bytes]]) -> Iterator[list[tuple[bytes, bytes]]]:
-        """Yield what one transaction writes at a time, of keys and frames."""
+        """Yield the keys and frames in the portions that one transaction each writes."""
         chunk: list[tuple[bytes, bytes]] = []
         size = 0
         for key, data in frames:

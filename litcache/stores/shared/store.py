@@ -24,7 +24,7 @@ from litcache.stores.shared.ring import ClearedError, Found, Ring, hashed
 from litcache.stores.shared.scan import namespaces, verify
 from litcache.stores.shared.sizes import LEAST_BYTES
 
-# Deletes and clears wait longer for the lock: what they fail to remove would be served.
+# Deletes and clears wait longer for the lock: entries that they fail to remove would be served.
 _PATIENCE = 20  # times the timeout
 _LEAST_PATIENCE = 6.0
 
@@ -34,43 +34,43 @@ T = TypeVar("T")
 class SharedStore(Store):
     """Entries on the disk of one host, shared by its processes and kept over restarts.
 
-    `path` is a folder, on a local disk or tmpfs. In it are two files: a ring of framed entries in
-    order of writing, and an SQLite index that says where each one is. The oldest entry is evicted
-    first, unless it was hit since it was written: then it is written again (FIFO-reinsertion).
-    Files, SQLite's WAL included, take at most 1.1 of the budget. An entry of more than a twentieth
-    of it is rejected, and what was there under its key is removed.
+    `path` is a folder, on a local disk or tmpfs. It holds two files: a ring of framed entries, in
+    the order of writing, and an SQLite index with their places. The oldest entry is evicted first,
+    unless it was hit since it was written; then it is written again (FIFO-reinsertion). The files,
+    SQLite's WAL included, take at most 1.1 of the budget. An entry that is larger than a twentieth
+    of the budget is rejected, and an older entry under its key is removed.
 
-    Every entry is verified at every read. One that does not verify is a miss, is deleted and
-    counted. `clear` renews the epoch of a namespace in constant time; entries of older epochs are
-    never served and evicted in due course. After a delete, what was being computed for that
-    namespace is not stored.
+    Every read verifies the entry. A damaged entry is a miss, and is deleted and counted. `clear`
+    renews the epoch of a namespace in constant time; entries of older epochs are never served, and
+    in time they are evicted. Outputs that are being computed for a namespace during a delete are
+    not stored.
 
-    A write that does not get its lock within `timeout`, or finds no room, is dropped and counted;
-    look-ups go on. After three that did not get it, with nobody writing in between, none waits for
-    it until it is free: a stopped process holds nobody up. A delete or clear waits longer, six
-    seconds at least, or three for a process that holds the lock and does nothing. A delete then
-    raises. A clear that such a process or a full disk holds up begins with empty files instead,
-    with a warning, which costs the entries of other namespaces too.
+    A write that does not get the lock within `timeout`, or finds no room, is dropped and counted;
+    look-ups go on. After three such writes in a row, no write waits until the lock is free again:
+    so a stopped process delays nobody. A delete or clear waits longer: at least six seconds, or
+    three if the holder of the lock does nothing. Then a delete raises. A clear that a stopped
+    process or a full disk prevents begins with empty files, with a warning; other namespaces lose
+    their entries, too.
 
-    A clear or delete is on the disk when it returns; other writes wait for no disk.
+    A clear or delete is on the disk when it returns; other writes do not wait for the disk.
 
     A damaged store is replaced by an empty one with a warning, at most every five seconds. After
     any other error the files stay as they are: one warning is logged, calls raise `StoreError` at
-    once, and it is tried again every 0.4 seconds. Processes that share a folder must share a host.
-    A process that gives another budget than those before it changes it at its first write; entries
-    that fit stay.
+    once, and the store is tried again every 0.4 seconds. Processes that share a folder must run on
+    one host. If a process gives another budget than those before it, its first write changes the
+    budget; entries that fit stay.
 
-    Concurrency: safe in many threads and processes. Connections are made by the process that uses
-    them, at first use; they are closed before a fork and made again by both processes.
+    Concurrency: safe in many threads and processes. Each process makes its own connections at first
+    use. They are closed before a fork, and both processes make new ones.
 
     Args:
-        path: The folder; made, for this user alone, if it is not there. One that others own or can
-            write to is refused. `~` stands for the home of the user.
-        max_bytes: The budget: bytes, or a string such as `"1 GiB"`; at least 4 MiB. Less is used
-            where the disk has no room for it, with a warning, until it has.
+        path: The folder. It is made, for this user alone, if it does not exist. A folder that
+            others own or can write to is refused. `~` stands for the home of the user.
+        max_bytes: The budget: bytes, or a string such as `"1 GiB"`; at least 4 MiB. If the disk has
+            less room, the store uses less, with a warning, until there is room.
         timeout: Seconds that a write waits for its turn.
         clock: The wall clock by which entries expire, in seconds.
-        monotonic: The clock by which a folder that fails is tried again, in seconds.
+        monotonic: The clock by which a failing folder is tried again, in seconds.
 
     Attributes:
         path: The folder, absolute.
@@ -78,8 +78,8 @@ class SharedStore(Store):
         timeout: Seconds that a write waits for its turn.
 
     Raises:
-        ValueError: If `path`, `max_bytes` or `timeout` is not possible.
-        TypeError: If `path` is no text.
+        ValueError: If `path`, `max_bytes` or `timeout` is not allowed.
+        TypeError: If `path` is not text.
 
     Example:
         >>> import tempfile
@@ -121,7 +121,7 @@ class SharedStore(Store):
 
     @classmethod
     def existing(cls, path: str | os.PathLike[str], *, timeout: float = 0.05) -> SharedStore:
-        """Return the store that is in a folder, to look at and clear: nothing is made or repaired.
+        """Return the store in a folder, to look at it and clear it; it makes and repairs nothing.
 
         Args:
             path: The folder.
@@ -157,16 +157,16 @@ class SharedStore(Store):
 
     @property
     def breaker_open(self) -> bool:
-        """Whether this process leaves the folder alone, or writes wait for a stopped process."""
+        """Whether this process leaves the folder alone, or drops writes for a stopped process."""
         return self._folder.is_left_alone
 
     def get_many(self, scope: Scope, keys: Sequence[bytes]) -> list[Entry | None]:
-        """Look entries up, and verify each."""
+        """Look up entries, and verify each of them."""
         scope.epoch = UNKNOWN_EPOCH
         hashes, now = [hashed(key) for key in keys], self._now()
         ring, tokens, found = self._run(lambda ring: (ring, *ring.read(scope.tag, hashes)))
         if tokens is None:
-            # No epoch, no entries. If none can be made now, what is computed is not stored.
+            # Without an epoch there are no entries. If none can be made, outputs are not stored.
             with contextlib.suppress(BusyError, NoRoomError):
                 scope.epoch = self._folder.run(lambda ring: ring.tokens(scope, self.timeout))
             return [None] * len(keys)
@@ -199,7 +199,7 @@ class SharedStore(Store):
         return entries
 
     def _condemn(self, ring: Ring, doubtful: Sequence[Found]) -> None:
-        """Delete and count what did not verify, unless it was evicted while it was read."""
+        """Delete and count entries that did not verify, unless they were evicted meanwhile."""
         corrupt = [hash for hash, place, _ in doubtful if ring.holds(hash, place)]
         self._folder.count(corrupt=len(corrupt))
         if corrupt:
@@ -207,7 +207,7 @@ class SharedStore(Store):
                 ring.forget(corrupt, self.timeout)
 
     def set_many(self, scope: Scope, entries: Mapping[bytes, Entry]) -> None:
-        """Store entries, as far as there is a lock and room: the others are dropped."""
+        """Store entries; those for which there is no lock or no room are dropped."""
         if not entries:
             return
         self._folder.resize()
@@ -238,7 +238,7 @@ class SharedStore(Store):
         self._folder.count(rejected=len(rejected), evicted=evicted, dropped=len(fitting) - written)
 
     def delete_many(self, scope: Scope, keys: Sequence[bytes]) -> int:
-        """Delete entries, on the disk when this returns; return how many valid ones there were."""
+        """Delete entries, on the disk, too, when this returns; return how many were valid."""
         distinct = list(dict.fromkeys(keys))
         if not distinct:
             return 0
@@ -255,11 +255,11 @@ class SharedStore(Store):
         return valid
 
     def deleted_since(self, scope: Scope, epoch: bytes) -> list[bytes] | None:
-        """Return which keys were deleted since, as far as they are among the last 500."""
+        """Return the keys that were deleted since, if they are among the last 500."""
         return self._run(lambda ring: deleted_since(ring.index, scope.tag, epoch))
 
     def clear(self, namespace: str | None = None) -> None:
-        """Drop entries, on the disk when this returns; where nothing else goes, begin anew."""
+        """Drop entries, on the disk, too, when this returns; as the last resort, begin anew."""
         scope = None if namespace is None else Scope(namespace)
         patience = max(_PATIENCE * self.timeout, _LEAST_PATIENCE)
         try:
@@ -283,12 +283,12 @@ class SharedStore(Store):
         self._folder.close()
 
     def names(self) -> list[str]:
-        """Return the names of the namespaces, sorted, without a look at their entries."""
+        """Return the names of the namespaces, sorted, without reading their entries."""
         spaces = self._run(lambda ring: ring.index.spaces(), repair=False)
         return sorted(space.name for space in spaces.values())
 
     def namespaces(self) -> list[NamespaceInfo]:
-        """Return what there is of each namespace: reads all of the store, while others use it.
+        """Return what the store holds of each namespace; it reads all of the store.
 
         Returns:
             The namespaces, by name.
@@ -299,7 +299,7 @@ class SharedStore(Store):
         return self._run(namespaces, repair=False)
 
     def verify(self) -> tuple[int, int]:
-        """Read and verify every entry, while others use the store; nothing is deleted.
+        """Read and verify every entry while other processes use the store; delete nothing.
 
         Returns:
             How many were read, and how many of them did not verify.

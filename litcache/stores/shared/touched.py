@@ -1,4 +1,4 @@
-"""The hits of this process that others are yet to be told of."""
+"""The hits of this process that it has not noted in the index yet."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ _MOST_KNOWN = 65_536
 
 
 class Touched:
-    """The places that were hit in this process since they were written.
+    """The places of entries that were hit in this process since they were written.
 
     Args:
-        most: How many places there can be: beyond that, what is noted was evicted since.
+        most: How many places there can be; if more are noted, the first of them were evicted.
     """
 
     def __init__(self) -> None:
@@ -25,7 +25,7 @@ class Touched:
         return len(self._known)
 
     def add(self, places: Sequence[int]) -> None:
-        """Note hits; the next write tells the other processes."""
+        """Note hits; the next write notes them in the index."""
         known = self._known
         fresh = [place for place in places if place not in known]
         if fresh and len(self._pending) < _MOST_PENDING:
@@ -35,7 +35,7 @@ class Touched:
             self._pending += fresh
 
     def tell(self, db: sqlite3.Connection, most: int) -> None:
-        """Note in the index, in its transaction, what was hit."""
+        """Note in the index, in its transaction, which entries were hit."""
         if self._pending:
             told = [(place,) for place in self._pending[:most]]
             del self._pending[: len(told)]
