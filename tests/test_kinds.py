@@ -8,13 +8,12 @@ from pathlib import Path
 import litserve as ls
 import pytest
 
-import litcache
 from litcache import KeyEncodingError, UnsupportedMethodError, cached_predict
 from litcache.errors import ValueEncodingError
 from litcache.testing import APIRunner
 from litcache.values import codec
 
-DOCS = Path(litcache.__file__).parents[1] / "docs"
+DOCS = Path(__file__).parents[1] / "docs"
 
 
 def load(name):

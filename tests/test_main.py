@@ -13,7 +13,7 @@ import pytest
 
 import litcache
 from litcache import RedisStore, SharedStore
-from litcache.stores.base import NewEntry, Scope
+from litcache.stores.base import FORMAT, NewEntry, Scope
 
 pytestmark = pytest.mark.e2e
 
@@ -132,7 +132,7 @@ def test_verify_counts_what_does_not_verify_and_its_exit_code_says_so(store):
         import redis
 
         with redis.Redis.from_url(store.arguments[0]) as client:
-            name = b"mine:e:" + Scope("shop").tag + next(iter(ENTRIES))
+            name = f"mine:e{FORMAT}:".encode() + Scope("shop").tag + next(iter(ENTRIES))
             assert client.setrange(name, 1_000, b"\xff" * 3)
     done = run("verify", *store.arguments, "--json")
     assert (done.returncode, json.loads(done.stdout)["corrupt"]) == (1, 1)

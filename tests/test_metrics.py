@@ -288,7 +288,9 @@ OTHER_LITSERVES = {
     "del Connector._mount": "_LoggerConnector._mount",
     "Connector._mount = lambda self, path, app, name: None": "_LoggerConnector._mount",
     "Connector.add_logger = lambda self, logger: None": "_mount in _LoggerConnector.add_logger",
-    "Connector.__init__ = lambda self, server, loggers: None": "_lit_server in _LoggerConnector.__init__",
+    "Connector.__init__ = lambda self, server, loggers: None": (
+        "_lit_server in _LoggerConnector.__init__"
+    ),
     "del loggers._LoggerConnector": "_LoggerConnector._mount",
     "litserve.LitServer.__init__ = lambda self, api: None": "_shutdown_path in LitServer.__init__",
 }

@@ -142,7 +142,7 @@ class Flight(Forkable):
         return all(
             other is not None
             and other.serves(key, epoch)
-            and not (key in refreshed and (other.started or other.done))
+            and not (key in refreshed and (other.thread is not None or other.done))
             for key, other in ((key, self._claims.get(key)) for key in keys)
         )
 

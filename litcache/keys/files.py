@@ -49,7 +49,8 @@ def _file(to: Writer, name: str, file: Any, attributes: Mapping[str, object]) ->
 
 
 def _string_io(to: Writer, value: io.StringIO) -> bytes:
-    text, newline, position, attributes = value.__getstate__()  # type: ignore[attr-defined]
+    whole: Any = value  # its types do not tell of its state
+    text, newline, position, attributes = whole.__getstate__()
     parts = {"newline": newline, "position": position, "attributes": attributes}
     return to.record("io.StringIO", content=text, **parts)
 

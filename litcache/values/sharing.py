@@ -40,15 +40,16 @@ def numbers(value: object) -> dict[int, int]:
     found: dict[int, int] = {}
     waiting: list[Any] = [value]
     while waiting:
-        part = waiting.pop()
-        if id(part) in seen:
-            if is_changeable(part):
-                found.setdefault(id(part), len(found))
+        value = waiting.pop()
+        if id(value) in seen:
+            if is_changeable(value):
+                found.setdefault(id(value), len(found))
             continue
-        if type(part) in _CONTAINERS or is_changeable(part):
-            seen.add(id(part))
-        if type(part) in _CONTAINERS:
-            waiting.extend(part.values() if isinstance(part, dict) else part)
+        if type(value) in _CONTAINERS or is_changeable(value):
+            seen.add(id(value))
+        if type(value) in _CONTAINERS:
+            parts: Any = value.values() if isinstance(value, dict) else value
+            waiting.extend(parts)
     return found
 
 

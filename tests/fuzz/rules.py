@@ -54,7 +54,7 @@ def _lists(plan: Plan) -> dict[str, Any]:
     changes: dict[str, Any] = {"takes": takes, "echo": False, "reuse_item": False}
     if plan.container not in LIST_CONTAINERS:
         changes["container"] = "list"
-    if plan.item in ("int", "float", "none", "scalar"):  # a list of numbers is one item
+    if plan.item in ("int", "float", "none", "scalar", "decimal"):  # a list of numbers is one item
         changes["item"] = "dict"
     if plan.lists == "one" and plan.item not in ("text", "tokens"):
         changes["item"] = "text"

@@ -91,7 +91,8 @@ def test_an_undecorated_api_may_set_hooks_in_silence(loop, caplog):
     caplog.set_level(logging.WARNING, "litcache")
     with running(api("predict", undecorated, LOOPS[loop]())) as driven:
         assert driven.get("a", "b") == ["A", "B"]
-    assert warnings_of(caplog) == []
+    # The loop may say that nothing is cached at all, but not whose hook would be to blame.
+    assert [text for text in warnings_of(caplog) if "nothing to cache" not in text] == []
 
 
 def test_a_compiled_predict_answers_and_is_named(caplog):

@@ -1,6 +1,7 @@
 """Images of every kind that users meet, as the bytes of their files."""
 
 import io
+from functools import cache
 
 import pytest
 
@@ -33,6 +34,7 @@ def photo(**options):
     return image_bytes(gradient(), "JPEG", exif=exif, dpi=(300, 300), **options)
 
 
+@cache
 def files():
     """Bytes of image files by name: of one frame and of several, whole and broken."""
     whole = {

@@ -103,8 +103,8 @@ class RedisStore(Store):
         self.prefix = prefix
         self.clock = clock
         self._remote = Remote(url, timeout, cluster=cluster, monotonic=monotonic)
-        # Entries of another format are neither read nor removed. All formats share the epochs.
-        self._entries = f"{prefix}:e{'' if base.FORMAT == 1 else base.FORMAT}:".encode()
+        # Another format is never seen, nor removed. Epochs are of all of them.
+        self._entries = f"{prefix}:e{base.FORMAT}:".encode()
         self._epochs = Epochs(self._remote, prefix)
 
     def __repr__(self) -> str:

@@ -13,6 +13,7 @@ import stat
 import time
 from collections.abc import Callable, Iterator
 
+from litcache.policy import format_bytes
 from litcache.stores import base
 from litcache.stores.shared import database, frames
 from litcache.stores.shared.database import BusyError
@@ -144,10 +145,10 @@ class Files:
         """Replace any existing files by an empty pair."""
         room = min(max_bytes, self.room())
         if room < LEAST_BYTES:
-            raise OSError(errno.ENOSPC, f"it has room for {room} bytes", self._path)
+            raise OSError(errno.ENOSPC, f"it has room for {format_bytes(room)}", self._path)
         if room < max_bytes:
-            text = "SharedStore: %s has room for %d of %d bytes: using these"
-            logger.warning(text, self._path, room, max_bytes)
+            sizes = format_bytes(room), format_bytes(max_bytes)
+            logger.warning("SharedStore: %s has room for %s of %s: using these", self._path, *sizes)
         self._warn_of_others()
         for suffix in _SUFFIXES:
             with contextlib.suppress(FileNotFoundError):

@@ -7,6 +7,7 @@ A variant is a comma-separated list: `predict` and `decode_request` are decorate
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import sys
@@ -73,29 +74,37 @@ def _decorate_every_class(base: Any, hooks: list[str]) -> None:
         _decorate(cls, hooks)
 
     base.__init_subclass__ = classmethod(init_subclass)
-    known = list(base.__subclasses__())
-    while known:
-        cls = known.pop()
-        known += cls.__subclasses__()
+    for cls in reversed(_below(base)):  # before their bases, which then take hooks of theirs over
         _decorate(cls, hooks)
 
 
+def _below(base: Any) -> list[Any]:
+    """Return the classes made from a class, each behind its bases."""
+    found: list[Any] = []
+    for cls in base.__subclasses__():
+        found += [cls, *_below(cls)]
+    return found
+
+
 def _decorate(cls: Any, hooks: list[str]) -> None:
+    """Decorate what a class defines, as if it stood so in its body."""
     from litcache import cached_predict
     from litcache.errors import UnsupportedMethodError
 
+    methods = {}
     for name in hooks:
         function = cls.__dict__.get(name)
-        if function is None or not hasattr(function, "__code__") or hasattr(function, "cache"):
+        if not inspect.isfunction(function):
             continue
         try:
-            method = cached_predict(function)
+            methods[name] = cached_predict(function)
         except UnsupportedMethodError:  # it streams, or the like
             count(f"{name} left as it is")
-            continue
+    for name, method in methods.items():
         setattr(cls, name, method)
-        method.__set_name__(cls, name)
         count(f"{name} decorated")
+    for name, method in methods.items():
+        method.__set_name__(cls, name)
 
 
 # ---------------------------------------------------------------------- loops

@@ -19,7 +19,7 @@ import pytest
 from support.redis_servers import Relay, Server, ServerCluster, free_port, redis
 
 from litcache.errors import StoreError
-from litcache.stores.base import NewEntry, Scope
+from litcache.stores.base import FORMAT, NewEntry, Scope
 from litcache.stores.frame import frame
 from litcache.stores.redis.store import RedisStore
 from litcache.stores.redis.url import stripped
@@ -75,7 +75,7 @@ def payloads(store, keys=KEYS[:1], scope=None) -> list[bytes | None]:
 
 
 def name_of(store, key: bytes, namespace: str = "shop") -> bytes:
-    return store.prefix.encode() + b":e:" + Scope(namespace).tag + key
+    return f"{store.prefix}:e{FORMAT}:".encode() + Scope(namespace).tag + key
 
 
 def epochs_of(store) -> bytes:
@@ -264,7 +264,7 @@ def test_two_formats_neither_see_nor_remove_each_others_entries(
     store, server, monkeypatch, newer_first
 ):
     with monkeypatch.context() as patch:
-        patch.setattr("litcache.stores.base.FORMAT", 2)
+        patch.setattr("litcache.stores.base.FORMAT", FORMAT + 1)
         newer = make(server.url, prefix=store.prefix)
         newer.get_many(Scope("shop"), KEYS)
         newer.set_many(Scope("shop"), {KEYS[0]: entry(b"newer")})
@@ -272,7 +272,7 @@ def test_two_formats_neither_see_nor_remove_each_others_entries(
     store.set_many(Scope("shop"), {KEYS[0]: entry(b"older"), KEYS[1]: entry(b"older")})
     assert payloads(store, KEYS[:2]) == [b"older", b"older"]
     with monkeypatch.context() as patch:
-        patch.setattr("litcache.stores.base.FORMAT", 2)
+        patch.setattr("litcache.stores.base.FORMAT", FORMAT + 1)
         assert payloads(newer, KEYS[:2]) == [b"newer", None]
         assert newer.info().corrupt == store.info().corrupt == 0
         assert (newer.info().entries, store.info().entries) == (1, 2)

@@ -15,7 +15,7 @@ import pytest
 from support.redis_servers import Dripping, Relay, Server, ServerCluster, eventually
 
 from litcache.errors import StoreError
-from litcache.stores.base import NewEntry, Scope
+from litcache.stores.base import FORMAT, NewEntry, Scope
 from litcache.stores.redis.store import RedisStore
 from litcache.stores.redis.wire import Deadline
 
@@ -335,7 +335,7 @@ def test_a_full_server_can_be_cleared_and_deleted_from(server, how):
 def test_keys_that_change_type_in_traffic_are_misses_and_nothing_else(server):
     store = make(server)
     rng = random.Random(7)
-    names = [store.prefix.encode() + b":e:" + Scope("shop").tag + key for key in KEYS]
+    names = [f"{store.prefix}:e{FORMAT}:".encode() + Scope("shop").tag + key for key in KEYS]
     with Traffic(store) as traffic, server.client() as client:
         traffic.more("hits")
         for _ in range(300):
@@ -630,7 +630,7 @@ def test_while_slots_move_everything_works(cluster, moving):
     store = RedisStore(cluster.url, prefix=prefix, timeout=5, cluster=True)
     eventually(lambda: works(store), "it works")
     store.set_many(Scope("shop"), entries())
-    name = f"{prefix}:e:".encode() + Scope("shop").tag + KEYS[0]
+    name = f"{prefix}:e{FORMAT}:".encode() + Scope("shop").tag + KEYS[0]
     finish = []
     if moving != "entry":
         finish.append(cluster.begin_to_move_slot_of(f"{prefix}:epochs".encode()))

@@ -564,7 +564,7 @@ def test_a_damaged_index_costs_one_warning_and_a_fresh_start(open_store, warned,
     put(store, *range(2000))
     store.close()
     Path(foreign).write_text("not ours")
-    damage(file(store, "v1.db"))
+    damage(file(store, f"v{FORMAT}.db"))
     for number in range(2000):
         got(store, number)
         put(store, number)
@@ -661,7 +661,7 @@ def test_two_formats_share_a_folder_and_nothing_else(open_store, monkeypatch, wa
     older = open_store()
     put(older, 1)
     with monkeypatch.context() as patch:
-        patch.setattr("litcache.stores.base.FORMAT", 2)
+        patch.setattr("litcache.stores.base.FORMAT", FORMAT + 1)
         newer = open_store()
         assert got(newer, 1) == []
         put(newer, 2)
@@ -669,7 +669,7 @@ def test_two_formats_share_a_folder_and_nothing_else(open_store, monkeypatch, wa
     put(older, 3)
     assert got(older, 1, 2, 3) == [1, 3]
     with monkeypatch.context() as patch:
-        patch.setattr("litcache.stores.base.FORMAT", 2)
+        patch.setattr("litcache.stores.base.FORMAT", FORMAT + 1)
         assert got(newer, 1, 2, 3) == [2]
         assert newer.info().corrupt == older.info().corrupt == 0
     assert len(warned()) == 1
