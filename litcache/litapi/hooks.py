@@ -180,7 +180,7 @@ def answers_batches(api: LitAPI) -> bool:
 
 
 def warn_of_own(cache: Cache, api: LitAPI, name: str) -> bool:
-    """Return whether an API object has its own method in place of a cached one; warn once of that."""
+    """Return whether an API object hides a cached method by its own; warn once of that."""
     attributes = api.__dict__
     if name in attributes:
         cache.reporter.warn_once(

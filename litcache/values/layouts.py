@@ -37,7 +37,7 @@ _DIMENSIONS = 64
 
 
 def tensor_bytes(tensor: Any) -> bytes:
-    """Return the elements of a tensor in C order, in memory of their own.
+    """Return the elements of a tensor in C order, in their own memory.
 
     Raises:
         TypeError: If it is no dense tensor.
@@ -206,7 +206,7 @@ class TensorLayout:
         return data.view(self.dtype).view(shape)
 
     def read(self, payloads: Sequence[Payload], device: object = None) -> list[object]:
-        """Return one tensor for each payload: on the CPU of its own, else rows of one copied."""
+        """Return a tensor for each payload: a separate one on the CPU, else rows of one copied."""
         if placement(self.made_on, device) is None:  # rows are pickled with all of their storage
             return [self.join([payload])[0] for payload in payloads]
         return list(self.join(payloads, device).unbind(0))

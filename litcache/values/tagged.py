@@ -70,7 +70,7 @@ def decode_plain(data: bytes, device: object = None) -> Any:
         device: Where tensors go that were stored from a device of its type; others to the CPU.
 
     Returns:
-        The value, in memory of its own.
+        The value, in its own memory.
 
     Raises:
         ValueEncodingError: If the data are malformed.
