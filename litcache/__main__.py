@@ -108,7 +108,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _target(text: str) -> str:
-    if not text:  # as of a variable of a shell that is not set
+    if not text:  # for example of a shell variable that is not set
         raise argparse.ArgumentTypeError("must name a folder or a URL, and is empty")
     return text
 
@@ -133,7 +133,7 @@ _Result = tuple[int, dict[str, Any], str]
 
 def _info(store: SharedStore | RedisStore, options: Any) -> _Result:
     spaces = store.namespaces()
-    # Entries of cleared namespaces wait for their eviction and are nobody's: they do not count.
+    # Entries of cleared namespaces only wait for their eviction: they do not count.
     entries, size = sum(space.entries for space in spaces), sum(space.bytes for space in spaces)
     budget = getattr(store, "max_bytes", None)
     result = {
@@ -157,7 +157,7 @@ def _clear(store: SharedStore | RedisStore, options: Any) -> _Result:
     name = options.namespace
     if name is not None:
         known = store.names()
-        if name not in known:  # to clear it would make it
+        if name not in known:  # clearing it would make it
             there = f"there are {', '.join(map(repr, known))}" if known else "there is none"
             raise ValueError(f"{store!r} has no namespace {name!r}; {there}")
     store.clear(name)
@@ -172,7 +172,7 @@ def _verify(store: SharedStore | RedisStore, options: Any) -> _Result:
 
 
 def _printable(text: str) -> str:
-    """Return text without what a terminal obeys: names are anybody's."""
+    """Return text without control characters of a terminal: names may hold anything."""
     shown = (c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
     return "".join(shown)
 

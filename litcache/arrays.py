@@ -1,8 +1,8 @@
 """Arrays of numpy and tensors of torch: which values are any, and their elements as bytes.
 
-No other module asks whether a value is an array or a tensor. The questions import nothing: as long
-as numpy or torch is not imported, no value can be one. Only exact types count, since an object of a
-subclass may hold more than its elements.
+No other module asks whether a value is an array or a tensor. The questions import nothing: before
+numpy or torch is imported, no value can be an array or a tensor. Only exact types count, because an
+object of a subclass may hold more than its elements.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from fractions import Fraction
 from importlib import import_module
 from typing import Any
 
-# Up to so many bytes a copy takes less time than a view.
+# Up to this number of bytes, a copy takes less time than a view.
 _SMALL_BYTES = 4096
 _NUMBERS = frozenset({int, float, complex, Decimal, Fraction})
 
 
 def numpy() -> Any:
-    """Return numpy, and import it if nobody has yet."""
+    """Return numpy; import it if nobody has imported it yet."""
     return sys.modules.get("numpy") or import_module("numpy")
 
 
 def torch() -> Any:
-    """Return torch, and import it if nobody has yet."""
+    """Return torch; import it if nobody has imported it yet."""
     return sys.modules.get("torch") or import_module("torch")
 
 
@@ -90,7 +90,7 @@ def has_rows(value: Any) -> bool:
 
 
 def tensor_fault(tensor: Any) -> str | None:
-    """Return why a tensor is not dense, so that its elements cannot be read; `None` if it is."""
+    """Return why a tensor is not dense; `None` if it is, so that its elements can be read."""
     if tensor.is_nested:
         return "it is no dense tensor, but a nested one"
     if tensor.layout is not sys.modules["torch"].strided:
@@ -101,7 +101,7 @@ def tensor_fault(tensor: Any) -> str | None:
 
 
 def tensor_elements(tensor: Any) -> Any:
-    """Return the elements of a dense tensor in C order; on the CPU, contiguous ones in place.
+    """Return the elements of a dense tensor in C order, without a copy if they lie so on the CPU.
 
     Args:
         tensor: A tensor of any device for which `tensor_fault` gives no reason.
@@ -115,7 +115,7 @@ def tensor_elements(tensor: Any) -> Any:
     address, size = whole.data_ptr(), whole.numel() * whole.element_size()
     if sys.modules.get("numpy") is None:
         return string_at(address, size)
-    # tensor.numpy() would hold the storage for good: resize_() then fails in the user's hands.
+    # tensor.numpy() would hold the storage for ever: then resize_() fails in the user's code.
     elements = (c_ubyte * size).from_address(address)
     elements.tensor = whole  # whose memory it is
     return numpy().frombuffer(elements, "u1")
@@ -124,8 +124,8 @@ def tensor_elements(tensor: Any) -> Any:
 def array_elements(array: Any) -> Iterator[Any]:
     r"""Yield the elements of an array in C order, field by field; large contiguous ones in place.
 
-    Padding is left out: what stands in memory between the fields of a structure, and beside the ten
-    bytes of an extended float.
+    Padding is left out: the bytes between the fields of a structure, and those beside the ten bytes
+    of an extended float.
 
     Args:
         array: An array that holds no Python objects.
@@ -157,7 +157,7 @@ def array_bytes(array: Any) -> bytes:
         array: An array, or a scalar of numpy, that holds no Python objects.
 
     Returns:
-        As many bytes as the array has, in memory of their own.
+        As many bytes as the array has, in their own memory.
     """
     if array.dtype.names is not None or _is_extended(array.dtype):
         clean = numpy().zeros(array.shape, array.dtype)
@@ -169,7 +169,7 @@ def array_bytes(array: Any) -> bytes:
 
 
 def _buffer(array: Any) -> Any:
-    """Return the bytes of an array in C order; of a large contiguous one the very bytes."""
+    """Return the bytes of an array in C order; a large contiguous array is not copied."""
     return array.tobytes() if array.nbytes <= _SMALL_BYTES else _in_bytes(array)
 
 
@@ -178,12 +178,12 @@ def _in_bytes(array: Any) -> Any:
 
 
 def _is_extended(dtype: Any) -> bool:
-    """Return whether elements are x87's floats, whose ten bytes stand in 12 or 16 bytes each."""
+    """Return whether elements are x87 floats, each ten bytes in a place of 12 or 16 bytes."""
     return dtype.char in "gG" and numpy().finfo("g").nmant == 63
 
 
 def _clear(array: Any) -> None:
-    """Set to zero, in place, what stands in memory beside the ten bytes of extended floats."""
+    """Set to zero, in place, the bytes beside the ten bytes of extended floats."""
     dtype = array.dtype
     for name in dtype.names or ():
         _clear(array[name])

@@ -154,13 +154,13 @@ class UnsupportedLitServeError(LitCacheError):
 
     Args:
         installed: The installed version.
-        known: The versions that it was tested with.
+        known: The versions that litcache was tested with.
         missing: What the feature needs from LitServe and did not find.
         feature: The part of litcache that needs it.
 
     Attributes:
         installed: The installed version.
-        known: The versions that it was tested with.
+        known: The versions that litcache was tested with.
         missing: What the feature needs from LitServe and did not find.
         feature: The part of litcache that needs it.
     """

@@ -167,7 +167,7 @@ def _route_exact_paths() -> None:
 
 
 def _missing_in_litserve() -> tuple[str, ...]:
-    """Return what the logger needs of LitServe's internals and does not find."""
+    """Return the internals of LitServe that the logger needs and does not find."""
     connector = getattr(loggers, "_LoggerConnector", None)
     mount = getattr(connector, "_mount", None)
     missing = []

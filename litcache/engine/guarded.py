@@ -1,4 +1,4 @@
-"""A store behind promise 3: whatever it does costs misses, never an error."""
+"""A store whose failures cost misses, and never raise an error while serving."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from litcache.stores.base import Entry, Scope, Store, StoreInfo
 
 
 class GuardedStore:
-    """Asks a store on behalf of serving: failures are counted and warned of once.
+    """Asks a store while serving; it counts failures, and warns of them once.
 
     Args:
         store: The store.
         counters: Where failures are counted.
-        reporter: What warns of them; in strict mode it raises them.
+        reporter: Warns of failures; in strict mode it raises them.
     """
 
     def __init__(self, store: Store, counters: Counters, reporter: Reporter) -> None:
@@ -26,20 +26,20 @@ class GuardedStore:
         self._reporter = reporter
 
     def get_many(self, scope: Scope, keys: Sequence[bytes]) -> list[Entry | None] | None:
-        """Look entries up; `None` if the store failed."""
+        """Look up entries; return `None` if the store failed."""
         try:
             entries = self._store.get_many(scope, keys)
             if len(entries) != len(keys):
                 raise StoreError(
                     f"{len(entries)} answers to {len(keys)} keys", type(self._store).__name__
                 )
-        except Exception as error:  # a store may be anybody's: whatever it raises is a miss
+        except Exception as error:  # any class may be a store: whatever it raises is a miss
             self._failed(error)
             return None
         return entries
 
     def set_many(self, scope: Scope, entries: Mapping[bytes, Entry]) -> bool:
-        """Store entries, and say whether the store took them."""
+        """Store entries, and return whether the store took them."""
         try:
             self._store.set_many(scope, entries)
         except Exception as error:  # as above
@@ -49,13 +49,13 @@ class GuardedStore:
         return True
 
     def find(self, call: Call) -> list[Entry | None] | None:
-        """Look up the keys of a call; `None` if the store failed."""
+        """Look up the keys of a call; return `None` if the store failed."""
         if call.is_plain:
             return self.get_many(call.scope, call.keys)  # type: ignore[arg-type]
         return self.find_each([call])[0]
 
     def find_each(self, calls: Sequence[Call]) -> list[list[Entry | None] | None]:
-        """Look up the keys of calls of one scope in one go; `None` for each if the store failed."""
+        """Look up the keys of calls with one question; `None` for each call if the store failed."""
         keys = dict.fromkeys(k for call in calls for k in call.keys if k not in call.refreshed)
         wanted = [key for key in keys if key is not None]
         known: dict[bytes | None, Entry] = {}
@@ -70,7 +70,7 @@ class GuardedStore:
         ]
 
     def set_each(self, writes: Sequence[tuple[Scope, Mapping[bytes, Entry]]]) -> bool:
-        """Store the entries of several calls, those of one epoch at once."""
+        """Store the entries of several calls; those of one epoch go together."""
         together: dict[bytes | None, tuple[Scope, dict[bytes, Entry]]] = {}
         for scope, entries in writes:
             together.setdefault(scope.epoch, (scope, {}))[1].update(entries)
@@ -78,7 +78,7 @@ class GuardedStore:
         return all(taken)
 
     def info(self) -> StoreInfo:
-        """Return what the store says of itself; nothing if it is silent."""
+        """Return the store's answer to `info`; an empty one if the store failed."""
         try:
             info = self._store.info()
             if not isinstance(info, StoreInfo):
@@ -89,7 +89,7 @@ class GuardedStore:
             return StoreInfo()
 
     def sample(self, namespace: str, version: str) -> Sample:
-        """Return what the metrics tell of a store beside the counters; never raises."""
+        """Return what the metrics show of a store beside the counters; never raises."""
         about = {"version": version, "namespace": namespace, "store": type(self._store).__name__}
         info = self.info()
         store = self._store
@@ -101,7 +101,9 @@ class GuardedStore:
         self._warn(error)
 
     def _warn(self, error: Exception) -> None:
-        if not self._store.breaker_open:  # else it has told so by itself, once for all methods
+        if (
+            not self._store.breaker_open
+        ):  # if it is, the store itself has logged that, once for all methods
             self._reporter.warn_once(
                 ("store", type(error)), f"the store failed and items are computed: {error}"
             )

@@ -152,14 +152,14 @@ class CacheHandle:
         cache.store.clear(cache.scope.namespace)
 
     def renew(self) -> None:
-        """Say that the model has changed in place: `load_state_dict`, a LoRA switched on or off.
+        """Tell the cache that the model has changed, for instance by `load_state_dict` or a LoRA.
 
-        The policy's `version` is asked again, and the namespace begins anew, as by `clear`: what
-        the model computes at this moment is answered and not stored.
+        This calls the policy's `version` again, if that is a function, and clears the namespace.
+        What the model is computing at this moment is answered, but not stored.
 
         Raises:
-            ValueError: If `version` returns no text.
-            StoreError: As `clear` raises it.
+            ValueError: If `version` does not return text.
+            StoreError: In the same cases as `clear`.
 
         Example:
             >>> import litserve as ls
@@ -178,7 +178,7 @@ class CacheHandle:
         """
         keyring = self._cache.keyring
         keyring.renew_version()
-        _ = keyring.version  # now, so that it is this call that fails
+        _ = keyring.version  # asked now, so that this call raises if it fails
         self.clear()
 
     def _keys(self, items: Sequence[object], contexts: Sequence[Context] | None) -> list[bytes]:

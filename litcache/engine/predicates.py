@@ -1,4 +1,4 @@
-"""What the functions of a policy say of each item."""
+"""The functions of a policy, asked for each item."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from litcache.policy import CachePolicy, with_context
 
 
 def _asked(function: Callable[..., Any] | None, arguments: int) -> Callable[..., Any] | None:
-    """Return a function of the policy that takes a context, and moves no file that it reads."""
+    """Return a function of the policy as one that takes a context and keeps positions of files."""
     asked = with_context(function, arguments)
     return None if asked is None else rewinding(asked)
 
 
 class Predicates:
-    """Asks a policy's functions; one that raises makes its item uncacheable.
+    """Asks the functions of a policy; if one raises, its item is uncacheable.
 
     Args:
         policy: The policy.
-        keyring: What makes the keys.
-        reporter: What warns of functions that raise, and of items without a key.
+        keyring: Makes the keys.
+        reporter: Warns of functions that raise, and of items without a key.
     """
 
     def __init__(self, policy: CachePolicy, keyring: Keyring, reporter: Reporter) -> None:
@@ -35,7 +35,7 @@ class Predicates:
         self._store_if = _asked(policy.store_if, 2)
 
     def ask(self, call: Call) -> None:
-        """Give a call the keys of its items, and what the policy says of each."""
+        """Give a call the keys of its items, and the answers of the policy's functions."""
         refreshed: set[bytes] = set()
         bypassed: set[int] = set()
         uncacheable: set[int] = set()
@@ -60,7 +60,7 @@ class Predicates:
         call.bypassed, call.uncacheable = bypassed, uncacheable
 
     def may_store(self, misses: Misses, position: int, output: Any, index: int) -> bool | None:
-        """Return whether one output of a part is stored; `None` if that failed."""
+        """Return whether one output of a part may be stored; `None` if `store_if` raised."""
         if self._store_if is None:
             return True
         call = misses.call

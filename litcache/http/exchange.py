@@ -25,15 +25,15 @@ class Exchange:
     """One POST on a cached path.
 
     Args:
-        tier: What it shares with other requests.
-        app: What stands behind the middleware.
+        tier: The cache of the middleware.
+        app: The app behind the middleware.
         scope: The request's scope.
         receive: Gives the request's messages.
         send: Takes the response's messages.
 
     Attributes:
         status: The Cache-Status of the answer.
-        misses: What waits for the answer, which is stored if it may be; `None`: nothing does.
+        misses: The misses that wait for the answer; `None` if the answer is not to be stored.
     """
 
     __slots__ = (
@@ -55,7 +55,7 @@ class Exchange:
         self._answered = self._asked = False
 
     async def run(self, check: RouteCheck | None) -> None:
-        """Answer the request: out of the cache, or by sending it on.
+        """Answer the request: from the cache, or by sending it on to LitServe.
 
         Args:
             check: The check of its route; `None` if nothing may be cached there.
@@ -83,13 +83,13 @@ class Exchange:
                 self._steps.close()  # requests that wait for this one go on
 
     async def find(self, request: Request | None = None) -> Stored | None:
-        """Return the response to give, to a client that LitServe's check has let through.
+        """Return the response for a client whom LitServe's check has accepted.
 
         Args:
-            request: What that check may have changed, if it can.
+            request: The request that the check may have changed, if it can change it.
 
         Returns:
-            The response; `None` if the request is to go on.
+            The response; `None` if the request must go on.
         """
         self._asked = True
         tier = self._tier
@@ -107,7 +107,7 @@ class Exchange:
     # ------------------------------------------------------------------ out of the cache
 
     async def _look_up(self, lookup: Lookup) -> Stored | None:
-        """Return what the store or an equal request in flight has; else the request goes on."""
+        """Return the response of the store or an equal request; `None` if this must go on."""
         tier = self._tier
         self._steps = await tier.look_up(lookup)
         if self._steps is not None:
@@ -131,9 +131,9 @@ class Exchange:
         return stored
 
     async def _answer(self, stored: Stored) -> None:
-        """Answer in LitServe's place."""
+        """Send a response in LitServe's place."""
         scope, check = self._scope, self._check
-        # For outer middlewares, as the router would note it.
+        # For outer middlewares, as the router does it.
         scope.update(check.child)
         outer = scope.get("path_params")
         scope["path_params"] = {**outer, **check.path_params} if outer else {**check.path_params}
@@ -145,12 +145,12 @@ class Exchange:
     # ------------------------------------------------------------------ by sending it on
 
     def _pass(self) -> None:
-        """Let the request and its answer through as they come."""
+        """Pass the request and its answer on as they come."""
         self.status = _BYPASS
         self._body.forget()
 
     async def _send_on_to_check(self) -> None:
-        """Send the request on to LitServe's check, behind which its endpoint asks the cache."""
+        """Send the request on to LitServe's check; after it, the endpoint asks the cache."""
         self._scope[ASKED] = self
         try:
             status = await self._send_on()
@@ -161,7 +161,7 @@ class Exchange:
             self._tier.reporter.warn_once("unasked", f"LitServe gives no hits, as {why}")
 
     async def _send_on(self) -> int:
-        """Send the request on, and store its answer if there is a place for it.
+        """Send the request on, and store its answer if that is wanted and allowed.
 
         Returns:
             The status of the answer.
@@ -175,8 +175,8 @@ class Exchange:
             raise
         finally:
             if not self._answered:
-                # An answer that says no more than that a client or the API failed is no matter of
-                # the cache: the share of what cannot be stored tells whether the tier suits a path.
+                # An answer that only says that a client or the API failed does not count as
+                # uncacheable: the share of uncacheable answers shows whether the tier suits a path.
                 failed = recorder.status == 0 or recorder.status >= 400
                 self._tier.count_sent_on(
                     kept=recorder.kept,
@@ -189,11 +189,11 @@ class Exchange:
 def _read_headers(
     headers: Iterable[tuple[bytes, bytes]], tier: ResponseTier
 ) -> tuple[list[bytes], list[tuple[bytes, bytes]], bool] | None:
-    """Read what matters of a request's headers.
+    """Read the headers of a request that matter.
 
     Returns:
-        Its content types, the headers that answers vary by, and whether a new answer is asked for;
-        `None` if it passes through: multipart, too large, or as the client asks.
+        Its content types, its headers of `vary`, and whether the client asks for a new answer;
+        `None` if the request passes through: multipart, too large, or as the client asks.
     """
     kinds: list[bytes] = []
     varied: list[tuple[bytes, bytes]] = []
@@ -203,14 +203,16 @@ def _read_headers(
         if name not in read:
             continue
         if name == b"content-type":
-            # Browsers make boundaries at random, so equal forms have other bodies each time.
+            # Browsers make random boundaries, so equal forms have different bodies.
             if value.lstrip()[:10].lower() == b"multipart/":
                 return None
             kinds.append(value)
         elif name == b"content-length":
             if value.isdigit() and (len(value) > 15 or int(value) > LARGEST_BODY):
                 return None
-        elif name == b"cache-control" and tier.client_control:  # else it is one to vary by
+        elif (
+            name == b"cache-control" and tier.client_control
+        ):  # if not, it may be a header of `vary`
             wishes = tokens(value)
             if b"no-store" in wishes:
                 return None
@@ -218,5 +220,5 @@ def _read_headers(
         if name in tier.vary:
             varied.append((name, value))
     if varied:
-        varied.sort(key=itemgetter(0))  # by name alone: of one name the order counts
+        varied.sort(key=itemgetter(0))  # by name alone: the order of equal names counts
     return kinds, varied, refresh

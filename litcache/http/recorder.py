@@ -12,11 +12,11 @@ from litcache.http.tier import ResponseTier
 
 
 class Forward(Protocol):
-    """How a request goes on to LitServe, and what becomes of the answer.
+    """A request that goes on to LitServe.
 
     Attributes:
-        status: The Cache-Status of the answer.
-        misses: What waits for the answer, which is stored if it may be; `None`: nothing does.
+        status: The Cache-Status of its answer.
+        misses: The misses that wait for the answer; `None` if the answer is not to be stored.
     """
 
     status: bytes
@@ -24,16 +24,16 @@ class Forward(Protocol):
 
 
 class Recorder:
-    """Passes a response on, and stores it when it was whole and may be stored.
+    """Passes a response on, and stores it if it is whole and may be stored.
 
     Args:
-        tier: What it shares with other requests.
+        tier: The cache of the middleware.
         send: Takes the response's messages.
-        forward: How its request went on, as it is known when the response starts.
+        forward: Its request; the recorder reads it when the response starts.
 
     Attributes:
-        status: Its status; 0 before it starts.
-        kept: Whether it was whole and could be stored.
+        status: The status of the response; 0 before it starts.
+        kept: Whether the response was whole and could be stored.
     """
 
     __slots__ = (
@@ -58,7 +58,7 @@ class Recorder:
         if kind == "http.response.start":
             self.status = message["status"]
             if self._may_store(message):
-                # Held until the body shows whether it is whole.
+                # Held back until the body shows whether the response is whole.
                 self._held = self._start = message
                 return
             self._withhold()
@@ -71,7 +71,7 @@ class Recorder:
         await self._send(message)
 
     async def flush(self) -> None:
-        """Send the start of the response if it is still held."""
+        """Send the start of the response if it is still held back."""
         if self._held is not None:
             held, self._held = self._held, None
             await self._send(with_status(held, self._forward.status))
@@ -98,7 +98,7 @@ class Recorder:
             return
         self._parts.append(bytes(part))
         if more:
-            # A client that reads slowly holds up its own answer, not those of the followers.
+            # A client that reads slowly delays its own answer, not the answers of the followers.
             self._withhold()
             return
         headers, body = self._start.get("headers", ()), b"".join(self._parts)
@@ -120,5 +120,5 @@ class Recorder:
 
 
 def with_status(start: Message, status: bytes) -> Message:
-    """Return the start of a response with a Cache-Status at the end of a list of its own."""
+    """Return the start of a response with a Cache-Status added; the list of headers is new."""
     return {**start, "headers": [*start.get("headers", ()), (CACHE_STATUS, status)]}

@@ -1,4 +1,4 @@
-"""The HTTP tier: the key, the store, the flight and the counts that its requests share."""
+"""The HTTP tier: the cache of whole responses, which all requests of a middleware share."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from litcache.stores.base import Scope as StoreScope
 
 
 class Lookup(Call):
-    """The look-up of one request: a call of one item, whose output is a whole response.
+    """The look-up of one request: a call with one item, whose output is a whole response.
 
     Args:
         key: The request's key.
-        seconds: How long it waits at most for an equal request.
+        seconds: The longest time that it waits for an equal request.
         refresh: Whether the client asks for a new answer.
 
     Attributes:
@@ -47,19 +47,19 @@ class Lookup(Call):
 
 
 class ResponseTier(Tier):
-    """What all requests of one middleware have in common.
+    """The cache of one middleware.
 
     Args:
         store: Where the responses live.
         namespace: Whose entries these are.
         version: Which model makes the answers.
-        seconds: How long an answer stays valid at most.
+        seconds: The longest time that an answer stays valid.
         vary: The request headers that are part of the key, in lower case.
         client_control: Whether requests may ask for a new answer.
-        labels: Whose counts these are.
+        labels: The labels of its counters in the metrics.
 
     Attributes:
-        seconds: How long an answer stays valid at most.
+        seconds: The longest time that an answer stays valid.
         vary: The request headers that are part of the key, in lower case.
         client_control: Whether requests may ask for a new answer.
         read: The request headers that are read; others are skipped at once.
@@ -92,10 +92,10 @@ class ResponseTier(Tier):
     # ------------------------------------------------------------------ one look-up
 
     async def look_up(self, lookup: Lookup) -> Steps | None:
-        """Look a request up.
+        """Look up a request.
 
         Returns:
-            What is left to do for it; `None` if it has its response.
+            The remaining steps; `None` if it has its response.
         """
         started = time.perf_counter() if self.counters.timed else 0.0
         lookup.scope, lookup.released = self.scope.renewed(), self.flight.released
@@ -113,10 +113,10 @@ class ResponseTier(Tier):
         return settle(self, misses, _sent_on)
 
     async def advance(self, steps: Steps) -> Misses | None:
-        """Take steps until the request must be sent on.
+        """Take steps until the request must go on to LitServe.
 
         Returns:
-            What then computes; `None` if the request has its response.
+            The misses that LitServe then computes; `None` if the request has its response.
         """
         reply: object = None
         while True:
@@ -141,24 +141,24 @@ class ResponseTier(Tier):
             lookup.stored = unpack(entry)
         except ValueEncodingError as error:
             self.reporter.swallow("entry", error, "a stored response cannot be read")
-            return False  # and the new answer takes its place
+            return False  # and the new answer replaces it
         return True
 
     def remaining(self, misses: Misses) -> float | None:
         return misses.remaining(misses.call.seconds)  # type: ignore[attr-defined]
 
     def finish(self, misses: Misses) -> None:
-        """Count nothing: what became of a request is known when it is answered."""
+        """Count nothing: the outcome of a request is known only when it is answered."""
 
     # ------------------------------------------------------------------ one answer
 
     async def keep(self, misses: Misses, entry: NewEntry) -> bool:
         """Give followers an answer and store it; return whether the store has it now.
 
-        A store tells that as far as it can.
+        Not every store knows that for certain.
         """
         key = misses.keys[0]
-        if key is None:  # an equal request in flight has an answer that is for nobody else
+        if key is None:  # the answer to an equal request was for nobody else
             return False
         misses.published[key] = misses.stored[key] = entry
         write = self.publish([misses])
@@ -166,15 +166,15 @@ class ResponseTier(Tier):
             return False
         if self.store.blocking:
             return await threads.run(self._write_and_ask, write, misses.call.scope)
-        # An entry above the budget, or overtaken by a clear, is refused without a word.
+        # The store refuses an entry above the budget, or from before a clear, without an error.
         before = self._refusals()
         return write() and self._refusals() == before
 
     def withhold(self, misses: Misses, *, failed: bool) -> None:
         """Let followers go on without an answer.
 
-        An answer that may not be stored says that an equal one may not be stored either: each goes
-        on by itself. One that failed says nothing: the next leads the others.
+        If an answer may not be stored, the answers to equal requests may not be stored either: each
+        of them goes on alone. If the request failed, the next one goes on for the others.
         """
         key = misses.keys[0]
         if key is not None and not failed:
@@ -188,8 +188,8 @@ class ResponseTier(Tier):
     def _write_and_ask(self, write: Callable[[], bool], scope: StoreScope) -> bool:
         if not write() or scope.epoch == UNKNOWN_EPOCH:
             return False
-        # Other processes clear, too. The epoch is asked for alone: to ask for the entry would
-        # count as a hit, and its counts may take many round trips.
+        # Other processes clear, too. This asks only for the epoch: a question for the entry would
+        # count as a hit, and `info` may take many round trips.
         now = self.scope.renewed()
         self.guarded.get_many(now, ())
         return now.epoch == scope.epoch
@@ -200,7 +200,7 @@ class ResponseTier(Tier):
         self.reporter.started(scope.namespace, scope.version, self.store, "HTTP process")
 
     def count_hit(self) -> None:
-        """Count a request that was answered out of the store."""
+        """Count a request that the store answered."""
         self.counters.add_hits(1)
         self.reporter.tick(self.info, hit=True)
 
@@ -208,7 +208,7 @@ class ResponseTier(Tier):
         """Count a request that LitServe answered.
 
         Args:
-            kept: Whether the answer could be kept.
+            kept: Whether the answer could be stored.
             bypassed: Whether the request passed through, was refused or failed.
             seconds: How long it took.
         """
@@ -219,11 +219,11 @@ class ResponseTier(Tier):
         self.reporter.tick(self.info)
 
     def sample(self) -> Sample:
-        """Return what the metrics tell beside the counters; never raises."""
+        """Return what the metrics show beside the counters; never raises."""
         return self.guarded.sample(self.scope.namespace, self.scope.version)
 
 
 def _sent_on(tier: ResponseTier, group: Sequence[Misses]) -> Steps:
-    """Send a request on; its answer is recorded while it passes."""
+    """Let a request go on to LitServe; its answer is recorded while it passes."""
     yield Compute(Part(None, None, [(misses, 0) for misses in group]))
     group[0].to_compute = []

@@ -156,7 +156,7 @@ class Hook:
 
 
 def caches_batches(api: LitAPI) -> bool:
-    """Return whether a loop that looks items up by itself finds a cached `predict`."""
+    """Return whether a loop with its own look-up may use the cache of `predict`."""
     policy = policy_of(type(api), "predict")
     return (
         is_served(api)
@@ -180,11 +180,7 @@ def answers_batches(api: LitAPI) -> bool:
 
 
 def warn_of_own(cache: Cache, api: LitAPI, name: str) -> bool:
-    """Warn once if an API has put a method on itself that LitServe calls past a cached one.
-
-    Returns:
-        Whether it has.
-    """
+    """Return whether an API object hides a cached method by its own; warn once of that."""
     attributes = api.__dict__
     if name in attributes:
         cache.reporter.warn_once(
@@ -195,7 +191,7 @@ def warn_of_own(cache: Cache, api: LitAPI, name: str) -> bool:
         )
         return True
     hooks = [hook for hook in ("batch", "unbatch") if hook in attributes]
-    looks_up = cache.labels.tier != "decorator"  # a loop that does calls the user's hooks itself
+    looks_up = cache.labels.tier != "decorator"  # such a loop calls the user's hooks itself
     if name != "predict" or api.max_batch_size == 1 or looks_up or not hooks:
         return False
     cache.reporter.warn_once(

@@ -9,7 +9,7 @@ from typing import Any
 
 import wrapt
 
-# A class that is asked for its annotations gets some of its own, which would hide the function's.
+# Python gives a class that is asked for annotations its own, which would hide the function's.
 ANNOTATIONS = property(lambda proxy: proxy.__wrapped__.__annotations__)
 
 

@@ -43,7 +43,7 @@ class ApiState:
 
     @property
     def is_setting_up(self) -> bool:
-        """Whether `setup` runs: the model is not what serving will use, and calls pass through."""
+        """Whether `setup` runs. Then the model may still change, and calls go uncached."""
         return self.answering is not self.caches
 
     @contextmanager

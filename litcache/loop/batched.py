@@ -32,17 +32,18 @@ _NOTHING_TO_CACHE = (
 class CachedBatchedLoop(BatchedLoop):  # type: ignore[misc]
     """LitServe's batched loop for an API with a cached method.
 
-    Each request is decoded and looked up as it arrives. A hit is answered at once; a batch is made
-    of misses only, and its window (`batch_timeout`) opens at the first of them. Callbacks hear of
-    decoding and encoding request by request, and of `predict` when the model runs.
+    It decodes and looks up each request when the request arrives. It answers a hit at once. A batch
+    holds only misses, and its window (`batch_timeout`) opens at the first of them. Callbacks are
+    called for the decoding and encoding of each request, and for `predict` when the model runs.
 
-    Without a cached method, and with `LITCACHE_DISABLED=1`, it is LitServe's batched loop, and with
-    `max_batch_size=1` its loop without batches, where a hit waits for nothing anyway.
+    Without a cached method, or with `LITCACHE_DISABLED=1`, it does the same as LitServe's batched
+    loop. With `max_batch_size=1` it does the same as LitServe's loop without batches, in which a
+    hit does not wait anyway.
 
     Args:
-        overlap: Whether requests are decoded and hits answered while the model computes.
-        isolate_errors: Whether a batch that raises is computed again request by request, so that
-            only the culprit fails; if not, all of the batch fail, as in LitServe's own loop.
+        overlap: Whether requests are decoded, and hits answered, while the model computes.
+        isolate_errors: Whether a batch that raises is computed again in parts, so that only the
+            request at fault fails; if not, the whole batch fails, as in LitServe's own loop.
 
     Raises:
         UnsupportedLitServeError: If the installed LitServe is not one that the loop knows.
@@ -76,7 +77,7 @@ class CachedBatchedLoop(BatchedLoop):  # type: ignore[misc]
 
         Args:
             lit_api: The API.
-            spec: Its spec, which LitServe does not give.
+            spec: Its spec; LitServe does not pass it.
 
         Raises:
             UnsupportedMethodError: If the API streams or is async.
@@ -121,9 +122,9 @@ class CachedBatchedLoop(BatchedLoop):  # type: ignore[misc]
             request_queue: Where requests come from.
             transport: Where answers go.
             workers_setup_status: An entry for each worker of the server.
-            callback_runner: What is told of each step.
-            *args: What else LitServe gives.
-            **kwargs: What else LitServe gives by name.
+            callback_runner: Calls the callbacks for each step.
+            *args: Any further arguments of LitServe.
+            **kwargs: Any further keyword arguments of LitServe.
         """
         self._workers = workers_setup_status
         super().__call__(
@@ -145,7 +146,7 @@ class CachedBatchedLoop(BatchedLoop):  # type: ignore[misc]
             lit_api: The API, set up.
             request_queue: Where requests come from.
             transport: Where answers go.
-            callback_runner: What is told of each step.
+            callback_runner: Calls the callbacks for each step.
             lit_spec: Not used, as in LitServe's batched loop: the API has it.
         """
         self.answering = ""
@@ -182,7 +183,8 @@ class CachedBatchedLoop(BatchedLoop):  # type: ignore[misc]
     ) -> tuple[list[Any], list[Any]]:
         """Collect a batch as LitServe does, once there is a first request.
 
-        LitServe's own asks without end when `batch_timeout` is 0, which takes a whole core.
+        If `batch_timeout` is 0, LitServe's own method asks the queue without a pause, which takes a
+        whole core.
 
         Args:
             lit_api: The API.
@@ -190,7 +192,7 @@ class CachedBatchedLoop(BatchedLoop):  # type: ignore[misc]
             transport: Where answers go.
 
         Returns:
-            The batch, and the requests that waited for too long.
+            The batch, and the requests that waited too long.
         """
         try:
             first = request_queue.get(timeout=litserve.IDLE_SECONDS)
@@ -207,7 +209,7 @@ def _has_cached_method(api: LitAPI) -> bool:
 
 
 class _Returned:
-    """A queue to which its first request was returned."""
+    """A queue with its first request put back."""
 
     def __init__(self, first: Any, queue: Any) -> None:
         self._first = [first]

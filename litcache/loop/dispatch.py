@@ -1,4 +1,4 @@
-"""Where the requests of a loop arrive, wait and are answered."""
+"""The dispatcher, in which the requests of a loop arrive, wait and are answered."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _SECONDS_BETWEEN_LOOKS = 0.01
 
 
 class Dispatcher:
-    """Decodes and looks up requests, answers them, and makes batches of those that miss.
+    """Decodes and looks up requests, answers them, and makes batches of the misses.
 
     It runs no model and reads no queue. One thread uses it.
 
@@ -31,7 +31,7 @@ class Dispatcher:
         strategy: How requests get their outputs.
         outbox: Where answers go.
         isolate_errors: Whether a batch that raises is computed again in parts, so that only the
-            culprit fails.
+            request at fault fails.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class Dispatcher:
 
     @property
     def at_once(self) -> int:
-        """How many requests are looked up together if so many are there."""
+        """The largest number of requests that are looked up together."""
         return self._strategy.at_once
 
     @property
@@ -71,7 +71,7 @@ class Dispatcher:
 
     @property
     def takes_what_is_there(self) -> bool:
-        """Whether the window lasts no time: a batch is then made of requests that are there."""
+        """Whether there is no window: then a batch takes the requests that are already there."""
         return bool(self._api.batch_timeout == 0)
 
     @property
@@ -85,10 +85,10 @@ class Dispatcher:
         return bool(self._suspects)
 
     def seconds_left(self) -> float:
-        """Return after how many seconds there is something to do if no request arrives."""
+        """Return how many seconds remain until there is something to do, if no request arrives."""
         if self._suspects or self._is_due():
             return 0.0
-        # Those who wait may wait for another thread, which tells nobody when it is done.
+        # A request may wait for another thread, which does not say when it is done.
         seconds = _SECONDS_BETWEEN_LOOKS if self._waiting else IDLE_SECONDS
         if self._pending:
             seconds = min(seconds, max(0.0, self._closes() - time.monotonic()))
@@ -108,10 +108,10 @@ class Dispatcher:
 
         Args:
             arrived: The requests.
-            most: At most so many that need the model; `None`: all.
+            most: The largest number of requests to take that need the model; `None`: all.
 
         Returns:
-            The others, as they arrived, pickled.
+            The other requests as they arrived, pickled.
         """
         decoded = []
         for each in arrived:
@@ -161,7 +161,7 @@ class Dispatcher:
         self._outbox.tell(EventTypes.AFTER_DECODE_REQUEST)
 
     def _place(self, request: Request, *, late: bool = False) -> None:
-        """Answer a request, or put it where it is computed or waits for others."""
+        """Answer a request, or put it among those that are computed or that wait."""
         if request.state == WAITS:
             self._waiting.append(request)
         elif request.state == DONE:
@@ -176,7 +176,7 @@ class Dispatcher:
     # ------------------------------------------------------------------ batches
 
     def next_batch(self) -> Batch | None:
-        """Return the misses that are to be computed now, if there are any.
+        """Return the misses to compute now, if there are any.
 
         The parts of a batch that raised take turns with those that have arrived since.
         """
@@ -198,11 +198,11 @@ class Dispatcher:
             batch.requests = [each for each in batch.requests if self._is_restored(each, batch)]
             if batch.requests:
                 return batch
-            self.look_around()  # others may have waited for them
+            self.look_around()  # other requests may have waited for these
         return None
 
     def _is_restored(self, request: Request, batch: Batch) -> bool:
-        """Return whether a request can be computed again; else answer what its batch raised."""
+        """Return whether a request can be computed again; if not, answer the error of its batch."""
         assert batch.origin is not None
         try:
             if self._strategy.restore(request, self._decode):
@@ -218,11 +218,13 @@ class Dispatcher:
         """Compute a batch, in the thread of the model; it has an error if a hook raised."""
         try:
             self._strategy.compute(batch)
-        except Exception as error:  # whatever the user's hooks raise is answered to the clients
+        except (
+            Exception
+        ) as error:  # whatever the user's hooks raise, the clients get it as an answer
             batch.error = error
 
     def settle(self, batch: Batch) -> None:
-        """Answer what was computed, and the requests that waited for it."""
+        """Answer the requests of a computed batch, and those that waited for them."""
         if batch.error is None:
             for request in batch.requests:
                 if self._tried(request, self._strategy.computed):
@@ -240,9 +242,9 @@ class Dispatcher:
         self._expire()
 
     def _fail(self, batch: Batch, error: Exception) -> None:
-        """Answer an error to the requests of a batch, and to those that wait for the same."""
+        """Answer the requests of a batch, and those that wait for them, with an error."""
         if isinstance(batch.origin, BatchSizeMismatch) and not isinstance(error, HTTPException):
-            error = batch.origin  # of one item, predict may make no batch at all
+            error = batch.origin  # predict may fail on one item because one item is no batch
         followers = {
             request
             for request in self._waiting
@@ -254,15 +256,15 @@ class Dispatcher:
             self._give_up(request, error)
 
     def _expire(self) -> None:
-        """Answer 504 to what would have waited in LitServe's queue for too long until now."""
+        """Answer 504 to the requests that would have waited too long in LitServe's queue."""
         while stale := [request for request in self._pending if self._is_stale(request)]:
             for request in stale:
                 self._pending.remove(request)
                 self._time_out(request)
-            self.look_around()  # others may have waited for them
+            self.look_around()  # other requests may have waited for these
 
     def look_around(self) -> None:
-        """Look after the requests that wait for what others compute."""
+        """Go on with requests that wait, if their waiting is over."""
         waiting, self._waiting = self._waiting, []
         for request in waiting:
             if self._tried(request, self._strategy.look_again):
@@ -271,14 +273,14 @@ class Dispatcher:
     # ------------------------------------------------------------------ ends
 
     def close(self) -> None:
-        """Give up what is not answered, since the loop ends: nobody may wait for it."""
+        """Give up the requests without an answer, because the loop ends."""
         for request in self._open:
-            with suppress(ValueError):  # another thread is at it, and does not end
+            with suppress(ValueError):  # another thread works on it, and does not end
                 self._strategy.give_up(request)
         self._open.clear()
 
     def _tried(self, request: Request, step: Callable[[Request], None]) -> bool:
-        """Do something for a request; if it raises, that request alone is answered the error."""
+        """Do a step for a request; if it raises, only that request is answered with the error."""
         try:
             step(request)
         except Exception as error:

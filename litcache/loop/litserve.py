@@ -1,4 +1,4 @@
-"""The internals of LitServe that the loop stands on, and whether they are there."""
+"""The internals of LitServe that the loop uses, and the check that they are there."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ LitAPIStatus: Any = _find("litserve.utils", "LitAPIStatus")
 LoopResponseType: Any = _find("litserve.utils", "LoopResponseType")
 PickleableHTTPException: Any = _find("litserve.utils", "PickleableHTTPException")
 
-# The methods that the loop overrides or calls, by position, with what they take.
+# The methods that the loop overrides or calls, with their parameters by position.
 _RUN = ("lit_api", "request_queue", "transport", "callback_runner", "lit_spec")
 _CALL = (
     "lit_api", "device", "worker_id", "request_queue", "transport", "workers_setup_status",
@@ -69,7 +69,7 @@ def check() -> None:
     """Refuse a LitServe that the loop does not know.
 
     Raises:
-        UnsupportedLitServeError: If a name is gone, or a method takes something else.
+        UnsupportedLitServeError: If a name is gone, or a method has other parameters.
     """
     missing = list(_missing)
     for owner, name, expected in _METHODS:
@@ -93,7 +93,7 @@ def count_workers(api: LitAPI, status: Mapping[str, Any]) -> int:
 
     Args:
         api: The API.
-        status: LitServe's note of its workers, by `f"{endpoint}_{worker_id}"`.
+        status: LitServe's dict of its workers, by `f"{endpoint}_{worker_id}"`.
     """
     endpoint = (api.api_path or "").split("/")[-1]
     return sum(name.rpartition("_")[0] == endpoint for name in status.keys())  # noqa: SIM118
@@ -110,7 +110,7 @@ def _takes(method: Any, expected: tuple[str, ...]) -> bool:
 
 
 def is_known(arrived: Any) -> bool:
-    """Return whether what came from LitServe's queue is a request as the loop reads it."""
+    """Return whether an object from LitServe's queue is a request that the loop can read."""
     return (
         isinstance(arrived, tuple)
         and len(arrived) == len(SENTINEL)
@@ -119,11 +119,11 @@ def is_known(arrived: Any) -> bool:
 
 
 def submits_payloads() -> bool:
-    """Return whether LitServe's server submits the body of a request, and nothing but the body.
+    """Return whether LitServe's server submits the body of a request, and nothing else.
 
-    A server that submitted headers, too, would make an answer depend on what the caches do not see
-    (https://github.com/Lightning-AI/LitServe/pull/730). It is found by letting LitServe handle a
-    request of our own.
+    If it submitted headers, too, an answer could depend on something that no key holds
+    (https://github.com/Lightning-AI/LitServe/pull/730). To find out, LitServe handles a request of
+    our own.
     """
     queue = _Queue()
     server = SimpleNamespace(
@@ -141,14 +141,14 @@ def submits_payloads() -> bool:
     except _Submitted as submitted:
         arrived = submitted.args[0]
         return is_known(arrived) and (arrived[0], arrived[3]) == (0, {"probe": 1})
-    except Exception:  # whatever a server of other internals makes of ours
+    except Exception:  # another LitServe may do anything with our request
         return False
     handling.close()
     return False
 
 
 class _Submitted(BaseException):
-    """What LitServe's server submitted; no handler of its errors takes it."""
+    """Carries what LitServe's server submitted; its handlers of errors do not catch this."""
 
 
 class _Queue:

@@ -1,4 +1,4 @@
-"""The user's hooks on a batch of misses, announced to LitServe's callbacks."""
+"""The user's hooks on a batch of misses, with LitServe's callbacks around them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Model:
     Args:
         api: The API.
         method: Its cached `predict`; `None` if that is not cached.
-        callbacks: What is told before and after each call of `predict`.
+        callbacks: LitServe's callbacks, called before and after each call of `predict`.
     """
 
     def __init__(self, api: LitAPI, method: Method | None, callbacks: Any) -> None:
@@ -27,7 +27,7 @@ class Model:
         self._callbacks = callbacks
 
     def compute(self, item: Any, context: Any, items: int | None = None) -> Any:
-        """Call `predict` with an item or a container of as many items as known."""
+        """Call `predict` with an item or a container; `items` says how many items, if known."""
         method = self._method
         if method is None:
             return self._announced(lambda: call_hook(self._api.predict, item, context))

@@ -1,4 +1,4 @@
-"""What requests were before their batch, so that they can be computed again if it fails."""
+"""Requests as they were before their batch, so that they can be computed again if it fails."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from litcache.loop.requests import Request
 
 
 class Originals:
-    """Knows whether requests are as they were looked up, and makes them so again.
+    """Finds out whether requests have changed since their look-up, and restores them.
 
-    A method that raised may have changed items and contexts in place. What it makes of them then
-    is another answer, and must not be stored under their keys.
+    A method that raised may have changed items and contexts in place. Then it would compute another
+    answer, which must not be stored under the old keys.
 
     Args:
-        cache: The cache whose keys tell most items; `None` if there are no keys.
+        cache: The cache whose keys identify most items; `None` if there are no keys.
     """
 
     def __init__(self, cache: Cache | None = None) -> None:
         self._cache = cache
-        # Else `key` leaves parts of the item out, or `context` parts of what the hooks are given.
+        # If not, `key` leaves out parts of the item, or `context` parts of the context.
         self._keys_tell = (
             cache is not None
             and not cache.keyring.is_custom
@@ -32,7 +32,7 @@ class Originals:
         )
 
     def note(self, request: Request) -> None:
-        """Note what a request is, before a batch that may fail."""
+        """Note the state of a request before its batch, which may fail."""
         if self._keyed(request) is None:
             request.form = self._form(request)
             if request.form is None:
@@ -44,22 +44,22 @@ class Originals:
         decode: Callable[[Request], None],
         take: Callable[[Request], bool] = lambda request: True,
     ) -> bool:
-        """Make a request what it was; return whether that is certain.
+        """Restore a request, and return whether it is certain that it is as before.
 
         Args:
             request: The request, whose batch failed.
-            decode: Decodes it anew.
-            take: Takes what was decoded; returns whether that fits.
+            decode: Decodes it again.
+            take: Takes the decoded item, and returns whether it fits.
 
         Returns:
-            False if `decode_request` makes another item of it, or nobody can tell.
+            False if `decode_request` returns another item now, or nobody can tell.
         """
         if self._is_unchanged(request):
             return True
         if self._keyed(request) is not None or request.form is not None:
             decode(request)
             return take(request) and self._is_unchanged(request)
-        # Nothing tells what the item was: what it is made of must be what it was.
+        # Nothing says what the item was, so its payload must be the same as before.
         if not self._has_source(request):
             return False
         decode(request)
@@ -79,16 +79,16 @@ class Originals:
                 key(call.mode, item, call.context(position)) == call.keys[position]
                 for position, item in enumerate(call.items)
             )
-        except KeyEncodingError:  # it had a key
+        except KeyEncodingError:  # it had a key before
             return False
 
     def _keyed(self, request: Request) -> Call | None:
-        """Return the call of a request if its keys tell all of its items."""
+        """Return the call of a request if its keys identify all of its items."""
         call = request.call
         return call if self._keys_tell and call is not None and None not in call.keys else None
 
     def _form(self, request: Request) -> bytes | None:
-        # Without a context no hook between decode_request and encode_response sees it.
+        # Without contexts, no hook between decode_request and encode_response sees them.
         sees_context = self._cache is None or self._cache.reads_context
         return _digest([request.decoded, request.context if sees_context else None])
 

@@ -1,4 +1,4 @@
-"""What a loop sends: that it has a request, its answer, or why there is none."""
+"""Everything that a loop sends: notes that it has a request, answers and errors."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class Outbox:
     Args:
         loop: The loop, which sends them.
         api: The API.
-        transport: What carries them.
-        callbacks: What is told of the steps of each request.
+        transport: LitServe's transport.
+        callbacks: LitServe's callbacks for the steps of each request.
     """
 
     def __init__(self, loop: Any, api: LitAPI, transport: Any, callbacks: Any) -> None:
@@ -35,11 +35,11 @@ class Outbox:
         self._callbacks = callbacks
 
     def tell(self, event: Any) -> None:
-        """Tell the callbacks of a step."""
+        """Call the callbacks for a step."""
         self._callbacks.trigger_event(event.value, lit_api=self._api)
 
     def start(self, request: Request) -> None:
-        """Tell LitServe that this worker has a request: it answers 500 if the worker dies."""
+        """Tell LitServe that this worker has a request; LitServe answers 500 if the worker dies."""
         if not request.is_started:
             request.is_started = True
             self._put(request, (), LitAPIStatus.START)
@@ -48,7 +48,7 @@ class Outbox:
         """Encode and send the output of a request.
 
         Raises:
-            Exception: What `encode_response` raises, or why the answer cannot be sent.
+            Exception: The error of `encode_response`, or of sending the answer.
         """
         self._loop.answering = request.uid
         self.tell(EventTypes.BEFORE_ENCODE_RESPONSE)
@@ -57,7 +57,7 @@ class Outbox:
         self._send(request, answer, LitAPIStatus.OK)
 
     def fail(self, request: Request, error: Exception) -> None:
-        """Answer a request with an error as LitServe does: an `HTTPException` as it is, or 500."""
+        """Answer an error as LitServe does: an `HTTPException` as it is, any other with 500."""
         try:
             raise error
         except HTTPException as refusal:
@@ -69,7 +69,7 @@ class Outbox:
             self._put_error(request.consumer, request.uid, error)
 
     def expire(self, request: Request) -> None:
-        """Answer a request that waited for too long."""
+        """Answer a request that waited too long."""
         logger.error(
             "request %s waited in the queue for more than %s seconds and is answered 504",
             request.uid,
@@ -79,7 +79,7 @@ class Outbox:
         self._send(request, answer, LitAPIStatus.ERROR)
 
     def refuse(self, arrived: Any) -> None:
-        """Answer 500 to what is no request of a known LitServe, as far as it says to whom."""
+        """Answer 500 to an object that is not a request of a known LitServe, if it has an id."""
         error = RuntimeError(
             f"CachedBatchedLoop cannot read this request of LitServe's: {arrived!r:.200}. Install "
             "a version that it knows, or leave loop= out"
@@ -88,7 +88,7 @@ class Outbox:
         if isinstance(arrived, tuple | list) and len(arrived) > 1:
             try:
                 self._put_error(arrived[0], arrived[1], error)
-            except Exception as unsent:  # of a request that is not known, nothing is certain
+            except Exception as unsent:  # nothing is certain about an unknown request
                 logger.error("nobody can be told so: %r", unsent)
 
     def _send(self, request: Request, data: Any, status: Any) -> None:

@@ -21,26 +21,26 @@ class Request:
     """One request of a loop.
 
     Args:
-        arrived: What LitServe submits: who waits for the answer (its id of a response queue), the
-            request's id, when its server took it (monotonic clock, seconds), and the payload.
+        arrived: What LitServe submits: the id of the queue for the answer, the id of the request,
+            the time when the server took it (monotonic clock, seconds), and the payload.
 
     Attributes:
         since: When it arrived here (monotonic clock, seconds).
-        is_started: Whether LitServe was told that this worker has it.
-        image: It as it arrived, pickled, if it may be left.
+        is_started: Whether LitServe knows that this worker has it.
+        image: The request as it arrived, pickled, if it may be left to another worker.
         decoded: What `decode_request` returned.
         context: Its context.
         call: Its call of the cached method; `None` if it cannot be cut into items.
-        misses: What of the call did not hit; `None` if all did.
-        steps: What is left to do for the call; `None` if nothing is, or the model computes the
-            request without the cache.
-        waits_for: What another call computes for it, while its state is `WAITS`.
-        waits_until: When it no longer waits for that (monotonic clock, seconds); `None`: no limit.
-        state: `COMPUTES` if it needs the model, `WAITS` for others, `DONE`: it has its output, or
-            `LEFT`: it needs the model, and is not taken.
-        form: A digest of its item and context before its batch, where its key does not tell.
-        source: A digest of its payload then, where its item has none.
-        output: What was computed without the cache.
+        misses: The misses of the call; `None` if all items hit.
+        steps: The remaining steps of the call; `None` if there are none, or if the model computes
+            the request without the cache.
+        waits_for: The claim for which it waits while its state is `WAITS`.
+        waits_until: When it stops waiting (monotonic clock, seconds); `None`: no limit.
+        state: `COMPUTES`: it needs the model. `WAITS`: it waits for another call. `DONE`: it has
+            its output. `LEFT`: it needs the model, and this worker does not take it.
+        form: A digest of its item and context before its batch, if its key does not identify them.
+        source: A digest of its payload at that time, if its item has no digest.
+        output: The output that was computed without the cache.
     """
 
     __slots__ = (
@@ -67,7 +67,7 @@ class Request:
         self.output: Any = None
 
     def to_decode(self) -> Any:
-        """Return the payload for `decode_request`, which may pop from it or read its uploads.
+        """Return the payload for `decode_request`, which may change it or read its uploads.
 
         It is decoded again if its batch fails.
         """
@@ -77,12 +77,12 @@ class Request:
         if isinstance(payload, FormData):
             for _, value in payload.multi_items():
                 if isinstance(value, UploadFile):
-                    with suppress(ValueError):  # it is closed, as decode_request will find
+                    with suppress(ValueError):  # it is closed, and decode_request will meet that
                         value.file.seek(0)
         return payload
 
     def keep_image(self) -> None:
-        """Keep the request as it arrived, whatever `decode_request` does to it."""
+        """Keep the request as it arrived, because `decode_request` may change it."""
         self.image = pickle.dumps((self.consumer, self.uid, self.timestamp, self.payload))
 
 
@@ -91,10 +91,10 @@ class Batch:
 
     Args:
         requests: The requests.
-        origin: What the batch raised that they are a part of, if they are computed again.
+        origin: The error of the batch of which they are a part, if they are computed again.
 
     Attributes:
-        error: What one of the user's hooks raised, if it did.
+        error: The error of one of the user's hooks, if it raised.
     """
 
     def __init__(self, requests: list[Request], origin: Exception | None = None) -> None:

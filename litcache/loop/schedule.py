@@ -1,4 +1,4 @@
-"""Who does what in a loop: one thread all of it, or one for the model and others beside it."""
+"""The threads of a loop: one for everything, or one for the model and two beside it."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ def serve(dispatcher: Dispatcher, inbox: Inbox, backlog: Backlog) -> None:
     """Answer requests and compute misses in this thread, until the inbox is closed.
 
     Args:
-        dispatcher: Where requests are answered.
+        dispatcher: Answers the requests.
         inbox: Where they come from.
-        backlog: Where those are that have to wait until a batch that failed is computed in parts.
+        backlog: Keeps the requests that wait while a failed batch is computed in parts.
     """
     while not (inbox.closed and dispatcher.is_empty and backlog.is_empty):
         seconds = dispatcher.seconds_left()
@@ -45,15 +45,15 @@ def serve(dispatcher: Dispatcher, inbox: Inbox, backlog: Backlog) -> None:
 class Overlap:
     """Answers requests while the model computes, until the inbox is closed.
 
-    The model stays in the thread that calls `run`, LitServe's, which has run `setup`: torch's grad
-    mode and CUDA device are a thread's own. A second thread dispatches, and alone uses the
-    transport (a ZMQ socket must not be shared). A third alone reads LitServe's queue, since nothing
-    but a request could wake it there.
+    The model stays in the thread that calls `run`. That is LitServe's thread, which has run
+    `setup`: torch's grad mode and CUDA device belong to a thread. A second thread dispatches, and
+    only it uses the transport, because threads must not share a ZMQ socket. A third thread reads
+    LitServe's queue, because only a request can wake a thread that waits there.
 
     Args:
-        dispatcher: Where requests are answered.
+        dispatcher: Answers the requests.
         inbox: Where they come from.
-        backlog: Where those are that have to wait while the model computes.
+        backlog: Keeps the requests that wait while the model computes.
     """
 
     def __init__(self, dispatcher: Dispatcher, inbox: Inbox, backlog: Backlog) -> None:
@@ -61,12 +61,12 @@ class Overlap:
         self._inbox = inbox
         self._backlog = backlog
         self._at_once = dispatcher.room if dispatcher.takes_what_is_there else dispatcher.at_once
-        # To the dispatcher: requests, computed batches, `None` at the end, the reader's error.
+        # To the dispatcher: requests, computed batches, `None` at the end, an error of the reader.
         self._events: SimpleQueue[Any] = SimpleQueue()
-        # To the model: batches, `None` at the end, what another thread died of.
+        # To the model: batches, `None` at the end, an error of another thread.
         self._jobs: SimpleQueue[Batch | BaseException | None] = SimpleQueue()
         self._changed = threading.Condition()
-        self._most = dispatcher.room  # that the reader may have in hand
+        self._most = dispatcher.room  # how many requests the reader may hold
         self._in_hand = 0
         self._stopping = False
 
@@ -89,7 +89,7 @@ class Overlap:
             thread.join()
 
     def _stop(self, threads: list[threading.Thread]) -> None:
-        """End the other threads, whatever is left to do, since the process ends."""
+        """End the other threads, even if there is work left, because the process ends."""
         with self._changed:
             self._stopping = True
             self._changed.notify()
@@ -99,12 +99,12 @@ class Overlap:
     def _thread(
         self, work: Callable[[], None], listener: SimpleQueue[Any], name: str
     ) -> threading.Thread:
-        """Start a thread that tells a listener what it dies of."""
+        """Start a thread that gives a listener the error that ends it."""
 
         def attempt() -> None:
             try:
                 work()
-            except BaseException as error:  # raised again in the thread of LitServe
+            except BaseException as error:  # LitServe's thread raises it again
                 listener.put(error)
 
         context = contextvars.copy_context()
@@ -182,7 +182,7 @@ class Overlap:
             dispatcher.accept(arrived)
 
     def _wanted(self, *, computing: bool) -> int:
-        """Return how many requests the reader may have in hand."""
+        """Return how many requests the reader may hold."""
         if not computing:
             return self._dispatcher.room
         if self._dispatcher.hits:
@@ -190,7 +190,7 @@ class Overlap:
         return self._backlog.room(self._dispatcher.room)
 
     def _next_events(self, seconds: float) -> list[Any]:
-        """Return what has happened; wait for it if nothing has."""
+        """Return the events that have happened; if there are none, wait for one."""
         events = []
         try:
             events.append(self._events.get(timeout=seconds))

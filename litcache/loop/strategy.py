@@ -1,4 +1,4 @@
-"""How a loop answers requests: out of the cache where `predict` is cached, else by computing."""
+"""How a loop answers requests: from the cache if `predict` is cached, else by computing."""
 
 from __future__ import annotations
 
@@ -30,38 +30,38 @@ class Strategy(Protocol):
 
     @property
     def at_once(self) -> int:
-        """How many requests are looked up together if so many are there."""
+        """The largest number of requests that are looked up together."""
 
     @property
     def hits(self) -> bool:
         """Whether there are requests that do not need the model."""
 
     def look_up(self, requests: Sequence[Request], most: int | None = None) -> None:
-        """Take requests that were decoded, and at most so many that need the model."""
+        """Look up decoded requests; take at most `most` requests that need the model."""
 
     def look_again(self, request: Request) -> None:
-        """Go on with a request that waits, if what it waits for is there or does not come."""
+        """Go on with a request that waits, if its waiting is over."""
 
     def compute(self, batch: Batch) -> None:
-        """Compute what the requests of a batch miss; called in the thread of the model."""
+        """Compute the misses of the requests of a batch; called in the thread of the model."""
 
     def computed(self, request: Request) -> None:
         """Go on with a request whose batch was computed."""
 
     def give_up(self, request: Request) -> None:
-        """End a request that failed: others compute what it has claimed."""
+        """End a request that failed; others then compute the keys that it has claimed."""
 
     def follows(self, request: Request, other: Request, *, wholly: bool) -> bool:
-        """Return whether a request waits for what another computes; `wholly`: for all of it."""
+        """Return whether a request waits for what another one computes; `wholly`: for all of it."""
 
     def note(self, request: Request) -> None:
-        """Note what a request is before its batch is computed, which may fail."""
+        """Note the state of a request before its batch, which may fail."""
 
     def restore(self, request: Request, decode: Callable[[Request], None]) -> bool:
-        """Give a request whose batch failed its item and context as they were before.
+        """Restore item and context of a request whose batch failed.
 
         Returns:
-            Whether it has them.
+            Whether that was possible.
         """
 
 
@@ -69,7 +69,7 @@ class Plain:
     """The strategy of an API whose `predict` is not cached: the model computes every request.
 
     Args:
-        model: What computes.
+        model: Computes the requests.
     """
 
     at_once = 1
@@ -115,7 +115,7 @@ class Cached:
     Args:
         api: The API.
         cache: The cache of its `predict`.
-        model: What computes misses.
+        model: Computes the misses.
         wants_context: Whether the method or its policy reads contexts.
     """
 
@@ -127,7 +127,7 @@ class Cached:
         self._originals = Originals(cache)
         self._lists = cache.policy.items == "list"
         self._wants_context = wants_context
-        # A question to a store that waits for I/O costs as much as many keys.
+        # One question to a store that waits for I/O costs as much as many keys.
         self.at_once = int(api.max_batch_size) if cache.store.blocking else 1
 
     # ------------------------------------------------------------------ look-ups
@@ -147,7 +147,7 @@ class Cached:
                 most -= 1
 
     def _look_at(self, request: Request, misses: Misses | None, *, joins: bool) -> None:
-        """Take what a request misses; if it must join others, only if they compute all of that."""
+        """Take the misses of a request; with `joins`, only if others compute all of them."""
         if misses is None:
             self._finish(request)
         elif joins and not self._cache.is_computing(misses):
@@ -185,7 +185,7 @@ class Cached:
             request.waits_until = None if seconds is None else time.monotonic() + seconds
 
     def _finish(self, request: Request) -> None:
-        """Give a request the output of its call, now that every item has one."""
+        """Give a request the output of its call, when every item has one."""
         call = request.call
         request.state = DONE
         if isinstance(call, Lists):
@@ -210,7 +210,7 @@ class Cached:
     # ------------------------------------------------------------------ computing
 
     def compute(self, batch: Batch) -> None:
-        # A call without misses has failed in storing what was computed, in strict mode.
+        # A call without misses failed, in strict mode, when its output was stored.
         group = [r.misses for r in batch.requests if r.misses is not None and r.misses.to_compute]
         if group:
             self._compute_group(group, batch)
@@ -229,7 +229,7 @@ class Cached:
         try:
             run.drive(cache, run.computation(cache, group), compute)
         except BatchSizeError as error:
-            logger.error("%s", error)  # clients are told no more than "Batch size mismatch"
+            logger.error("%s", error)  # clients only get "Batch size mismatch"
             raise BatchSizeMismatch(error.method, error.expected, error.actual) from None
         except (NotRowsError, ValueEncodingError) as error:
             if not self._lists:
@@ -268,7 +268,7 @@ class Cached:
             return False
         computed = {theirs.keys[position] for position in theirs.to_compute}
         awaited = {ours.keys[at] for at, claim in ours.waits.items() if claim is theirs.claim}
-        # A key that is `None` is awaited by nobody.
+        # Nobody waits for a key that is `None`.
         return computed <= awaited if wholly else bool(computed & awaited)
 
     def note(self, request: Request) -> None:
@@ -276,11 +276,11 @@ class Cached:
 
     def restore(self, request: Request, decode: Callable[[Request], None]) -> bool:
         if request.misses is not None and not request.misses.to_compute:
-            return True  # it was computed: another of its batch failed
+            return True  # it was computed, but another request of its batch failed
         return self._originals.restore(request, decode, self._take)
 
     def _take(self, request: Request) -> bool:
-        """Give a call the items of its request, which was decoded anew."""
+        """Give a call the items of its request, which was decoded again."""
         call = request.call
         fresh = self._call(request)
         if call is None or fresh is None:
@@ -290,7 +290,7 @@ class Cached:
 
 
 def _with_others(cache: Cache, group: Sequence[Misses]) -> Steps:
-    """Wait until a batch that holds the misses of a call, among others, was computed."""
+    """Wait until a batch with the misses of this call, and maybe of others, was computed."""
     yield Compute(_OF_A_BATCH)
 
 

@@ -1,1 +1,1 @@
-"""What is counted and logged."""
+"""Counters, the files that processes share them in, and the log."""

@@ -1,4 +1,4 @@
-"""What is counted: by each cache, for its owner and for the metrics."""
+"""The counters of each cache, for `info()` and for the metrics."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ class CacheInfo:
 
     Attributes:
         hits: Items answered from the store.
-        misses: Items looked up in vain and computed; a refresh is a miss.
-        coalesced: Items answered by the computation of an equal item in flight.
-        bypassed: Items computed but neither looked up nor stored, as `bypass_if` asked.
-        uncacheable: Items computed, whose key or output cannot be encoded.
+        misses: Items that were looked up and computed; a refresh is a miss.
+        coalesced: Items answered by the computation of an equal item.
+        bypassed: Items for which `bypass_if` was true: neither looked up nor stored.
+        uncacheable: Items whose key or output cannot be encoded.
         stored: Entries given to the store.
-        rejected: Entries that the store refused: one alone exceeds its budget.
+        rejected: Entries that the store refused because each is larger than the whole budget.
         evicted: Entries that the store dropped to make room.
         expired: Entries that the store found expired.
         store_errors: Calls of the store that failed.
         entries: Entries that the store holds; 0 if it does not answer.
         bytes: Bytes that the store accounts for them; 0 if it does not answer.
-        seconds_computing: Seconds spent in the cached method.
-        seconds_saved: Mean seconds that an item takes × items answered without computing.
+        seconds_computing: Seconds that the cached method took.
+        seconds_saved: Mean seconds to compute an item × items that were not computed: an estimate.
 
     Example:
         >>> CacheInfo(hits=3, misses=1).hit_rate
@@ -73,7 +73,7 @@ NUMBERS = LOOKUPS.stop
 
 
 class Counters:
-    """The running counts behind `CacheInfo` and the metrics.
+    """The counts from which `CacheInfo` and the metrics are made.
 
     Concurrency: safe in many threads.
 
@@ -81,7 +81,7 @@ class Counters:
         lists: Whether a request may hold several items, so that `add_requests` counts requests.
 
     Attributes:
-        timed: Whether to time look-ups: the metrics show it.
+        timed: Whether to time look-ups, which only the metrics show.
     """
 
     __slots__ = ("_base", "_lists", "_lock", "_numbers", "timed")
@@ -91,7 +91,7 @@ class Counters:
         self.reset()
 
     def reset(self) -> None:
-        """Begin at 0 in memory of this process alone, as a forked child must."""
+        """Begin at 0, in the memory of this process alone; a forked child must do so."""
         self._lock = threading.Lock()  # at the fork another thread may have held the old one
         self._numbers: list[float] | memoryview[float] = [0] * NUMBERS
         self._numbers[LISTS] = self._lists
@@ -99,10 +99,10 @@ class Counters:
         self.timed = False
 
     def share(self, numbers: memoryview[float]) -> None:
-        """Count on in memory that other processes read.
+        """From now on, count in memory that other processes read.
 
         Args:
-            numbers: At least `NUMBERS` doubles, with the counts of a process before this one.
+            numbers: At least `NUMBERS` doubles, with the counts of an earlier process.
         """
         with self._lock:
             for place in range(NUMBERS):
@@ -142,7 +142,7 @@ class Counters:
             numbers[SECONDS] += seconds
 
     def add_requests(self, full: int = 0, partial: int = 0, empty: int = 0) -> None:
-        """Count requests of several items by how many of these needed no computing.
+        """Count requests of several items by how many of the items were not computed.
 
         Args:
             full: Requests of which no item was computed.
@@ -167,7 +167,7 @@ class Counters:
             self._numbers[LOOKUP_SECONDS] += seconds
 
     def info(self, store: StoreInfo) -> CacheInfo:
-        """Return the counts of this process together with those of the store."""
+        """Return the counts of this process and those of the store."""
         with self._lock:
             own = [now - base for now, base in zip(self._numbers, self._base, strict=False)]
         computed = own[MISSES] + own[BYPASSED] + own[UNCACHEABLE]
@@ -191,7 +191,7 @@ class Counters:
 
 
 class Labels(NamedTuple):
-    """Whose counts: those of equal labels add up."""
+    """The labels of counts; counts with equal labels add up."""
 
     api: str
     method: str
@@ -200,14 +200,14 @@ class Labels(NamedTuple):
 
 @dataclass(frozen=True)
 class Sample:
-    """What a source answers when it is asked, once in a while.
+    """The answer of a source, which is asked now and then.
 
     Attributes:
-        store: What its store holds and did.
+        store: What its store holds, and what it did.
         breaker_open: Whether the store is left alone because it fails.
         shared: Whether other processes use the same store.
-        store_id: Which store of this process; 0 if no other source has it.
-        about: What is worth knowing of it in words: `version`, `namespace`, `store`.
+        store_id: A number for the store in this process; 0 if no other source uses it.
+        about: Facts in words: `version`, `namespace`, `store`.
     """
 
     store: StoreInfo
@@ -218,15 +218,15 @@ class Sample:
 
 
 class Source(Protocol):
-    """What has counts: a cache of any tier."""
+    """Anything that has counts: a cache of any tier."""
 
     @property
     def labels(self) -> Labels:
-        """Whose counts."""
+        """The labels of its counts."""
 
     @property
     def counters(self) -> Counters:
         """The counts."""
 
     def sample(self) -> Sample:
-        """Return what changes without being counted; never raises."""
+        """Return the facts that no counter holds; never raises."""

@@ -1,4 +1,4 @@
-"""The counts of pages as metric families of Prometheus."""
+"""Metric families of Prometheus, made from the counts of pages."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ _Sums: TypeAlias = Mapping[Labels, Sequence[float]]
 
 
 def families(pages: Iterable[Page]) -> Iterator[Metric]:
-    """Yield the metric families of pages; those of equal labels are added up.
+    """Yield the metric families of pages; pages with equal labels are added up.
 
     Args:
         pages: The pages of all processes.
@@ -76,7 +76,7 @@ def families(pages: Iterable[Page]) -> Iterator[Metric]:
 
 
 def _requested(sums: _Sums) -> Iterator[Metric]:
-    """Yield what became of items and of requests."""
+    """Yield the outcomes of items and of requests."""
     from prometheus_client.core import CounterMetricFamily
 
     items = CounterMetricFamily(
@@ -97,7 +97,7 @@ def _requested(sums: _Sums) -> Iterator[Metric]:
 
 
 def _requests(numbers: Sequence[float]) -> dict[str, float]:
-    """Return the requests by how many of their items were answered without computing."""
+    """Return the numbers of requests, by how many of their items were not computed."""
     if numbers[counters.LISTS]:
         counts = numbers[counters.FULL], numbers[counters.PARTIAL], numbers[counters.EMPTY]
     else:  # a request is an item
@@ -107,7 +107,7 @@ def _requests(numbers: Sequence[float]) -> dict[str, float]:
 
 
 def _answered(numbers: Sequence[float]) -> tuple[float, float]:
-    """Return the number of items that were answered without computing, and that of the others."""
+    """Return the number of items that were not computed, and the number of the others."""
     answered = numbers[counters.HITS] + numbers[counters.COALESCED]
     return answered, sum(numbers[place] for place in _OUTCOMES.values()) - answered
 
@@ -187,7 +187,7 @@ def _sampled(living: Mapping[Labels, Sequence[Page]]) -> Iterator[Metric]:
 
 
 def _stores(living: Sequence[Page]) -> list[Page]:
-    """Return a page for each store: of processes that share one, that of the last sample."""
+    """Return a page for each store; for a shared store, the page with the last sample."""
     shared = [page for page in living if page.words.get("shared")]
     newest = sorted(shared, key=lambda page: page.numbers[SAMPLED])[-1:]
     return [page for page in living if not page.words.get("shared")] + newest

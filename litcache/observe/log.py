@@ -1,4 +1,4 @@
-"""What a person reads in the log: the start of a cache, its counters, and each warning once."""
+"""The log: the start of a cache, its counters, and each warning once."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _MOST_CAUSES = 100
 
 
 def _interval() -> float:
-    """Return the seconds between two lines of counters, which the environment may set."""
+    """Return the seconds between two lines of counters; the environment may set them."""
     asked = os.environ.get("LITCACHE_LOG_SECONDS") or "60"
     try:
         seconds = float(asked)
@@ -66,7 +66,7 @@ class Reporter:
         self.warn_once((cause, type(error)), f"{consequence}: {error}")
 
     def raise_if_strict(self, error: Exception) -> None:
-        """Raise what serving would swallow, in strict mode."""
+        """In strict mode, raise an error that serving only warns of."""
         if is_strict():
             raise error
 
@@ -74,10 +74,10 @@ class Reporter:
         """Log the start of a cache.
 
         Args:
-            namespace: Whose entries.
-            version: Which model makes them.
+            namespace: The namespace of its entries.
+            version: The version of its entries.
             store: Where they live.
-            process: What has a budget of its own if the store is not shared: `worker`.
+            process: The kind of process that has its own budget, if it does not share the store.
         """
         size = getattr(store, "max_bytes", None)
         budget = "no budget of its own" if size is None else format_bytes(parse_bytes(size))
@@ -93,7 +93,7 @@ class Reporter:
 
         Args:
             info: Returns the counters.
-            hit: Whether an item of the call hit: then misses need no explanation any more.
+            hit: Whether an item of the call hit; after that, misses need no explanation.
         """
         if hit and self._never_hit:
             self._stop_watching()
@@ -109,7 +109,7 @@ class Reporter:
             logger.info("%s: %s", self.method, ", ".join(counters))
 
     def missed(self, count: int, contexts: Iterable[Mapping[str, object]]) -> None:
-        """Note misses, and explain them if a thousand come before the first hit.
+        """Note misses, and warn if a thousand come before the first hit.
 
         Args:
             count: How many items missed.
@@ -166,10 +166,10 @@ def _counters(info: CacheInfo) -> list[str]:
 
 
 class _AsLitServe(logging.Filter):
-    """Prints litcache's lines as LitServe prints its own, until the user has set up logging.
+    """Prints litcache's lines as LitServe prints its own lines, unless the user sets up logging.
 
-    Asked at each line: LitServe itself calls `logging.info` where a spec is used, which adds a
-    handler to the root logger, and a user may set up logging as late as in `setup`.
+    It decides that at each line, for two reasons. LitServe calls `logging.info` for some specs,
+    which adds a handler to the root logger; and a user may set up logging as late as in `setup`.
     """
 
     def __init__(self) -> None:
@@ -179,7 +179,7 @@ class _AsLitServe(logging.Filter):
             logger.setLevel(logging.INFO)
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Print a line, or return whether it is left to the handlers of the user."""
+        """Print a line, or return true to leave it to the handlers of the user."""
         if logger.handlers:
             return True
         if _is_set_up():
@@ -198,20 +198,20 @@ class _AsLitServe(logging.Filter):
 def show_log_lines() -> None:
     """Send litcache's lines where LitServe's go, unless the user has set up logging.
 
-    For processes of a server; elsewhere nobody has asked for lines.
+    Only processes of a server call this; elsewhere nobody has asked for log lines.
     """
     if not any(isinstance(known, _AsLitServe) for known in logger.filters):
         logger.addFilter(_AsLitServe())
 
 
 def _is_set_up() -> bool:
-    """Return whether the user has said where lines go."""
+    """Return whether the user has set up logging."""
     root = logging.getLogger()
     by_default = root.level == logging.WARNING and all(map(_is_by_default, root.handlers))
     return bool(logger.handlers) or (bool(root.handlers) and not by_default)
 
 
 def _is_by_default(handler: logging.Handler) -> bool:
-    """Return whether a handler is one that `logging.info` adds by itself."""
+    """Return whether a handler is the one that `logging.info` adds by itself."""
     text = getattr(handler.formatter, "_fmt", None)
     return type(handler) is logging.StreamHandler and text == logging.BASIC_FORMAT

@@ -1,4 +1,4 @@
-"""The page of one cache: a small file in which its process counts, mapped into memory."""
+"""The page of one cache: a small mapped file, in which its process counts."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ _LONGEST = 200
 
 @dataclass(frozen=True)
 class Page:
-    """The counts of one cache: of its process, and of those that had the page before.
+    """The counts of one cache, and of earlier caches that had the same page.
 
     Attributes:
-        labels: Whose counts.
+        labels: The labels of the counts.
         numbers: The counts, at the places that `counters` and this module name.
-        alive: Whether the process runs; if not, its last sample is of the past.
+        alive: Whether the process runs; if not, its last sample is out of date.
         words: The `about` of its last `Sample`, and whether the store is `shared`.
     """
 
@@ -43,15 +43,15 @@ class Page:
 
 
 class OwnPage:
-    """A page that this process counts in, until it ends or forks.
+    """A page in which this process counts, until it ends or forks.
 
     Args:
         folder: Where the pages are.
-        labels: Whose counts.
+        labels: The labels of the counts.
 
     Attributes:
-        labels: Whose counts.
-        numbers: The memory that `Counters.share` takes.
+        labels: The labels of the counts.
+        numbers: The memory for `Counters.share`.
         due: When to ask for the next sample.
         store_id: The `store_id` of the last sample.
 
@@ -64,7 +64,7 @@ class OwnPage:
         descriptor = _orphan(folder, stem)
         if descriptor is None:
             descriptor = _new_page(folder / f"{stem}-{secrets.token_hex(8)}.page", labels)
-        # To close it takes the lock back, once a forked child has closed it, too.
+        # Closing it releases the lock, once forked children have closed it, too.
         weakref.finalize(self, os.close, descriptor)
         memory = memoryview(mmap.mmap(descriptor, _PAGE))
         self.numbers = memory[:_WORDS].cast("d")
@@ -78,7 +78,7 @@ class OwnPage:
             self.numbers[place] = 0.0
 
     def note(self, sample: Sample) -> None:
-        """Write a sample down."""
+        """Write a sample into the page."""
         numbers, base, store = self.numbers, self._base, sample.store
         numbers[ENTRIES], numbers[BYTES] = store.entries, store.bytes
         numbers[EVICTED] = base[EVICTED] + store.evicted
@@ -95,7 +95,7 @@ class OwnPage:
 
 
 def _orphan(folder: Path, stem: str) -> int | None:
-    """Return the descriptor of a page whose owner is gone, locked; `None` if there is none."""
+    """Lock a page whose owner is gone, and return its descriptor; `None` if there is none."""
     for path in sorted(folder.glob(f"{stem}-*.page")):
         descriptor = os.open(path, os.O_RDWR)
         if flock(descriptor) and os.fstat(descriptor).st_size == _PAGE:
@@ -105,11 +105,11 @@ def _orphan(folder: Path, stem: str) -> int | None:
 
 
 def _new_page(path: Path, labels: Labels) -> int:
-    """Return the descriptor of a new page, locked."""
+    """Make a page, lock it, and return its descriptor."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         flock(descriptor, wait=True)
-        # Every byte is written: to count in a hole of a file kills the process if the disk is full.
+        # Every byte is written: on a full disk, counting in a hole of a file kills the process.
         if os.write(descriptor, bytes(_WORDS) + _in_words(labels, {})) != _PAGE:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     except OSError:
@@ -127,7 +127,7 @@ def _in_words(labels: Labels, words: dict[str, Any]) -> bytes:
 
 
 def read(path: Path) -> Page | None:
-    """Return a page; `None` for one that is not complete yet."""
+    """Return a page; `None` if it is not complete yet."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         data = os.read(descriptor, _PAGE)
@@ -140,13 +140,13 @@ def read(path: Path) -> Page | None:
     numbers = list(memoryview(data[:_WORDS]).cast("d"))
     try:
         words = json.loads(rest)
-    except ValueError:  # they are being changed at this moment; the counts are right
+    except ValueError:  # another process changes the words at this moment; the counts are right
         words, numbers[SAMPLED] = {}, 0.0
     return Page(Labels(*json.loads(labels)), numbers, alive, words)
 
 
 def flock(descriptor: int, *, shared: bool = False, wait: bool = False) -> bool:
-    """Lock a file for this process; return false if another one holds it."""
+    """Lock a file for this process; return false if another process holds the lock."""
     import fcntl
 
     kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX

@@ -1,9 +1,9 @@
-"""The counts of every process of a server, in files that they share and that outlive them.
+"""The counts of all processes of a server, in shared files that outlive the processes.
 
-A process maps one small file, a page, for each of its caches, and counts in it. Every other process
-can read the counts at once, and they stay when the process is killed. The next process that has a
-cache of the same labels takes such a page over, with its counts. So sums neither fall nor count
-anything twice, and there are never more pages than there were caches at one time.
+For each of its caches, a process maps a small file, a page, and counts in it. Every other process
+can read the counts at once, and they stay if the process is killed. The next process that has a
+cache with the same labels takes over the page and its counts. So sums never fall and count nothing
+twice, and there are never more pages than there were caches at the same time.
 """
 
 from __future__ import annotations
@@ -33,21 +33,21 @@ VARIABLE = "LITCACHE_METRICS"
 
 _PREFIX = "litcache-metrics-"
 _SAMPLE_SECONDS = 1.0
-# Asking a store that several processes use is work for the others, too.
+# A question to a store that several processes use costs the others, too.
 _SHARED_SAMPLE_SECONDS = 10.0
-# A new folder is locked sooner than this.
+# A new folder is locked within this time.
 _SECONDS_TO_LOCK = 60.0
 
 
 class Pages(Forkable):
-    """The pages of all processes of a server, and the caches of this one that count in them.
+    """The pages of all processes of a server, and the caches of this process that count in them.
 
     Concurrency: safe in many threads. A forked child counts in new pages in the same folder.
 
     Args:
-        folder: Where the pages are; `None`: caches count by themselves until `share` is called.
+        folder: Where the pages are; `None`: caches count in their own memory until `share`.
         clock: The clock by which samples are due, in seconds.
-        in_background: Whether a thread takes samples, too; else `read` alone does.
+        in_background: Whether a thread takes samples, too; if not, only `read` does.
 
     Attributes:
         folder: Where the pages are, or `None`.
@@ -71,7 +71,7 @@ class Pages(Forkable):
         begin_anew(self)
 
     def enter(self, source: Source) -> None:
-        """Let a source count in a page, now or as soon as this process shares its counts."""
+        """Make a source count in a page, now or as soon as this process shares its counts."""
         with self._lock:
             self._sources.add(source)
             if self.folder is not None:
@@ -79,10 +79,10 @@ class Pages(Forkable):
                 self._start_sampler()
 
     def share(self) -> Path:
-        """Share the counts of this process and of those that it starts from now on.
+        """Share the counts of this process, and of all processes that it starts from now on.
 
         Returns:
-            The folder of the pages: that of the parent if it shares, else a new one.
+            The folder of the pages: the folder of the parent if it shares, else a new one.
 
         Raises:
             OSError: If no folder for temporary files can be written.
@@ -95,7 +95,7 @@ class Pages(Forkable):
             return self.folder
 
     def read(self) -> list[Page]:
-        """Return the pages of all processes; none before `share`."""
+        """Return the pages of all processes; before `share` there are none."""
         if self.folder is None:
             return []
         self.sample()
@@ -103,7 +103,7 @@ class Pages(Forkable):
         return [page for page in pages if page is not None]
 
     def sample(self) -> None:
-        """Ask those sources of this process whose samples are due."""
+        """Ask the sources of this process whose samples are due."""
         with self._lock:
             owned = list(self._owned.items())
         told: set[tuple[Labels, int]] = set()
@@ -112,7 +112,7 @@ class Pages(Forkable):
                 sample = source.sample()
                 seconds = _SHARED_SAMPLE_SECONDS if sample.shared else _SAMPLE_SECONDS
                 page.due, page.store_id = self._clock() + seconds, sample.store_id
-                # HTTP threads of one process are often given one store, which counts once.
+                # HTTP threads of one process often have one store, which counts once.
                 if (page.labels, page.store_id) in told:
                     sample = replace(sample, store=StoreInfo(), breaker_open=False, shared=False)
                 page.note(sample)
@@ -120,7 +120,7 @@ class Pages(Forkable):
                 told.add((page.labels, page.store_id))
 
     def after_fork_in_child(self) -> None:
-        """Leave the parent's pages to it: what this child counts is its own."""
+        """Leave the pages to the parent; this child counts in its own."""
         self._lock = threading.RLock()
         self._sampler = None
         self._warned = False
@@ -131,7 +131,7 @@ class Pages(Forkable):
                 self._open_page(self.folder, source)
 
     def _open_page(self, folder: Path, source: Source) -> None:
-        """Let a source count in a page; if none can be had, it goes on counting by itself."""
+        """Make a source count in a page; without a page, it goes on in its own memory."""
         try:
             page = OwnPage(folder, source.labels)
             source.counters.share(page.numbers)
@@ -165,26 +165,26 @@ _here: list[Pages] = []
 
 
 def of_this_process() -> Pages:
-    """Return the pages that the caches of this process count in; at the first call, make them.
+    """Return the pages of this process; the first call makes them.
 
-    A process that `multiprocessing` spawned takes the folder of its parent.
+    A process that `multiprocessing` has spawned uses the folder of its parent.
     """
     if not _here:
         pid, _, folder = os.environ.get(VARIABLE, "").partition(":")
-        # A program that a server merely runs has its environment, too, but is no process of it.
+        # A program that a server only runs has this environment, but is not one of its processes.
         # multiprocessing.parent_process() is not set while a spawned process imports its script.
         spawned = "--multiprocessing-fork" in sys.orig_argv and pid == str(os.getppid())
         _here.append(Pages(Path(folder) if spawned else None))
-    return _here[0]  # of two that threads made at once, the first
+    return _here[0]  # if two threads made one at the same time, the first
 
 
 def _new_folder(pages: Pages) -> Path:
-    """Make a folder, and tell the processes that this one spawns; it goes with the pages."""
+    """Make a folder for this process and those that it spawns; it is removed with the pages."""
     if sys.platform == "win32":
         raise OSError("litcache.metrics needs POSIX file locks, which Windows does not have")
     _remove_abandoned()
     folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
-    # As long as a process holds this, a later server leaves the folder alone.
+    # While a process holds this lock, a later server leaves the folder alone.
     held = os.open(folder, os.O_RDONLY)
     flock(held, shared=True)
     os.environ[VARIABLE] = f"{os.getpid()}:{folder}"
@@ -203,7 +203,7 @@ def _remove(folder: Path, held: int, pid: int) -> None:
 def _remove_abandoned() -> None:
     """Remove the folders of servers that were killed."""
     for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
-        with contextlib.suppress(OSError):  # another user's, or gone
+        with contextlib.suppress(OSError):  # it belongs to another user, or is gone
             if time.time() - folder.stat().st_mtime < _SECONDS_TO_LOCK:
                 continue
             descriptor = os.open(folder, os.O_RDONLY | os.O_NOFOLLOW)

@@ -85,7 +85,7 @@ class APIRunner:
         if not api.stream:
             api.encode_response = self._watched(api.encode_response)
         api.setup("cpu")
-        self.model_batches.clear()  # a warm-up is no request
+        self.model_batches.clear()  # a warm-up in setup is not a request
         api.device = "cpu"
         return self
 

@@ -1,4 +1,4 @@
-"""Layouts of arrays and tensors: short bytes that say how a payload of raw elements is read.
+"""Layouts of arrays and tensors: short bytes that say how to read a payload of raw elements.
 
 The first byte of every layout is its kind:
 
@@ -11,8 +11,8 @@ The first byte of every layout is its kind:
 | `l`, `u` | one row of a list, of a tuple; the layout of the row follows | `rows` |
 | `x`, `y` | one row of a tuple, of a dict, of columns; their layouts follow | `rows` |
 
-Layouts made in this process are interned: equal ones are the same object, so that comparing them
-costs nothing. (After thousands of other layouts one is forgotten, and another object replaces it.)
+Layouts made in this process are interned: equal layouts are one object, so comparing them costs
+nothing. (After thousands of other layouts a layout is forgotten, and a new object replaces it.)
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _DIMENSIONS = 64
 
 
 def tensor_bytes(tensor: Any) -> bytes:
-    """Return the elements of a tensor in C order, in memory of their own.
+    """Return the elements of a tensor in C order, in their own memory.
 
     Raises:
         TypeError: If it is no dense tensor.
@@ -74,7 +74,7 @@ def encode_elements(value: Any, *, rows: bool = False) -> tuple[bytes, bytes]:
 
 
 def placement(made_on: str, device: object) -> Any:
-    """Return the device to which a stored tensor is copied when it is read.
+    """Return the device for a stored tensor when it is read.
 
     Args:
         made_on: The type of the device that it was stored from, such as `"cuda"`.
@@ -93,7 +93,7 @@ def placement(made_on: str, device: object) -> Any:
     torch = arrays.torch()
     try:
         target = torch.device(wanted)
-    except (RuntimeError, TypeError):  # a device that LitServe knows and torch does not
+    except (RuntimeError, TypeError):  # LitServe knows this device, but torch does not
         return None
     return target if target.type == made_on else None
 
@@ -162,7 +162,9 @@ class ArrayLayout:
     def read(self, payloads: Sequence[Payload], device: object = None) -> list[object]:
         """Return one array for each payload, rows of one that is joined."""
         if len(payloads) == 1:
-            return [self._array(self.shape, payloads).copy()]  # which owns its memory: resize()
+            return [
+                self._array(self.shape, payloads).copy()
+            ]  # a copy owns its memory, so resize() works
         joined = self.join(payloads)
         if self.shape:
             return list(joined)
@@ -199,12 +201,12 @@ class TensorLayout:
         if not buffer:
             return self.torch.empty(shape, dtype=self.dtype, device=target or "cpu")
         data = self.torch.frombuffer(buffer, dtype=self.torch.uint8)
-        # A tensor over a buffer of ours could not be resized.
+        # A tensor over our own buffer could not be resized.
         data = data.clone() if target is None else data.to(target)
         return data.view(self.dtype).view(shape)
 
     def read(self, payloads: Sequence[Payload], device: object = None) -> list[object]:
-        """Return one tensor for each payload: on the CPU of its own, else rows of one copied."""
+        """Return a tensor for each payload: a separate one on the CPU, else rows of one copied."""
         if placement(self.made_on, device) is None:  # rows are pickled with all of their storage
             return [self.join([payload])[0] for payload in payloads]
         return list(self.join(payloads, device).unbind(0))

@@ -70,7 +70,7 @@ def decode_plain(data: bytes, device: object = None) -> Any:
         device: Where tensors go that were stored from a device of its type; others to the CPU.
 
     Returns:
-        The value, in memory of its own.
+        The value, in its own memory.
 
     Raises:
         ValueEncodingError: If the data are malformed.
@@ -130,7 +130,7 @@ def _pack_int(value: object) -> list[Any]:
 
 
 def _lowered(value: object, place: Place) -> object:
-    """Return a value as msgpack can pack it: the value itself, where nothing in it needs a tag."""
+    """Return a value as msgpack can pack it: the value itself, if nothing in it needs a tag."""
     if type(value) in NATIVE:
         return value
     lowering = _Lowering({})
@@ -146,11 +146,11 @@ def _lowered(value: object, place: Place) -> object:
 
 
 class _StandsTwice(Exception):
-    """A part that can be changed stands at several places of a value."""
+    """A part that can be changed in place stands at several places of a value."""
 
 
 class _Lowering:
-    """Turns a value into what msgpack can pack.
+    """Turns a value into a form that msgpack can pack.
 
     Args:
         numbers: The numbers of the parts that stand at several places, by id; none are expected in

@@ -1,4 +1,4 @@
-"""The tags of values that msgpack lacks: how each is made into parts, and made of them again."""
+"""The tags of types that msgpack lacks: how a value becomes parts, and parts a value."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _MICROSECOND = timedelta(microseconds=1)
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Tag:
-    """How values of one type are made into a list of parts, and made of one again."""
+    """How a value of one type becomes a list of parts, and how the parts become the value."""
 
     code: int
     parts: Callable[[Any], list[Any]]
@@ -32,9 +32,9 @@ class Tag:
 
 
 def _only(part_type: type, restore: Callable[[Any], object]) -> Callable[[list[Any]], object]:
-    """Return a function that restores a value from one part, which must be of one type.
+    """Return a function that restores a value from one part, and refuses a part of another type.
 
-    A number for `bytearray` would make it take so many bytes.
+    `bytearray` of a number, for instance, would allocate that number of bytes.
     """
 
     def checked(parts: list[Any]) -> object:
@@ -127,10 +127,10 @@ SIMPLE: dict[type, Tag] = {
     PurePosixPath: Tag(16, _path_parts, _only(str, PurePosixPath)),
     PureWindowsPath: Tag(17, _path_parts, _only(str, PureWindowsPath)),
 }
-ELEMENTS = Tag(18, list, list)  # restored by the reader, who knows the device
+ELEMENTS = Tag(18, list, list)  # the reader restores it, since it knows the device
 SCALAR = Tag(19, list, _scalar)
 TEXT = Tag(20, list, _numpy_text)
-# What stands at several places of a value: with its number the first time, then the number alone.
+# A part that stands at several places: with its number at the first, then the number alone.
 SHARED = Tag(21, list, list)
 AGAIN = Tag(22, list, list)
 _OTHERS = (MAPPING, ELEMENTS, SCALAR, TEXT, SHARED, AGAIN)

@@ -25,7 +25,7 @@ _LARGEST = 512 << 20
 # Redis gets no expiry above this: it might not fit into milliseconds.
 _LONGEST_SECONDS = 100 * 365 * 86_400.0
 
-# `info` asks each node for about this number of names of keys, and for the sizes of some of ours.
+# `info` asks each node for about this number of names, and for the sizes of some of our keys.
 _SAMPLED_KEYS = 2_000
 _SAMPLED_SIZES = 100
 
