@@ -72,7 +72,7 @@ class Backlog:
         # By id, those that were seen last at the end: other workers may have answered them since.
         self._known: dict[str, None] = {}
         self._round: set[str] = set()
-        self._began = 0.0
+        self._spent = 0.0
         self.resumes = 0.0
 
     @property
@@ -121,19 +121,19 @@ class Backlog:
         if len(self._known) > _MOST_KNOWN:
             del self._known[next(iter(self._known))]
         self._round.add(uid)
+        began = time.monotonic()
         self._inbox.put_back(request)
+        self._spent += 2 * (time.monotonic() - began)  # to get it took as long
 
     def _end_round(self) -> None:
         """Let others read, and compute, once all that is in the queue was seen."""
-        now = time.monotonic()
-        self.resumes = now + max(_SECONDS_BETWEEN_ROUNDS, now - self._began)
-        self._began = self.resumes
-        self._round = set()
+        self.resumes = time.monotonic() + max(_SECONDS_BETWEEN_ROUNDS, self._spent)
+        self._round, self._spent = set(), 0.0
 
     def empty_into(self, dispatcher: Dispatcher) -> None:
         """Give what is left to a dispatcher whose model is free, as far as its next batch goes."""
-        self._is_shared, self.resumes, self._began = None, 0.0, time.monotonic()
-        self._round = set()
+        self._is_shared, self.resumes = None, 0.0
+        self._round, self._spent = set(), 0.0
         while self._kept and dispatcher.room:
             size = min(len(self._kept), dispatcher.room)
             dispatcher.accept([pickle.loads(self._kept.popleft()) for _ in range(size)])
