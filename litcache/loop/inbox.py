@@ -1,4 +1,4 @@
-"""The queue of a loop, and the place where requests wait that the loop cannot take yet."""
+"""Where the requests of a loop come from, and where those wait that it cannot take yet."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Inbox:
         self.closed = False
 
     def take(self, seconds: float, most: int = 1) -> list[Any]:
-        """Return requests: wait for the first, then take those that are already there."""
+        """Return requests: wait for the first, and take no others but those that are there."""
         requests: list[Any] = []
         try:
             while len(requests) < most and not self.closed:
@@ -52,16 +52,16 @@ class Inbox:
 class Backlog:
     """Requests that need the model while it computes something else.
 
-    If a worker alone reads the queue, it keeps them, in their order. If several workers share the
-    queue, they stay there for the worker that is free first: a worker that computes looks at each
-    request once, to find hits, and puts the misses back.
+    A worker that alone reads the queue keeps them, in their order. The workers of one API share
+    their queue, and there they stay for the worker that is free first: one that computes looks at
+    each request once, to find hits, and puts back what misses.
 
     Args:
         inbox: Where requests come from.
-        is_shared: Returns whether other workers read the queue.
+        is_shared: Says whether other workers read the queue.
 
     Attributes:
-        resumes: When to read the queue again (monotonic clock, seconds).
+        resumes: When the queue is to be read again (monotonic clock, seconds).
     """
 
     def __init__(self, inbox: Inbox, is_shared: Callable[[], bool]) -> None:
@@ -69,10 +69,10 @@ class Backlog:
         self._ask = is_shared
         self._is_shared: bool | None = None
         self._kept: deque[bytes] = deque()
-        # By id, the last seen at the end. Other workers may have answered them since.
+        # By id, those that were seen last at the end: other workers may have answered them since.
         self._known: dict[str, None] = {}
         self._round: set[str] = set()
-        self._began = 0.0
+        self._spent = 0.0
         self.resumes = 0.0
 
     @property
@@ -81,17 +81,17 @@ class Backlog:
         return not self._kept
 
     def room(self, room: int) -> int:
-        """Return how many misses the worker may take while its model computes.
+        """Return how many misses may be taken while the model computes.
 
         Args:
-            room: How many misses the next batch has room for.
+            room: How many the next batch has room for.
         """
-        if self._is_shared is None:  # it asks LitServe's manager, so only once for each batch
+        if self._is_shared is None:  # asks LitServe's manager, so once for each batch
             self._is_shared = self._ask()
         return 0 if self._is_shared else room
 
     def leave(self, images: list[bytes]) -> None:
-        """Leave requests to a free worker, or keep them if there is no other worker.
+        """Leave requests to a worker that is free, or keep them if there is no other.
 
         Args:
             images: The requests as they arrived, pickled.
@@ -103,7 +103,7 @@ class Backlog:
             self._put_back(pickle.loads(image))
 
     def new_of(self, arrived: list[Any]) -> list[Any]:
-        """Return the requests that were not left before, and put the others back."""
+        """Return those of some requests that were not left before; put the others back."""
         new = []
         for request in arrived:
             if is_known(request) and request[1] in self._known:
@@ -121,19 +121,19 @@ class Backlog:
         if len(self._known) > _MOST_KNOWN:
             del self._known[next(iter(self._known))]
         self._round.add(uid)
+        began = time.monotonic()
         self._inbox.put_back(request)
+        self._spent += 2 * (time.monotonic() - began)  # to get it took as long
 
     def _end_round(self) -> None:
-        """Once all requests in the queue were seen, let other workers read and compute."""
-        now = time.monotonic()
-        self.resumes = now + max(_SECONDS_BETWEEN_ROUNDS, now - self._began)
-        self._began = self.resumes
-        self._round = set()
+        """Let others read, and compute, once all that is in the queue was seen."""
+        self.resumes = time.monotonic() + max(_SECONDS_BETWEEN_ROUNDS, self._spent)
+        self._round, self._spent = set(), 0.0
 
     def empty_into(self, dispatcher: Dispatcher) -> None:
-        """Give a dispatcher whose model is free as many of the kept requests as its batch takes."""
-        self._is_shared, self.resumes, self._began = None, 0.0, time.monotonic()
-        self._round = set()
+        """Give what is left to a dispatcher whose model is free, as far as its next batch goes."""
+        self._is_shared, self.resumes = None, 0.0
+        self._round, self._spent = set(), 0.0
         while self._kept and dispatcher.room:
             size = min(len(self._kept), dispatcher.room)
             dispatcher.accept([pickle.loads(self._kept.popleft()) for _ in range(size)])

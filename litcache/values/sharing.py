@@ -36,20 +36,19 @@ def numbers(value: object) -> dict[int, int]:
         >>> numbers([part, part, [1]]) == {id(part): 0}
         True
     """
-    seen: set[int] = set()
+    met: dict[int, int] = {}
     found: dict[int, int] = {}
     waiting: list[Any] = [value]
     while waiting:
         value = waiting.pop()
-        if id(value) in seen:
-            if is_changeable(value):
-                found.setdefault(id(value), len(found))
-            continue
         if type(value) in _CONTAINERS or is_changeable(value):
-            seen.add(id(value))
-        if type(value) in _CONTAINERS:
-            parts: Any = value.values() if isinstance(value, dict) else value
-            waiting.extend(parts)
+            times = met[id(value)] = met.get(id(value), 0) + 1
+            # A tuple that stands at two places brings its parts to both; a third adds nothing.
+            if times > 1 and is_changeable(value):
+                found.setdefault(id(value), len(found))
+            elif times <= 2 and type(value) in _CONTAINERS:
+                parts: Any = value.values() if isinstance(value, dict) else value
+                waiting.extend(parts)
     return found
 
 

@@ -78,7 +78,7 @@ def _steps(rng: random.Random, *, lists: bool) -> tuple[tuple[Any, ...], ...]:
 
     steps: list[tuple[Any, ...]] = []
     for _ in range(rng.choice((2, 3, 5, 8))):
-        steps.append(("ask", *(request() for _ in range(rng.choice((1, 2, 3, 6))))))
+        steps.append(("ask", *(request() for _ in range(rng.choice((1, 2, 3, 6, 12))))))
         if rng.random() < 0.3:
             n, language = rng.choice(known), rng.choice(languages)
             other = rng.choice(OTHERS)

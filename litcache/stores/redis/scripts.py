@@ -13,7 +13,8 @@ PLACE_AT = 2 * EPOCH_BYTES
 # A deleted entry leaves a list in its place. For a reader it is a miss. It stops a writer that
 # looked up before the delete, even one that is killed before it could undo its write. Its first
 # element is this text, the epoch and the token of the delete. Its second element is the place of
-# the delete in the stream: a writer that has seen this place or a later one may write again.
+# the delete in the stream of deletes: a writer that has seen this place or a later one may write
+# again.
 _MARK = "litcache"
 # How long the list stays: longer than any computation.
 _TOMBSTONE_MS = 600_000
