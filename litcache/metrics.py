@@ -6,7 +6,6 @@ import functools
 import inspect
 import re
 from collections.abc import Iterator
-from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 import wrapt
@@ -16,8 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Mount, Route
 
-from litcache.errors import UnsupportedLitServeError
-from litcache.loop.litserve import KNOWN
+from litcache.litapi.litserve import refuse
 from litcache.observe import pages
 from litcache.observe.families import families
 
@@ -101,7 +99,8 @@ def _require_prometheus() -> None:
         import prometheus_client  # noqa: F401
     except ImportError as error:
         raise ImportError(
-            "litcache.metrics needs prometheus-client: pip install 'litcache[metrics]'"
+            "litcache.metrics needs prometheus-client, the extra litcache[metrics]: "
+            "pip install prometheus-client"
         ) from error
 
 
@@ -152,8 +151,7 @@ def _route_exact_paths() -> None:
     """
     missing = _missing_in_litserve()
     if missing:
-        installed = metadata.version("litserve")
-        raise UnsupportedLitServeError(installed, KNOWN, missing, "PrometheusLogger")
+        refuse(missing, "PrometheusLogger")
 
     def mount(wrapped: Any, connector: Any, arguments: tuple[str, Any], _: dict[str, Any]) -> None:
         path, app = arguments

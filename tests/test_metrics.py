@@ -281,7 +281,7 @@ def test_without_prometheus_client_the_extra_is_named():
     run = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True
     )
-    assert run.stdout.count("pip install 'litcache[metrics]'") == 2
+    assert run.stdout.count("pip install prometheus-client") == 2
 
 
 OTHER_LITSERVES = {

@@ -9,10 +9,10 @@ from typing import Any
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from litcache.http import litserve
 from litcache.http.exchange import Exchange
 from litcache.http.route_check import RouteCheck, UncheckableError, find
 from litcache.http.tier import ResponseTier
+from litcache.litapi.litserve import refuse, submission_faults
 from litcache.observe.counters import CacheInfo, Labels
 from litcache.policy import CachePolicy, Default
 from litcache.stores.base import Store
@@ -87,7 +87,8 @@ class CacheMiddleware:
         vary: Iterable[str] = (),
         client_control: bool = False,
     ) -> None:
-        litserve.check()
+        if faults := submission_faults():
+            refuse(faults, "CacheMiddleware")
         policy = _policy(ttl, max_bytes, store, namespace, version)
         if not isinstance(client_control, bool):
             raise TypeError(f"client_control={client_control!r} must be True or False")

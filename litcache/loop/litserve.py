@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
-from importlib import import_module, metadata
-from types import SimpleNamespace
+from importlib import import_module
 from typing import Any
 
-from fastapi import Request
 from litserve import LitAPI
 
-from litcache.errors import UnsupportedLitServeError
+from litcache.litapi.litserve import refuse, submission_faults
 
-KNOWN = "0.2.17 to 0.2.19"
 SENTINEL = (None, None, None, None)
 """What LitServe puts into a request queue to stop a loop."""
 
@@ -38,8 +35,6 @@ def _find(module: str, name: str) -> Any:
 
 BatchedLoop: Any = _find("litserve.loops", "BatchedLoop") or object
 SingleLoop: Any = _find("litserve.loops", "SingleLoop")
-CallbackRunner: Any = _find("litserve.callbacks", "CallbackRunner")
-RequestHandler: Any = _find("litserve.server", "RegularRequestHandler")
 EventTypes: Any = _find("litserve.callbacks", "EventTypes")
 LitAPIStatus: Any = _find("litserve.utils", "LitAPIStatus")
 LoopResponseType: Any = _find("litserve.utils", "LoopResponseType")
@@ -81,11 +76,9 @@ def check() -> None:
         missing.append("BatchedLoop.__call__ calling run_batched_loop")
     if _find("litserve.loops.base", "_SENTINEL_VALUE") != SENTINEL:
         missing.append(f"the sentinel {SENTINEL}")
-    if not submits_payloads():
-        missing.append("a server that submits (response_queue_id, uid, timestamp, payload)")
+    missing += submission_faults()
     if missing:
-        version = metadata.version("litserve")
-        raise UnsupportedLitServeError(version, KNOWN, tuple(dict.fromkeys(missing)))
+        refuse(missing, "CachedBatchedLoop")
 
 
 def count_workers(api: LitAPI, status: Mapping[str, Any]) -> int:
@@ -106,9 +99,6 @@ def _takes(method: Any, expected: tuple[str, ...]) -> bool:
     return names[: len(expected)] == expected and all(p.default is not p.empty for p in more)
 
 
-# ---------------------------------------------------------------------- what LitServe submits
-
-
 def is_known(arrived: Any) -> bool:
     """Return whether an object from LitServe's queue is a request that the loop can read."""
     return (
@@ -116,45 +106,3 @@ def is_known(arrived: Any) -> bool:
         and len(arrived) == len(SENTINEL)
         and isinstance(arrived[2], int | float)
     )
-
-
-def submits_payloads() -> bool:
-    """Return whether LitServe's server submits the body of a request, and nothing else.
-
-    If it submitted headers, too, an answer could depend on something that no key holds
-    (https://github.com/Lightning-AI/LitServe/pull/730). To find out, LitServe handles a request of
-    our own.
-    """
-    queue = _Queue()
-    server = SimpleNamespace(
-        app=SimpleNamespace(response_queue_id=0), active_requests=0, response_buffer={},
-        _callback_runner=CallbackRunner and CallbackRunner(), _get_request_queue=lambda path: queue,
-    )  # fmt: skip
-    scope = {
-        "type": "http", "method": "POST", "path": "/predict", "query_string": b"",
-        "headers": [(b"content-type", b"application/json"), (b"x-probe", b"a header")],
-    }  # fmt: skip
-    try:
-        handler = RequestHandler(SimpleNamespace(api_path="/predict"), server)
-        handling = handler.handle_request(Request(scope, _receive), Request)
-        handling.send(None)
-    except _Submitted as submitted:
-        arrived = submitted.args[0]
-        return is_known(arrived) and (arrived[0], arrived[3]) == (0, {"probe": 1})
-    except Exception:  # another LitServe may do anything with our request
-        return False
-    handling.close()
-    return False
-
-
-class _Submitted(BaseException):
-    """Carries what LitServe's server submitted; its handlers of errors do not catch this."""
-
-
-class _Queue:
-    def put(self, submitted: Any) -> None:
-        raise _Submitted(submitted)
-
-
-async def _receive() -> dict[str, Any]:
-    return {"type": "http.request", "body": b'{"probe": 1}', "more_body": False}

@@ -221,7 +221,9 @@ def _nodes() -> Any:
     try:
         from litcache.stores.redis import nodes
     except ImportError as error:
-        raise ImportError("RedisStore needs redis-py: pip install 'litcache[redis]'") from error
+        raise ImportError(
+            "RedisStore needs redis-py, the extra litcache[redis]: pip install redis"
+        ) from error
     return nodes
 
 

@@ -485,7 +485,7 @@ except ImportError as error:
     print(error)
 """
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    assert run.stdout == "RedisStore needs redis-py: pip install 'litcache[redis]'\n"
+    assert run.stdout == "RedisStore needs redis-py, the extra litcache[redis]: pip install redis\n"
 
 
 def test_redis_py_is_not_loaded_before_a_store_is_made():

@@ -1,7 +1,8 @@
-"""Check that LitServe's endpoint gives the worker only the body of a request."""
+"""The LitServe that is installed: whether it is one that litcache knows."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib import metadata
 from typing import Any, NoReturn
 
@@ -10,31 +11,41 @@ from litserve import server
 from starlette.types import Message
 
 from litcache.errors import UnsupportedLitServeError
-from litcache.loop.litserve import KNOWN
+
+KNOWN = "0.2.17 to 0.2.19"
 
 _BODY = {"probe": 1}
 _HANDLERS = ("RegularRequestHandler", "StreamingRequestHandler")
 
 
-def check() -> None:
-    """Refuse a LitServe whose endpoint gives the worker more of a request than its body.
+def refuse(missing: Sequence[str], feature: str) -> NoReturn:
+    """Raise `UnsupportedLitServeError` for a part of litcache that does not find what it needs.
+
+    Args:
+        missing: What is missing.
+        feature: The part of litcache that needs it.
+    """
+    installed = metadata.version("litserve")
+    raise UnsupportedLitServeError(installed, KNOWN, tuple(dict.fromkeys(missing)), feature)
+
+
+def submission_faults() -> list[str]:
+    """Return how LitServe's server gives a worker something else than the body of a request.
 
     A key holds the body and not the headers. If the worker saw headers, as LitServe's pull request
     730 proposes, its answer could depend on the client, and a hit could give it to another client.
     So this runs LitServe's own handlers on a request, up to where they submit it.
 
-    Raises:
-        UnsupportedLitServeError: If what they submit is not `(id, uid, time, body)`.
+    Returns:
+        A line for each handler that does not submit `(id, uid, time, body)`.
     """
-    missing = []
+    faults = []
     for name in _HANDLERS:
         kind = getattr(server, name, None)
         request = Request(dict(_SCOPE), _receive)
         if not (_gives(kind, request, Request, _BODY) and _gives(kind, _BODY, dict, _BODY)):
-            missing.append(f"litserve.server.{name} submitting (id, uid, time, body)")
-    if missing:
-        installed = metadata.version("litserve")
-        raise UnsupportedLitServeError(installed, KNOWN, tuple(missing), "CacheMiddleware")
+            faults.append(f"litserve.server.{name} submitting (id, uid, time, body)")
+    return faults
 
 
 _SCOPE = {
