@@ -56,7 +56,7 @@ class Scope:
         tag: 8 bytes that stand for the namespace.
         epoch: Set by `Store.get_many`; `Store.set_many` drops entries whose epoch has passed.
             `None` before a look-up: the epoch at the time of writing. `b""` after a look-up that
-            failed: nothing may be written, since the namespace may be cleared meanwhile.
+            failed: nothing may be written, since nobody knows what is cleared meanwhile.
 
     Example:
         >>> Scope("shop").tag == Scope("shop").tag != Scope("blog").tag

@@ -102,7 +102,7 @@ class Breaker:
             return self._close()
 
     def close(self) -> bool:
-        """Close the breaker, since what it guards has answered another call.
+        """Close the breaker: what it guards is known to answer, whoever asked.
 
         Returns:
             Whether it was open.

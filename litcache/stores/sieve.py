@@ -93,7 +93,7 @@ class Sieve:
             self._sweep = node.newer
         node.older.newer = node.newer
         node.newer.older = node.older
-        # A caller that still holds the entry must not hold its neighbours.
+        # Whoever still holds the entry shall not hold its neighbours.
         del node.older, node.newer
 
     def victim(self, now: float) -> Node:

@@ -15,7 +15,7 @@ DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 _CACHE_KIB = 16_384
 _STEP_SECONDS = 0.0004
-# How long an opening waits for others that open the file, or recover it after a kill.
+# What whoever opens the file waits for: others that open it, or recover it after a kill.
 _OPEN_SECONDS = 0.5
 _READ_SECONDS = 0.1
 

@@ -134,7 +134,7 @@ class Folder:
         raise StoreError(f"{self._path} is replaced again and again", "SharedStore")
 
     def purge(self, reason: str) -> None:
-        """Replace the files by empty ones, also while others use them: all entries are lost.
+        """Begin with empty files whoever uses the old ones, which costs all their entries.
 
         Raises:
             StoreError: If they cannot be made.

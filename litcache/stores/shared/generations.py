@@ -30,7 +30,7 @@ _LONGEST_NAME = "/litcache-v000.new-journal"
 # SQLite opens no file of a longer path.
 _LONGEST_PATH = 511
 _INDEX_NAME = re.compile(r"litcache-v\d+(-\d+)?\.db")
-# The index first: while it is there, the rest is too.
+# The index first: whoever finds it knows that the rest is not yet gone.
 _SUFFIXES = (".db", ".db-wal", ".db-shm", ".db-journal", ".ring", ".new", ".new-wal", ".new-shm",
              ".new-journal")  # fmt: skip
 # Damaged files are not replaced sooner again.

@@ -60,7 +60,7 @@ class Ring:
     """A pair of files: an index, and the frames that it tells the places of.
 
     Both hold the same identity: files that were not made together are not used together. A place
-    is a lap and an offset. At a place are a frame and then its key.
+    is a lap and an offset. What is there: a frame, and then its key.
 
     A write appends frames and evicts the oldest ahead of the next write: what the index held when
     a transaction began is not overwritten within it. So a process killed in one harms nothing, and
