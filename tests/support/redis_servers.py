@@ -216,14 +216,15 @@ def _serves(client, slot: int) -> bool:
 
 
 class Dripping:
-    """Passes bytes on to a server at once, and back a few at a time."""
+    """Passes bytes on between clients and a server, at most so many a second each way."""
 
-    def __init__(self, port: int, bytes_per_second: int) -> None:
+    def __init__(self, port: int, *, there: int | None = None, back: int | None = None) -> None:
         self._target = port
-        self._pause = 0.01
-        self._bytes = max(1, int(bytes_per_second * self._pause))
         self._ended = threading.Event()
+        self._rates = (there, back)
         self._listener = socket.create_server(("127.0.0.1", 0))
+        # Small buffers, so that what is sent is what has passed.
+        self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
         self.url = f"redis://127.0.0.1:{self._listener.getsockname()[1]}/0"
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -232,22 +233,23 @@ class Dripping:
             while True:
                 client, _ = self._listener.accept()
                 server = socket.create_connection(("127.0.0.1", self._target))
-                for work, *ends in ((self._there, client, server), (self._back, server, client)):
-                    threading.Thread(target=work, args=ends, daemon=True).start()
+                ways = ((client, server), (server, client))
+                for ends, rate in zip(ways, self._rates, strict=True):
+                    work = (*ends, rate)
+                    threading.Thread(target=self._pass_on, args=work, daemon=True).start()
 
-    def _there(self, client: socket.socket, server: socket.socket) -> None:
+    def _pass_on(self, source: socket.socket, target: socket.socket, rate: int | None) -> None:
+        pause = 0.01
+        most = 1 << 16 if rate is None else max(1, int(rate * pause))
         with contextlib.suppress(OSError):
-            while _pass_one(client, server):
-                pass
-        with contextlib.suppress(OSError):
-            server.shutdown(socket.SHUT_RDWR)  # ends the way back
-
-    def _back(self, server: socket.socket, client: socket.socket) -> None:
-        with server, client, contextlib.suppress(OSError):
-            while data := server.recv(self._bytes):
-                if self._ended.wait(self._pause):
-                    return
-                client.sendall(data)
+            while data := source.recv(most):
+                if rate is not None and self._ended.wait(pause * len(data) / most):
+                    break
+                target.sendall(data)
+        for end in (source, target):  # ends the other way, too
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+        source.close()
 
     def __enter__(self) -> Dripping:
         return self

@@ -17,7 +17,7 @@ from support.redis_servers import Dripping, Relay, Server, ServerCluster, eventu
 from litcache.errors import StoreError
 from litcache.stores.base import FORMAT, NewEntry, Scope
 from litcache.stores.redis.store import RedisStore
-from litcache.stores.redis.wire import Deadline
+from litcache.stores.redis.wire import Deadline, packed
 
 pytestmark = pytest.mark.e2e
 
@@ -254,6 +254,8 @@ def test_connections_that_a_router_lost_cost_one_timeout_and_not_one_each(server
         node = store._remote._process().nodes._node
         connections = [node.take(Deadline(10)) for _ in range(4)]
         for connection in connections:
+            connection.send(packed([("PING",)]), Deadline(10))
+            assert connection.answers(1, Deadline(10)) == [b"PONG"]
             node.give(connection)
         relay.lose()
         seconds_of_failure(store.get_many, Scope("shop"), KEYS[:1])
@@ -483,7 +485,7 @@ def test_an_answer_that_drips_is_given_up_in_time_and_opens_the_breaker(server, 
     clock = Clock()
     store = make(server, monotonic=clock)
     store.set_many(Scope("shop"), entries(size=size))
-    with Dripping(server.port, bytes_per_second=20_000) as dripping:
+    with Dripping(server.port, back=20_000) as dripping:
         slow = RedisStore(dripping.url, store.prefix, TIMEOUT, monotonic=clock)
         for _ in range(3):
             assert seconds_of_failure(slow.get_many, Scope("shop"), KEYS) < TIMEOUT + SLACK
@@ -491,15 +493,17 @@ def test_an_answer_that_drips_is_given_up_in_time_and_opens_the_breaker(server, 
         assert seconds_of_failure(slow.get_many, Scope("shop"), KEYS) < TIMEOUT
 
 
-@pytest.mark.parametrize("mebibytes", [1, 20])
-def test_a_large_value_fits_the_default_timeout(server, mebibytes):
-    store = RedisStore(server.url, prefix=uuid.uuid4().hex)
-    large = NewEntry(b"layout", random.Random(7).randbytes(mebibytes << 20))
-    scope = Scope("shop")
-    store.get_many(scope, KEYS[:1])
-    store.set_many(scope, {KEYS[0]: large, KEYS[1]: NewEntry(b"", b"small")})
-    found = store.get_many(Scope("shop"), KEYS[:3])
-    assert [entry and entry.payload for entry in found] == [large.payload, b"small", None]
+@pytest.mark.parametrize("rate", [None, 40 << 20], ids=["this host", "a network"])
+def test_a_large_value_fits_the_default_timeout(server, rate):
+    large = NewEntry(b"layout", random.Random(7).randbytes(20 << 20))
+    with Dripping(server.port, there=rate, back=rate) as network:
+        store, scope = RedisStore(network.url, prefix=uuid.uuid4().hex), Scope("shop")
+        eventually(lambda: works(store), "it works")
+        store.get_many(scope, KEYS[:1])
+        store.set_many(scope, {KEYS[0]: large, KEYS[1]: NewEntry(b"", b"small")})
+        found = store.get_many(Scope("shop"), KEYS[:3])
+        assert [entry and entry.payload for entry in found] == [large.payload, b"small", None]
+        store.close()
 
 
 def test_many_small_values_come_in_order_whatever_pieces_they_come_in(server):
