@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 SETUP = """
+import atexit
 import array, collections, dataclasses, datetime, decimal, enum, fractions, functools, io
 import ipaddress, pathlib, tempfile, types, typing, uuid, warnings, zoneinfo
 from collections import OrderedDict, UserDict, defaultdict, deque
@@ -46,6 +47,7 @@ class Features(UserDict):
 
 def file():
     stream = tempfile.SpooledTemporaryFile()
+    atexit.register(stream.close)
     stream.write(b"pixels")
     stream.seek(0)
     return stream

@@ -12,7 +12,7 @@ from litcache.engine.modes import Batch, Lists, One, Rows
 from litcache.errors import BatchSizeError, ValueEncodingError
 from litcache.keys.contexts import Context
 from litcache.litapi.batches import BatchSizeMismatch, Method, compute_batch
-from litcache.values.containers import kind_of
+from litcache.values.containers import kind_of, own
 from litcache.values.items import split_items
 
 NOT_CUT = "its input or output cannot be cut into rows, so the call goes uncached"
@@ -137,7 +137,8 @@ class _Pool:
         return [
             next(results)
             if items and results is not None
-            else method.compute(request, None, None if items else _count_of_none(request))
+            # In memory of its own: the next call may use the same output buffer.
+            else own(method.compute(request, None, None if items else _count_of_none(request)))
             for items, request in zip(self.split, self.decoded, strict=True)
         ]
 

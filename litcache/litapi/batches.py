@@ -47,15 +47,16 @@ def compute_batch(api: Any, method: Method, items: list[Any], contexts: Any) -> 
     Raises:
         BatchSizeMismatch: If `unbatch` returned another number of outputs.
     """
+    expected = len(items)  # now: a predict may empty the list that it is given
     batch = call_hook(api.batch, items, contexts)
-    output = method.compute(batch, contexts, len(items))
+    output = method.compute(batch, contexts, expected)
     fault = None
     if isinstance(output, _NO_ROWS) and _cuts_by_default(api):
         fault = _CUT_BY_DEFAULT.format(type(output).__name__)
     outputs: Sequence[Any] = call_hook(api.unbatch, output, contexts)
-    if len(outputs) != len(items):  # LitServe asks so, too: a generator fails here as it does there
+    if len(outputs) != expected:  # LitServe asks so, too: a generator fails here as it does there
         name = f"{type(api).__qualname__}.predict"
-        raise BatchSizeMismatch(name, len(items), len(outputs))
+        raise BatchSizeMismatch(name, expected, len(outputs))
     return Unbatched(list(outputs), fault)  # LitServe iterates: a Series has no positions
 
 

@@ -17,6 +17,7 @@ from litcache.litapi.proxies import Acting
 from litcache.litapi.state import cache_of, is_served, state_of
 from litcache.litapi.tokens import Items, Outputs
 from litcache.observe.log import show_log_lines
+from litcache.policy import CachePolicy
 from litcache.stores.memory import MemoryStore
 from litcache.switches import is_disabled
 
@@ -157,26 +158,29 @@ class Hook:
 
 def caches_batches(api: LitAPI) -> bool:
     """Return whether a loop with its own look-up may use the cache of `predict`."""
-    policy = policy_of(type(api), "predict")
-    return (
-        is_served(api)
-        and api.max_batch_size > 1
-        and not api.stream
-        and policy is not None
-        # A predict of lists takes items, not requests: they are pooled while caches are off, too.
-        and (not is_disabled() or policy.items == "list")
-        and "predict" not in api.__dict__
-    )
+    return _batched_policy(api) is not None and "predict" not in api.__dict__
 
 
 def answers_batches(api: LitAPI) -> bool:
     """Return whether the cached `predict` answers the batches of LitServe's loops."""
+    policy = _batched_policy(api)
     return (
-        caches_batches(api)
+        policy is not None
+        # A self.predict that calls a predict of lists still needs them pooled.
+        and ("predict" not in api.__dict__ or policy.items == "list")
         # If somebody has replaced unbatch, nothing opens the token with the outputs.
         and isinstance(attribute_of(type(api), "unbatch"), Hook)
         and "unbatch" not in api.__dict__
     )
+
+
+def _batched_policy(api: LitAPI) -> CachePolicy | None:
+    """Return the policy of a cached `predict` that is served in batches, else `None`."""
+    policy = policy_of(type(api), "predict")
+    if policy is None or not is_served(api) or api.max_batch_size == 1 or api.stream:
+        return None
+    # A predict of lists takes items, not requests: they are pooled while caches are off, too.
+    return policy if not is_disabled() or policy.items == "list" else None
 
 
 def warn_of_own(cache: Cache, api: LitAPI, name: str) -> bool:

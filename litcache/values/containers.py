@@ -76,8 +76,8 @@ def own(row: Any) -> Any:
         return row.copy()
     if is_tensor(row):
         return row.clone()
-    if type(row) is tuple:
-        return tuple(map(own, row))
+    if type(row) is tuple or type(row) is list:
+        return type(row)(map(own, row))
     if type(row) is dict:
         return {name: own(cell) for name, cell in row.items()}
     return row

@@ -1,5 +1,6 @@
 """Files in items stay where they stand, whoever reads them for the sake of the cache."""
 
+import atexit
 import io
 import tempfile
 from dataclasses import dataclass
@@ -60,6 +61,7 @@ def test_a_key_that_reads_an_upload_tells_contents_apart():
 
 def spooled():
     file = tempfile.SpooledTemporaryFile()  # noqa: SIM115
+    atexit.register(file.close)
     file.write(b"pixels")
     file.seek(2)
     return file

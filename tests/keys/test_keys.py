@@ -1,6 +1,7 @@
 """What is equal, what differs and what is refused: builtins, the library, classes of users."""
 
 import array
+import atexit
 import datetime as dt
 import enum
 import io
@@ -171,6 +172,7 @@ def read(file):
 
 def spooled(data, **options):
     file = tempfile.SpooledTemporaryFile(**options)  # noqa: SIM115
+    atexit.register(file.close)
     file.write(data)
     file.seek(0)
     return file

@@ -251,3 +251,13 @@ def test_a_custom_unbatch_is_not_bypassed_by_hand():
     for _ in range(2):
         assert api.predict(["a", "bc"]) == [["a", "bc"], [1, 2]]
         assert api.predict(["bc", "a"]) == [["bc", "a"], [2, 1]]
+
+
+def test_a_predict_may_empty_the_list_that_it_is_given():
+    def predict(texts):
+        return [texts.pop(0).upper() for _ in range(len(texts))]
+
+    for decorate in (undecorated, cached_predict):
+        with APIRunner(api_with(None, decorate, predict)) as runner:
+            assert runner.run_batch(["a", "b"]) == ["A", "B"]
+            assert runner.run_batch(["b", "c"]) == ["B", "C"]

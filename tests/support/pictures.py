@@ -1,6 +1,8 @@
 """Images of every kind that users meet, as the bytes of their files."""
 
 import io
+import warnings
+from contextlib import suppress
 from functools import cache
 
 import pytest
@@ -56,3 +58,16 @@ def files():
     }
     cut = {f"{name} cut short": data[: len(data) * 2 // 3] for name, data in whole.items()}
     return {**whole, **cut}
+
+
+@cache
+def readable():
+    """Those of the files that Pillow opens, be they broken further in."""
+    Image = pytest.importorskip("PIL.Image")
+    found = {}
+    for name, data in files().items():
+        with suppress(OSError), warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # some are cut short
+            Image.open(io.BytesIO(data)).close()
+            found[name] = data
+    return found
