@@ -22,31 +22,21 @@ from litcache.switches import is_disabled
 from litcache.testing import FailingStore
 
 
-class Quiet(logging.Filter):
-    """Keeps what litcache and LitServe log of expected failures off the screen."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        return False
-
-
 class Wrong(AssertionError):
     """An answer, or a count, that the undecorated twin would not have given."""
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Log nothing and warn of nothing."""
-    loggers = [logging.getLogger("litcache"), logging.getLogger("litserve.loops.simple_loops")]
-    silent = Quiet()
-    for logger in loggers:
-        logger.addFilter(silent)
+    """Keep off the screen what is logged and warned of failures that are meant."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        for logger in loggers:
-            logger.removeFilter(silent)
+        logging.disable(before)
 
 
 def check(plan: Plan, stores: Stores) -> dict[str, int]:
