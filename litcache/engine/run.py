@@ -102,9 +102,8 @@ def settle(
                 yield from compute(cache, [misses])
             else:
                 yield from _wait(cache, misses)
-    except (
-        BaseException
-    ):  # also by Ctrl-C, or as its task is cancelled: nobody may wait for this call
+    # Ctrl-C and a cancelled task, too: nobody may wait for this call.
+    except BaseException:
         cache.abandon(misses)
         raise
     finally:
