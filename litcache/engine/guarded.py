@@ -101,9 +101,8 @@ class GuardedStore:
         self._warn(error)
 
     def _warn(self, error: Exception) -> None:
-        if (
-            not self._store.breaker_open
-        ):  # if it is, the store itself has logged that, once for all methods
+        # A store that is left alone has logged that itself, once for all methods.
+        if not self._store.breaker_open:
             self._reporter.warn_once(
                 ("store", type(error)), f"the store failed and items are computed: {error}"
             )

@@ -210,9 +210,7 @@ def _read_headers(
         elif name == b"content-length":
             if value.isdigit() and (len(value) > 15 or int(value) > LARGEST_BODY):
                 return None
-        elif (
-            name == b"cache-control" and tier.client_control
-        ):  # if not, it may be a header of `vary`
+        elif name == b"cache-control" and tier.client_control:  # else it may be in `vary`
             wishes = tokens(value)
             if b"no-store" in wishes:
                 return None

@@ -121,10 +121,7 @@ class Keyer:
                 return None
             states = [self._start.copy() for _ in items]
             any(map(kind.update, states, map(pack, items)))  # update returns None, so any runs all
-        except (
-            TypeError,
-            UnicodeEncodeError,
-        ):  # it is no text, or a subclass, or has a lone surrogate
+        except (TypeError, UnicodeEncodeError):  # no text, a subclass, or a lone surrogate
             return None
         keys = list(map(kind.digest, states))
         return [key[:_SIZE] for key in keys] if self._digest == "sha256" else keys

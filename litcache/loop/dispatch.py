@@ -218,9 +218,7 @@ class Dispatcher:
         """Compute a batch, in the thread of the model; it has an error if a hook raised."""
         try:
             self._strategy.compute(batch)
-        except (
-            Exception
-        ) as error:  # whatever the user's hooks raise, the clients get it as an answer
+        except Exception as error:  # whatever the user's hooks raise: the clients get it
             batch.error = error
 
     def settle(self, batch: Batch) -> None:
