@@ -12,6 +12,7 @@ Kind = tuple[Hashable, ...]
 """The kind of a container: a list, or arrays or tensors of one dtype and shape of a row."""
 
 LIST: Kind = ("list",)
+_LEVELS = 8
 
 
 def kind_of(container: Any) -> Kind:
@@ -72,15 +73,25 @@ def own(row: Any) -> Any:
         >>> own("text")
         'text'
     """
-    if is_array(row):
-        return row.copy()
-    if is_tensor(row):
-        return row.clone()
-    if type(row) is tuple or type(row) is list:
-        return type(row)(map(own, row))
-    if type(row) is dict:
-        return {name: own(cell) for name, cell in row.items()}
-    return row
+    return _own(row, {}, _LEVELS)
+
+
+def _own(value: Any, copies: dict[int, Any], levels: int) -> Any:
+    """Return a value whose arrays are copies; what stands twice in it does so in the copy."""
+    if id(value) in copies:
+        return copies[id(value)]
+    kind, copy = type(value), value
+    if is_array(value):
+        copy = value.copy()
+    elif is_tensor(value):
+        copy = value.clone()
+    elif levels and kind in (list, tuple, dict):
+        parts = list(value.values() if kind is dict else value)
+        own_parts = [_own(part, copies, levels - 1) for part in parts]
+        if any(one is not other for one, other in zip(parts, own_parts, strict=True)):
+            copy = dict(zip(value, own_parts, strict=True)) if kind is dict else kind(own_parts)
+    copies[id(value)] = copy
+    return copy
 
 
 def assemble(rows: Sequence[Any], like: Any, *, columns: bool) -> Any:

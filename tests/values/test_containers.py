@@ -79,5 +79,9 @@ def test_a_row_of_its_own_outlives_the_buffer_that_it_came_in():
         buffer[...] = 7
     assert [float(row.sum()) for row in rows] == [0.0, 0.0]
     assert (float(pair[0].sum()), float(pair[1]["cell"].sum())) == (0.0, 0.0)
-    thing = object()
+    thing = [[object()], "text"]
     assert own(thing) is thing
+    part = [np.zeros(2)]
+    twice = own([part, part])
+    assert twice[0] is twice[1]
+    assert twice[0] is not part
