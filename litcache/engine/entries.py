@@ -51,9 +51,15 @@ class Entries:
         call = places[0][0].call
         encoded = call.encode(self._method, output, places)
         expires = None if self._seconds is None else clock() + self._seconds
-        for index, (place, pair) in enumerate(zip(places, encoded, strict=True)):
-            misses, position = place
-            plain, full = self._entries(misses, position, pair, expires)
+        asks = self._predicates.asks_before_storing
+        plain: Entry | None
+        full: Entry | None
+        for index, ((misses, position), pair) in enumerate(zip(places, encoded, strict=True)):
+            if type(pair) is tuple and not misses.snapshots:
+                # NewEntry(...) is a Python function and takes twice as long.
+                plain = full = tuple.__new__(NewEntry, (*pair, expires))
+            else:
+                plain, full = self._entries(misses, position, pair, expires)
             misses.call.keep(position, plain, output, index, device)
             key = misses.keys[position]
             if key is None:
@@ -61,7 +67,7 @@ class Entries:
             misses.published[key] = full
             if full is None:
                 continue
-            wanted = self._predicates.may_store(misses, position, output, index)
+            wanted = not asks or self._predicates.may_store(misses, position, output, index)
             if wanted:
                 misses.stored[key] = full
             elif wanted is None:

@@ -59,6 +59,11 @@ class Predicates:
         call.keys, call.refreshed = keys, refreshed
         call.bypassed, call.uncacheable = bypassed, uncacheable
 
+    @property
+    def asks_before_storing(self) -> bool:
+        """Whether the policy has a `store_if`."""
+        return self._store_if is not None
+
     def may_store(self, misses: Misses, position: int, output: Any, index: int) -> bool | None:
         """Return whether one output of a part may be stored; `None` if `store_if` raised."""
         if self._store_if is None:

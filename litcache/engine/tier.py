@@ -72,15 +72,15 @@ class Tier(ABC):
         writes: list[tuple[Scope, Mapping[bytes, Entry]]] = []
         for misses in group:
             positions, misses.to_compute = misses.to_compute, []
-            for position in positions:
+            for position in positions if misses.equals else ():
                 entry = misses.published.get(misses.keys[position] or b"")
                 self.share(misses, misses.equals.pop(position, ()), entry)
             claim, stored = misses.claim, misses.stored
             if claim is not None:
                 claims.append(claim)
                 claim.publish(misses.published)
-                # A refresh has superseded these keys: it has newer outputs.
-                stored = {k: e for k, e in stored.items() if k not in claim.superseded}
+                if claim.superseded:  # by a refresh, which has newer outputs
+                    stored = {k: e for k, e in stored.items() if k not in claim.superseded}
             if stored and self.may_store(misses):
                 writes.append((misses.call.scope, stored))
             misses.published, misses.stored = {}, {}
