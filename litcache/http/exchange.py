@@ -9,6 +9,7 @@ from operator import itemgetter
 from fastapi import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from litcache.engine import threads
 from litcache.engine.call import Misses
 from litcache.engine.run import Steps
 from litcache.http.body import Body
@@ -109,7 +110,10 @@ class Exchange:
     async def _look_up(self, lookup: Lookup) -> Stored | None:
         """Return the response of the store or an equal request; `None` if this must go on."""
         tier = self._tier
-        self._steps = await tier.look_up(lookup)
+        if tier.blocking:
+            self._steps = await threads.run(tier.look_up, lookup)
+        else:
+            self._steps = tier.look_up(lookup)
         if self._steps is not None:
             self.misses = await tier.advance(self._steps)
         if self.misses is not None:

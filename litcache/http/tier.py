@@ -33,14 +33,16 @@ class Lookup(Call):
 
     mode = "response"
 
+    contexts = None
+    version = 0
+    stored: Stored | None = None
+
     def __init__(self, key: bytes, seconds: float, *, refresh: bool) -> None:
-        super().__init__((key,))
-        self.keys = (key,)
-        self.version = 0
+        # Not by super(): this is on the way of every hit.
+        self.items = self.keys = (key,)
         self.seconds = seconds
-        self.refreshed = {key} if refresh else frozenset()
-        self.is_plain = not refresh
-        self.stored: Stored | None = None
+        if refresh:
+            self.refreshed, self.is_plain = {key}, False
 
     def begin(self) -> None:
         self.stored = None
@@ -65,6 +67,7 @@ class ResponseTier(Tier):
         read: The request headers that are read; others are skipped at once.
         key: Makes the key of a request.
         clock: The wall clock by which entries expire, in seconds.
+        blocking: Whether the store may wait for I/O.
     """
 
     def __init__(
@@ -87,22 +90,20 @@ class ResponseTier(Tier):
         self.read = vary.union((b"content-type", b"content-length"), wishes)
         self.key = RequestKeyer(namespace, version).key
         self.clock = store.clock
+        self.blocking = store.blocking
         pages.of_this_process().enter(self)
 
     # ------------------------------------------------------------------ one look-up
 
-    async def look_up(self, lookup: Lookup) -> Steps | None:
-        """Look up a request.
+    def look_up(self, lookup: Lookup) -> Steps | None:
+        """Look up a request in this thread; a store may wait for I/O.
 
         Returns:
             The remaining steps; `None` if it has its response.
         """
         started = time.perf_counter() if self.counters.timed else 0.0
         lookup.scope, lookup.released = self.scope.renewed(), self.flight.released
-        if self.store.blocking:
-            entries = await threads.run(self.guarded.find, lookup)
-        else:
-            entries = self.guarded.find(lookup)
+        entries = self.guarded.find(lookup)
         if started:
             self.counters.add_lookup(time.perf_counter() - started)
         entry = entries[0] if entries else None
@@ -128,7 +129,7 @@ class ResponseTier(Tier):
                 return step.part.places[0][0]
             if isinstance(step, Wait):
                 reply = await step.claim.wait_async(step.seconds)
-            elif self.store.blocking:
+            elif self.blocking:
                 reply = await threads.run(step.function)
             else:
                 reply = step.function()
@@ -164,7 +165,7 @@ class ResponseTier(Tier):
         write = self.publish([misses])
         if write is None:
             return False
-        if self.store.blocking:
+        if self.blocking:
             return await threads.run(self._write_and_ask, write, misses.call.scope)
         # The store refuses an entry above the budget, or from before a clear, without an error.
         before = self._refusals()
