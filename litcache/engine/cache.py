@@ -174,6 +174,7 @@ class Cache(Tier):
     def before_compute(self, group: Sequence[Misses]) -> None:
         """Note the contexts of the misses as the method finds them."""
         for misses in group:
+            misses.call.restore()
             if misses.claim is not None:
                 misses.claim.thread = threading.get_ident()
             contexts = misses.call.contexts

@@ -7,10 +7,12 @@ from collections.abc import Iterator, Mapping, Sequence, Set
 from typing import Any, ClassVar, NamedTuple
 
 from litcache.engine.flight import Claim
-from litcache.errors import ValueEncodingError
+from litcache.errors import KeyEncodingError, ValueEncodingError
 from litcache.keys.contexts import Context
+from litcache.keys.encoder import canonical
 from litcache.stores.base import Entry, Scope
 from litcache.values.codec import Encoded
+from litcache.values.containers import duplicate
 
 HIT, MISS, COALESCED, BYPASSED, UNCACHEABLE = (
     "hits", "misses", "coalesced", "bypassed", "uncacheable",
@@ -34,6 +36,7 @@ class Call:
         uncacheable: Positions of items that have no key.
         version: The value of `Keyring.turn` when the keys were made.
         released: The value of `Flight.released` at that time.
+        copies: What the items were before a task waited; `None` if it has not.
     """
 
     mode: ClassVar[str]
@@ -47,6 +50,7 @@ class Call:
     refreshed: Set[bytes] = frozenset()
     bypassed: Set[int] = frozenset()
     uncacheable: Set[int] = frozenset()
+    copies: list[object] | None = None
 
     def __init__(self, items: Sequence[object], contexts: Sequence[Context] | None = None) -> None:
         self.items = items
@@ -55,6 +59,17 @@ class Call:
     def context(self, position: int) -> Context | None:
         """Return the context of an item, if it has one."""
         return None if self.contexts is None else self.contexts[position]
+
+    def protect(self) -> None:
+        """Copy the items before a task waits: another task may use the same buffers meanwhile."""
+        if self.copies is None:
+            self.copies = [duplicate(item) for item in self.items]
+
+    def restore(self) -> None:
+        """Put the copies in the place of items that were changed since."""
+        if self.copies is not None:
+            pairs = zip(self.items, self.copies, strict=True)
+            self.items = [copy if _differ(item, copy) else item for item, copy in pairs]
 
     def begin(self) -> None:
         """Get ready for outputs that come one by one."""
@@ -108,6 +123,13 @@ class Call:
             ValueEncodingError: If the rows do not fit into one container.
         """
         raise NotImplementedError
+
+
+def _differ(item: object, copy: object) -> bool:
+    try:
+        return item is not copy and canonical(item) != canonical(copy)
+    except KeyEncodingError:  # what has no key is told by nothing else
+        return True
 
 
 class Misses:

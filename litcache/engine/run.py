@@ -167,6 +167,7 @@ def _look_again(cache: Tier, misses: Misses, leaders: dict[bytes, int]) -> Steps
 
 def _wait(cache: Tier, misses: Misses) -> Steps:
     """Wait for a call that computes some of the misses, and take what it published."""
+    misses.call.protect()
     other = next(iter(misses.waits.values()))
     held = _held.get()
     in_time = False
@@ -284,6 +285,9 @@ async def lookup_async(cache: Cache, call: Call) -> Misses | None:
     if not cache.store.blocking:
         return cache.lookup(call)
     cache.ask(call, cache.scope.renewed())
+    if not call.refreshed and not any(call.keys):
+        return cache.sort(call, [None] * len(call.items))  # there is nothing to ask
+    call.protect()
     return cache.sort(call, await threads.run(cache.guarded.find, call))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from array import array
 from collections.abc import Hashable, Sequence
 from typing import Any
 
@@ -92,6 +93,37 @@ def _own(value: Any, copies: dict[int, Any], levels: int) -> Any:
             copy = dict(zip(value, own_parts, strict=True)) if kind is dict else kind(own_parts)
     copies[id(value)] = copy
     return copy
+
+
+def duplicate(value: Any, levels: int = _LEVELS) -> Any:
+    """Return a copy of a value that shares no buffer and no builtin container with it.
+
+    Args:
+        value: An item.
+        levels: How many levels of containers are copied.
+
+    Returns:
+        The copy; what is neither a buffer nor a builtin container stays the same object.
+
+    Example:
+        >>> item = {"ids": [1, 2]}
+        >>> copy = duplicate(item)
+        >>> item["ids"].clear()
+        >>> copy
+        {'ids': [1, 2]}
+    """
+    kind = type(value)
+    if is_array(value):
+        return value.copy()
+    if is_tensor(value):
+        return value.clone()
+    if kind is bytearray or kind is array:
+        return value[:]
+    if levels and kind is dict:
+        return {key: duplicate(part, levels - 1) for key, part in value.items()}
+    if levels and kind in (list, tuple, set):
+        return kind(duplicate(part, levels - 1) for part in value)
+    return value
 
 
 def assemble(rows: Sequence[Any], like: Any, *, columns: bool) -> Any:

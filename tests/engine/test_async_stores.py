@@ -127,6 +127,40 @@ def test_entries_are_made_before_another_task_writes_into_the_buffer_of_a_model(
     asyncio.run(main())
 
 
+class ReusedItemAPI(ls.LitAPI):
+    """An API that decodes every request into the same buffer."""
+
+    def setup(self, device):
+        self.buffer = bytearray(8)
+
+    def decode(self, number):
+        self.buffer[:] = number.to_bytes(8, "big")
+        return self.buffer
+
+    @cached_predict(store=lambda api: HeldStore())
+    async def predict(self, item):
+        return int.from_bytes(item, "big")
+
+
+def test_an_item_is_computed_as_it_was_keyed_though_its_buffer_is_used_again():
+    async def main():
+        api = ReusedItemAPI(enable_async=True)
+        api.setup("cpu")
+
+        async def ask(number):
+            return await api.predict(api.decode(number))
+
+        numbers = [*range(20), *range(20)]  # half of them follow the others
+        assert await asyncio.gather(*map(ask, numbers)) == numbers
+        flight = cache_of(api, "predict").flight
+        while flight._claims:
+            await asyncio.sleep(0)
+        assert [await ask(number) for number in numbers] == numbers
+        assert api.predict.cache.info().hits == len(numbers)
+
+    asyncio.run(main())
+
+
 def test_a_store_that_waits_is_asked_for_many_requests_at_once():
     async def main():
         store = HeldStore()
