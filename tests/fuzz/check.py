@@ -177,6 +177,8 @@ class Run:
         """Store what the model would answer."""
         item, contexts = self._item(n, language)
         works = not getattr(self.store, "failing", False)
+        if self.plan.row == "array_big" and self.plan.container == "stacked":
+            return  # numpy stacks rows in its own byte order; what is given stays as it is
         if works and n not in dict(self.plan.bad):
             self.handle.warm([item], [self._row(n, language)], contexts)
             self.get(n, language)
