@@ -21,7 +21,7 @@ from litcache.loop.model import Model
 from litcache.loop.originals import Originals
 from litcache.loop.requests import COMPUTES, DONE, LEFT, WAITS, Batch, Request
 from litcache.observe.log import logger
-from litcache.values.containers import kind_of
+from litcache.values.containers import kind_of, own
 from litcache.values.items import split_items
 
 
@@ -248,7 +248,8 @@ class Cached:
         argument = request.decoded if rows is None else rows
         count = 0 if type(argument) is list and not argument else None
         with run.computing(self._cache):
-            request.output = self._model.compute(argument, None, count)
+            # In memory of its own: the next request may use the same output buffer.
+            request.output = own(self._model.compute(argument, None, count))
 
     def computed(self, request: Request) -> None:
         if request.steps is None:
