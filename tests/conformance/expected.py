@@ -5,7 +5,7 @@ from __future__ import annotations
 EXPECTED: dict[tuple[str, str], str] = {
     ("loop", "test_loops.py::test_inference_worker"): "mocks BatchedLoop.run_batched_loop",
     ("overlap", "test_loops.py::test_inference_worker"): "mocks BatchedLoop.run_batched_loop",
-    ("middleware", "test_middlewares.py::test_custom_middleware"): "counts the middlewares",
+    ("middleware", "test_middlewares.py::test_middlewares_inputs"): "counts the middlewares",
 }
 """By variant and test, without its folder and its parameters."""
 

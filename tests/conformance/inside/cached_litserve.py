@@ -56,7 +56,9 @@ def _count_hits() -> None:
 
     def get_many(self: Any, scope: Any, keys: Any) -> Any:
         entries = original(self, scope, keys)
-        kind = next((n for n in ("predict", "decode_request") if n in scope.namespace), "http")
+        names = ("decode_request", "predict")  # a path is "/predict", too
+        kind = next((name for name in names if f".{name}" in scope.namespace), "http")
+        count(f"{kind} look-ups", len(keys))
         count(f"{kind} hits", sum(entry is not None for entry in entries))
         return entries
 
