@@ -78,7 +78,7 @@ class Files:
             except Exception as error:  # noqa: PERF203 - each attempt is a new one
                 if isinstance(error, ReplacedError):
                     continue
-                if os.path.exists(f"{self._base}.db") and not database.is_damage(error):
+                if not self._are_lost(error):
                     raise
                 self.repair(error)
         raise OSError(errno.EAGAIN, "its files are replaced again and again", self._path)
@@ -137,9 +137,15 @@ class Files:
     def _is_sound(self) -> bool:
         try:
             Ring(self._base, self._max_bytes).close()
-        except Exception:
+        except Exception as error:
+            # Another process may have made new ones: what comes from outside must not end them.
+            if not isinstance(error, ReplacedError) and not self._are_lost(error):
+                raise
             return False
         return True
+
+    def _are_lost(self, error: Exception) -> bool:
+        return database.is_damage(error) or not os.path.exists(f"{self._base}.db")
 
     def _make(self, max_bytes: int) -> None:
         """Replace any existing files by an empty pair."""

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from litcache.errors import StoreError
 from litcache.stores.base import FORMAT, NewEntry, Scope
+from litcache.stores.shared.database import DamageError
 from litcache.stores.shared.index import Index
 from litcache.stores.shared.sizes import Sizes
 from litcache.stores.shared.store import SharedStore
@@ -907,6 +908,30 @@ def test_an_error_of_the_surroundings_leaves_the_files(
     assert got(store, 1) == [1]
     assert os.stat(file(store, ".db")).st_ino == before
     assert len(warned()) == 1
+
+
+@pytest.mark.parametrize("error", INNOCENT.values(), ids=INNOCENT)
+def test_an_error_of_the_surroundings_leaves_the_files_that_another_process_has_mended(
+    open_store, monkeypatch, error
+):
+    clock = FakeClock()
+    store = open_store(monotonic=clock)
+    put(store, 1)
+    before = os.stat(file(store, ".db")).st_ino
+    store.close()
+    errors = [DamageError("seen before the other process made new files"), error]
+
+    def fail(*args):
+        raise errors.pop(0)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("litcache.stores.shared.database.insist", fail)
+        with pytest.raises(StoreError):
+            got(store, 1)
+    assert errors == []
+    clock.advance(1)
+    assert got(store, 1) == [1]
+    assert os.stat(file(store, ".db")).st_ino == before
 
 
 DAMAGED = {
