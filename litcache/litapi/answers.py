@@ -12,7 +12,7 @@ from litcache.engine.modes import Batch, Lists, One, Rows
 from litcache.errors import BatchSizeError, ValueEncodingError
 from litcache.keys.contexts import Context
 from litcache.litapi.batches import BatchSizeMismatch, Method, compute_batch
-from litcache.values.containers import kind_of, own
+from litcache.values.containers import duplicate, kind_of, own
 from litcache.values.items import split_items
 
 NOT_CUT = "its input or output cannot be cut into rows, so the call goes uncached"
@@ -63,7 +63,7 @@ def answer_rows(
     cache: Cache, method: Method, call: Rows | Lists, argument: Any, contexts: Any = None
 ) -> Any:
     """Answer the rows of a container; uncached if the method does not return rows."""
-    misses = None
+    misses, before = None, [duplicate(context) for context in contexts or ()]
     try:
         misses = cache.lookup(call)
         if misses is not None:
@@ -71,7 +71,13 @@ def answer_rows(
         return call.result(cache.device)
     except (NotRowsError, ValueEncodingError) as error:
         whole = _whole(cache, call, error)
-        return whole[0] if whole else method.compute(argument, contexts)
+        if whole:
+            return whole[0]
+        # The method may have run on some of the items: it finds each context as it was.
+        for context, entries in zip(contexts or (), before, strict=True):
+            context.clear()
+            context.update(entries)
+        return method.compute(argument, contexts)
     finally:
         _count(cache, call, misses)
 

@@ -105,9 +105,8 @@ class BoundCachedMethod(
         state = attributes.get("_litcache")
         cache = state.answering.get(role.name) if state is not None else None
         if cache is None or cache.api is not api:
-            if state_of(
-                api
-            ).is_setting_up:  # a warm-up: its argument need not be an item or a batch
+            # A warm-up in setup: its argument need not be an item or a batch.
+            if state_of(api).is_setting_up:
                 return self._pass(role, args, kwargs)
             cache = cache_of(api, role.name)
         if cache in caches_computing():

@@ -162,9 +162,8 @@ class ArrayLayout:
     def read(self, payloads: Sequence[Payload], device: object = None) -> list[object]:
         """Return one array for each payload, rows of one that is joined."""
         if len(payloads) == 1:
-            return [
-                self._array(self.shape, payloads).copy()
-            ]  # a copy owns its memory, so resize() works
+            # A copy owns its memory, so resize() works.
+            return [self._array(self.shape, payloads).copy()]
         joined = self.join(payloads)
         if self.shape:
             return list(joined)

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from fuzz.plan import Plan
 
 KNOWN: dict[str, Callable[[Plan], bool]] = {
-    # A direct call of a batch with equal items runs the model again on all of it, contexts and
-    # all, if what it returned of the distinct ones cannot be cut.
+    # A direct call of a batch with equal items runs the model again on all of it, if what it
+    # returned of the distinct ones cannot be cut: it computes 3 items for 2.
     "10: equal items by hand, and an output that cannot be cut": lambda plan: (
         plan.driver in ("hand", "threads")
         and plan.size > 1

@@ -62,3 +62,30 @@ def test_the_users_own_batch_and_unbatch_get_what_they_get_undecorated(make, inp
     api, twin = make(cached_predict), make(undecorated)
     for given in (inputs, inputs[::-1], inputs):
         assert by_hand(api, given) == by_hand(twin, given)
+
+
+@pytest.mark.parametrize("first", [[], ["a"]], ids=["equal items", "a hit and a miss"])
+def test_contexts_change_once_if_the_output_cannot_be_cut(first):
+    def make(decorate):
+        class API(ls.LitAPI):
+            rows = iter
+
+            @decorate
+            def predict(self, x, context):
+                for item, its in zip(x, context, strict=True):
+                    its["trail"].append(item)
+                    its["seen"] = its.get("seen", 0) + 1
+                return self.rows([text.upper() for text in x])
+
+        return API(max_batch_size=4)
+
+    def answer(api, inputs):
+        contexts = [{"trail": []} for _ in inputs]
+        return list(api.predict(inputs, contexts)), contexts
+
+    cached, stock = make(cached_predict), make(undecorated)
+    if first:
+        cached.rows = stock.rows = list
+        assert answer(cached, first) == answer(stock, first)
+        cached.rows = stock.rows = iter
+    assert answer(cached, ["a", "b", "b"]) == answer(stock, ["a", "b", "b"])
