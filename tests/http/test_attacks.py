@@ -648,6 +648,26 @@ def test_what_a_check_changes_in_a_parsed_body_is_neither_stored_nor_answered(ch
     asyncio.run(main())
 
 
+@NEEDS_FORMS
+def test_what_a_check_changes_in_a_form_is_neither_stored_nor_answered():
+    class Changing:
+        async def authorize(self, request: Request):
+            form = await request.form()
+            if has_key(request):
+                form._list.append(("user", "ann"))
+
+    async def main():
+        served = service(Changing)
+        hits = []
+        for headers in ([KEY, FORM], [FORM], [KEY, FORM], [FORM]):
+            answer = await ask(served, {"headers": headers, "body": b"x=1"})
+            assert answer.status == 200
+            hits.append(answer.is_hit)
+        assert hits == [False, False, False, True]
+
+    asyncio.run(main())
+
+
 def test_what_a_check_puts_into_a_context_variable_is_told_apart_by_vary():
     who = ContextVar("who", default="")
 

@@ -142,6 +142,27 @@ def test_parts_of_a_list_outlive_the_buffer_with_the_caches_off():
         assert runner.api.calls == [2, 2, 1] * 2
 
 
+class Whole(ls.LitAPI):
+    """As above, but a request is no list: each is computed by itself."""
+
+    def setup(self, device):
+        self.buffer = np.zeros(3, np.float32)
+
+    @cached_predict(items="list")
+    def predict(self, asked):
+        self.buffer[:] = asked["n"]
+        return self.buffer
+
+    def encode_response(self, output):
+        return output.tolist()
+
+
+@pytest.mark.parametrize("off", [nullcontext, disabled])
+def test_requests_that_cannot_be_cut_outlive_the_buffer_that_a_method_uses_again(off):
+    with APIRunner(Whole(max_batch_size=4)) as runner, off():
+        assert runner.run_batch([{"n": 1}, {"n": 2}]) == [[1.0] * 3, [2.0] * 3]
+
+
 class Consuming(ls.LitAPI):
     """A model whose items can be read once, and of whose outputs some cannot be stored."""
 
