@@ -71,6 +71,10 @@ class Call:
             pairs = zip(self.items, self.copies, strict=True)
             self.items = [copy if _differ(item, copy) else item for item, copy in pairs]
 
+    def renew(self, items: Sequence[Any], contexts: Sequence[Context] | None) -> None:
+        """Take equal items that are as new."""
+        self.items, self.contexts, self.copies = items, contexts, None
+
     def begin(self) -> None:
         """Get ready for outputs that come one by one."""
         raise NotImplementedError

@@ -286,7 +286,7 @@ class Cached:
         fresh = self._call(request)
         if call is None or fresh is None:
             return call is fresh
-        call.items, call.contexts = fresh.items, fresh.contexts
+        call.renew(fresh.items, fresh.contexts)
         return True
 
 

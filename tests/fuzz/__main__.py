@@ -103,9 +103,10 @@ def fuzz(asked: argparse.Namespace, stores: Stores) -> int:
             counts["known"] += 1
             continue
         counts[plan.driver] += 1
-        if failure(plan, stores) is not None:
+        if (error := failure(plan, stores)) is not None:
             failures += 1
-            print(f"\nseed {seed}")
+            # A race may not show again in the replay.
+            print(f"\nseed {seed}: {type(error).__name__}: {error}")
             replay(plan, stores)
     print(
         f"seeds from {asked.start}: {dict(sorted(counts.items()))}, {failures} failures", flush=True

@@ -407,6 +407,27 @@ def test_lists_fail_with_others_only_if_these_have_all_their_items(overlap):
 
 
 @both_ways
+def test_a_list_that_has_waited_for_a_failing_request_is_restored_with_its_new_items(overlap):
+    class API(ls.LitAPI):
+        def decode_request(self, request):
+            return [io.BytesIO(content) for content in request]
+
+        @cached_predict(items="list")
+        def predict(self, files):
+            contents = [file.read() for file in files]
+            if b"bad" in contents:
+                raise HTTPException(418)
+            return [len(content) for content in contents]
+
+    api = API(max_batch_size=2, batch_timeout=LONG, loop=CachedBatchedLoop(overlap=overlap))
+    with running(api) as driven:
+        # After the first batch has failed, the second list waits for the first, then computes
+        # "bad" beside the third, which came late for the first batch.
+        first, second, third = driven.get([b"bad"], [b"good", b"bad"], [b"four"])
+        assert (first.status_code, second.status_code, third) == (418, 418, [4])
+
+
+@both_ways
 @pytest.mark.parametrize("asked", ["hit", "miss"])
 def test_other_requests_do_not_wait_until_a_batch_is_computed_in_parts(asked, overlap):
     class API(WordAPI):
