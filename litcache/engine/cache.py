@@ -175,6 +175,9 @@ class Cache(Tier):
         """Note the contexts of the misses as the method finds them."""
         for misses in group:
             misses.call.restore()
+            if misses.has_computed:
+                misses.call.hold()
+            misses.has_computed = True
             if misses.claim is not None:
                 misses.claim.thread = threading.get_ident()
             contexts = misses.call.contexts

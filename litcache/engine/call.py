@@ -101,6 +101,9 @@ class Call:
         """Take one output of a part for an item, and its entry if it can be stored."""
         raise NotImplementedError
 
+    def hold(self) -> None:
+        """Give outputs memory of their own: the method runs again and may use its buffer again."""
+
     def parts(self, group: Sequence[Misses]) -> Iterator[Part]:
         """Yield the parts in which the method computes the misses of calls of this mode."""
         raise NotImplementedError
@@ -156,13 +159,15 @@ class Misses:
         stored: What the store gets.
         claim: This call's claim of the keys that it computes.
         failed_leaders: How often what this call waited for was not computed.
+        has_computed: Whether the method has run for this call.
         released: What `Flight.released` was when the store was asked.
         store_works: Whether the store has answered.
     """
 
     __slots__ = (
-        "_deadline", "call", "claim", "equals", "failed_leaders", "keys", "outcomes", "published",
-        "released", "snapshots", "store_works", "stored", "to_compute", "unclaimed", "waits",
+        "_deadline", "call", "claim", "equals", "failed_leaders", "has_computed", "keys", "outcomes",
+        "published", "released", "snapshots", "store_works", "stored", "to_compute", "unclaimed",
+        "waits",
     )  # fmt: skip
 
     def __init__(self, call: Call, *, store_works: bool) -> None:
@@ -184,6 +189,7 @@ class Misses:
         self.stored: dict[bytes, Entry] = {}
         self.claim: Claim | None = None
         self.failed_leaders = 0
+        self.has_computed = False
         self._deadline: float | None = None
         call.begin()
 

@@ -40,6 +40,9 @@ class _Values(Call):
             value = codec.decode(entry.layout, entry.payload, device)
         self.values[position] = value
 
+    def hold(self) -> None:
+        self.values = list(map(own, self.values))
+
     def output_at(self, output: Any, index: int) -> Any:
         return output[index]
 

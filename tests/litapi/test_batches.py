@@ -142,6 +142,33 @@ def test_parts_of_a_list_outlive_the_buffer_with_the_caches_off():
         assert runner.api.calls == [2, 2, 1] * 2
 
 
+def test_outputs_outlive_the_buffer_when_equal_items_need_a_second_call():
+    class API(ls.LitAPI):
+        def setup(self, device):
+            self.buffer = np.zeros((4, 3), np.float32)
+            self.calls = []
+
+        def decode_request(self, request, context):
+            context["seen"] = Opaque("")
+            return request
+
+        @cached_predict(context=())
+        def predict(self, numbers, context):
+            self.calls.append(numbers)
+            for row, number in enumerate(numbers):
+                self.buffer[row] = number
+                context[row]["seen"].text = str(number)  # cannot be stored for an equal item
+            return self.buffer[: len(numbers)]
+
+        def encode_response(self, output):
+            return output.tolist()
+
+    with APIRunner(API(max_batch_size=4)) as runner:
+        assert runner.run_batch([7, 0, 0]) == [[7.0] * 3, [0.0] * 3, [0.0] * 3]
+        assert runner.api.calls == [[7, 0], [0]]
+        assert [context["seen"].text for context in runner.contexts] == ["7", "0", "0"]
+
+
 class Whole(ls.LitAPI):
     """As above, but a request is no list: each is computed by itself."""
 
