@@ -21,7 +21,7 @@ from litcache.stores.shared.store import SharedStore
 from litcache.stores.tiered import TieredStore
 from litcache.switches import disabled
 
-__version__ = "0.4.0"
+__version__ = "0.5.0"
 
 __all__ = [
     "BatchSizeError",

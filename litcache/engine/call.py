@@ -14,8 +14,8 @@ from litcache.stores.base import Entry, Scope
 from litcache.values.codec import Encoded
 from litcache.values.containers import duplicate
 
-HIT, MISS, COALESCED, BYPASSED, UNCACHEABLE = (
-    "hits", "misses", "coalesced", "bypassed", "uncacheable",
+HIT, MISS, COALESCED, VERIFIED, BYPASSED, UNCACHEABLE = (
+    "hits", "misses", "coalesced", "verified", "bypassed", "uncacheable",
 )  # fmt: skip
 
 
@@ -207,7 +207,7 @@ class Misses:
 
     def counted(self) -> Mapping[str, int]:
         """Return how many items of a finished call had each outcome."""
-        counts = dict.fromkeys((HIT, MISS, COALESCED, BYPASSED, UNCACHEABLE), 0)
+        counts = dict.fromkeys((HIT, MISS, COALESCED, VERIFIED, BYPASSED, UNCACHEABLE), 0)
         for outcome in self.outcomes:
             counts[outcome or MISS] += 1
         return counts

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
-from litcache.engine.call import COALESCED, HIT, MISS, UNCACHEABLE, Misses
+from litcache.engine.call import COALESCED, HIT, MISS, UNCACHEABLE, VERIFIED, Misses
 from litcache.engine.flight import Claim, Flight
 from litcache.engine.guarded import GuardedStore
 from litcache.keys.contexts import Context
@@ -124,6 +124,7 @@ class Tier(ABC):
         """Count the items of a call that had misses."""
         counts = misses.counted()
         self.counters.add(**counts)
-        if not counts[HIT]:
+        found = bool(counts[HIT] or counts[VERIFIED])
+        if not found:
             self.reporter.missed(counts[MISS], self.contexts(misses))
-        self.reporter.tick(self.info, hit=bool(counts[HIT]))
+        self.reporter.tick(self.info, hit=found)

@@ -14,12 +14,13 @@ from litcache.stores.base import StoreInfo
 class CacheInfo:
     """The counters of one cached method in this process.
 
-    Every item counts once in one of the first five.
+    Every item counts once in one of the first six.
 
     Attributes:
         hits: Items answered from the store.
         misses: Items that were looked up and computed; a refresh is a miss.
         coalesced: Items answered by the computation of an equal item.
+        verified: Items that were in the store, and were computed to compare the two: the trial.
         bypassed: Items for which `bypass_if` was true: neither looked up nor stored.
         uncacheable: Items whose key or output cannot be encoded.
         stored: Entries given to the store.
@@ -31,6 +32,11 @@ class CacheInfo:
         bytes: Bytes that the store accounts for them; 0 if it does not answer.
         seconds_computing: Seconds that the cached method took.
         seconds_saved: Mean seconds to compute an item × items that were not computed: an estimate.
+        seconds_verifying: Mean seconds to compute an item × verified items: what the trial cost,
+            and with `Trial(observe=True)` what answering from the store would have saved.
+        disagreements: Verified items for which the store had another answer than the method.
+        state: `"trial"` while the first hits are verified, `"on"`, or `"off"` after a disagreement.
+        disagreement: What differed in the first disagreement; empty if nothing did.
 
     Example:
         >>> CacheInfo(hits=3, misses=1).hit_rate
@@ -40,6 +46,7 @@ class CacheInfo:
     hits: int = 0
     misses: int = 0
     coalesced: int = 0
+    verified: int = 0
     bypassed: int = 0
     uncacheable: int = 0
     stored: int = 0
@@ -51,22 +58,36 @@ class CacheInfo:
     bytes: int = 0
     seconds_computing: float = 0.0
     seconds_saved: float = 0.0
+    seconds_verifying: float = 0.0
+    disagreements: int = 0
+    state: str = "on"
+    disagreement: str = ""
 
     @property
     def hit_rate(self) -> float:
-        """The share of looked-up items that were not computed; 0.0 before the first."""
-        answered = self.hits + self.coalesced
-        return answered / (answered + self.misses) if answered + self.misses else 0.0
+        """The share of looked-up items that were in the store or coalesced; 0.0 before the first.
+
+        Verified items are in it: after the trial they would be hits.
+        """
+        found = self.hits + self.coalesced + self.verified
+        return found / (found + self.misses) if found + self.misses else 0.0
+
+
+STATES = ("on", "trial", "off")
+"""The states of a cache; the place of each here is its number in `Counters`."""
 
 
 # The place of each count among the numbers of `Counters`.
 (HITS, MISSES, COALESCED, BYPASSED, UNCACHEABLE, STORED, STORE_ERRORS, SECONDS,
- LISTS, FULL, PARTIAL, EMPTY, BATCH_ITEMS, LOOKUP_SECONDS) = range(14)  # fmt: skip
+ LISTS, FULL, PARTIAL, EMPTY, BATCH_ITEMS, LOOKUP_SECONDS,
+ VERIFIED, DISAGREEMENTS, STATE) = range(17)  # fmt: skip
+COMPUTED = (MISSES, VERIFIED, BYPASSED, UNCACHEABLE)
+"""The counts whose sum is how many items were computed."""
 BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 """The upper bounds of the buckets for the sizes of model batches; one more has no bound."""
 LOOKUP_TIMES = (25e-6, 1e-4, 2.5e-4, 1e-3, 2.5e-3, 0.01, 0.025, 0.1, 1.0)
 """The upper bounds, in seconds, of the buckets for look-ups; one more has no bound."""
-BATCHES = slice(14, 14 + len(BATCH_SIZES) + 1)
+BATCHES = slice(STATE + 1, STATE + 1 + len(BATCH_SIZES) + 1)
 LOOKUPS = slice(BATCHES.stop, BATCHES.stop + len(LOOKUP_TIMES) + 1)
 NUMBERS = LOOKUPS.stop
 """How many numbers `Counters` has."""
@@ -82,19 +103,26 @@ class Counters:
 
     Attributes:
         timed: Whether to time look-ups, which only the metrics show.
+        disagreement: What differed when the cache was found to be wrong; empty until then.
     """
 
-    __slots__ = ("_base", "_lists", "_lock", "_numbers", "timed")
+    __slots__ = ("_base", "_lists", "_lock", "_numbers", "_state", "disagreement", "timed")
 
     def __init__(self, *, lists: bool = False) -> None:
         self._lists = lists
+        self._state = STATES[0]
+        self.disagreement = ""
         self.reset()
 
     def reset(self) -> None:
-        """Begin at 0, in the memory of this process alone; a forked child must do so."""
+        """Begin at 0, in the memory of this process alone; a forked child must do so.
+
+        The state stays: the child has inherited the verdict, too.
+        """
         self._lock = threading.Lock()  # at the fork another thread may have held the old one
         self._numbers: list[float] | memoryview[float] = [0] * NUMBERS
         self._numbers[LISTS] = self._lists
+        self._numbers[STATE] = STATES.index(self._state)
         self._base = [0.0] * NUMBERS
         self.timed = False
 
@@ -109,8 +137,21 @@ class Counters:
                 own = self._numbers[place] - self._base[place]
                 self._base[place] = numbers[place]
                 numbers[place] += own
+            numbers[STATE] = STATES.index(self._state)  # not that of an earlier process
             self._numbers = numbers
             self.timed = True
+
+    @property
+    def state(self) -> str:
+        """Whether the cache is on `"trial"`, `"on"` or `"off"`; other processes see it, too."""
+        return self._state
+
+    @state.setter
+    def state(self, state: str) -> None:
+        number = STATES.index(state)
+        with self._lock:
+            self._state = state
+            self._numbers[STATE] = number
 
     def add_hits(self, count: int) -> None:
         """Count items of a call in which every item hit."""
@@ -123,8 +164,10 @@ class Counters:
         hits: int = 0,
         misses: int = 0,
         coalesced: int = 0,
+        verified: int = 0,
         bypassed: int = 0,
         uncacheable: int = 0,
+        disagreements: int = 0,
         stored: int = 0,
         store_errors: int = 0,
         seconds: float = 0.0,
@@ -135,8 +178,10 @@ class Counters:
             numbers[HITS] += hits
             numbers[MISSES] += misses
             numbers[COALESCED] += coalesced
+            numbers[VERIFIED] += verified
             numbers[BYPASSED] += bypassed
             numbers[UNCACHEABLE] += uncacheable
+            numbers[DISAGREEMENTS] += disagreements
             numbers[STORED] += stored
             numbers[STORE_ERRORS] += store_errors
             numbers[SECONDS] += seconds
@@ -170,12 +215,13 @@ class Counters:
         """Return the counts of this process and those of the store."""
         with self._lock:
             own = [now - base for now, base in zip(self._numbers, self._base, strict=False)]
-        computed = own[MISSES] + own[BYPASSED] + own[UNCACHEABLE]
+        computed = sum(own[place] for place in COMPUTED)
         mean = own[SECONDS] / computed if computed else 0.0
         return CacheInfo(
             hits=int(own[HITS]),
             misses=int(own[MISSES]),
             coalesced=int(own[COALESCED]),
+            verified=int(own[VERIFIED]),
             bypassed=int(own[BYPASSED]),
             uncacheable=int(own[UNCACHEABLE]),
             stored=int(own[STORED]),
@@ -187,6 +233,10 @@ class Counters:
             bytes=store.bytes,
             seconds_computing=own[SECONDS],
             seconds_saved=mean * (own[HITS] + own[COALESCED]),
+            seconds_verifying=mean * own[VERIFIED],
+            disagreements=int(own[DISAGREEMENTS]),
+            state=self._state,
+            disagreement=self.disagreement,
         )
 
 

@@ -29,6 +29,7 @@ _OUTCOMES = {
     "hit": counters.HITS,
     "miss": counters.MISSES,
     "coalesced": counters.COALESCED,
+    "verified": counters.VERIFIED,
     "bypassed": counters.BYPASSED,
     "uncacheable": counters.UNCACHEABLE,
 }

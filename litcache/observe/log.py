@@ -139,7 +139,7 @@ class Reporter:
 
 
 _COUNTS = (
-    "hits", "misses", "coalesced", "bypassed", "uncacheable",
+    "hits", "misses", "coalesced", "verified", "bypassed", "uncacheable", "disagreements",
     "entries", "bytes", "rejected", "evicted", "expired", "store_errors",
 )  # fmt: skip
 
@@ -147,7 +147,7 @@ _COUNTS = (
 def _counters(info: CacheInfo) -> list[str]:
     """Return the counters that a line shows: those that are not 0."""
     shown = []
-    if info.hits or info.misses or info.coalesced:
+    if info.hits or info.misses or info.coalesced or info.verified:
         shown.append(f"hit rate {100 * info.hit_rate:.1f} %")
     for name in _COUNTS:
         number = getattr(info, name)
@@ -159,6 +159,8 @@ def _counters(info: CacheInfo) -> list[str]:
             shown.append(f"{seconds:.1f} s {what}")
         elif seconds >= 5e-5:
             shown.append(f"{1000 * seconds:.1f} ms {what}")
+    if shown and info.state != "on":
+        shown.append("on trial" if info.state == "trial" else info.state)
     return shown
 
 

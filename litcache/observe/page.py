@@ -17,6 +17,11 @@ from typing import Any
 
 from litcache.observe.counters import NUMBERS, Labels, Sample
 
+LAYOUT = 2
+"""The number of the layout of pages. Raise it with every change of what stands where in one."""
+SUFFIX = f".page{LAYOUT}"
+"""The end of a page's name: a process of another version leaves pages of another layout alone."""
+
 # A page holds the numbers of `Counters`, then those of the last sample, then words as JSON.
 (ENTRIES, BYTES, EVICTED, EXPIRED, REJECTED, DROPPED, CORRUPT, BREAKER_OPEN,
  SAMPLED) = range(NUMBERS, NUMBERS + 9)  # fmt: skip
@@ -63,7 +68,7 @@ class OwnPage:
         stem = hashlib.sha256(json.dumps(labels).encode()).hexdigest()[:16]
         descriptor = _orphan(folder, stem)
         if descriptor is None:
-            descriptor = _new_page(folder / f"{stem}-{secrets.token_hex(8)}.page", labels)
+            descriptor = _new_page(folder / f"{stem}-{secrets.token_hex(8)}{SUFFIX}", labels)
         # Closing it releases the lock, once forked children have closed it, too.
         weakref.finalize(self, os.close, descriptor)
         memory = memoryview(mmap.mmap(descriptor, _PAGE))
@@ -96,7 +101,7 @@ class OwnPage:
 
 def _orphan(folder: Path, stem: str) -> int | None:
     """Lock a page whose owner is gone, and return its descriptor; `None` if there is none."""
-    for path in sorted(folder.glob(f"{stem}-*.page")):
+    for path in sorted(folder.glob(f"{stem}-*{SUFFIX}")):
         descriptor = os.open(path, os.O_RDWR)
         if flock(descriptor) and os.fstat(descriptor).st_size == _PAGE:
             return descriptor

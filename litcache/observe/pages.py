@@ -23,7 +23,7 @@ from pathlib import Path
 
 from litcache.forks import Forkable, begin_anew
 from litcache.observe.counters import Labels, Source
-from litcache.observe.page import OwnPage, Page, flock, read
+from litcache.observe.page import SUFFIX, OwnPage, Page, flock, read
 from litcache.stores.base import StoreInfo
 
 logger = logging.getLogger("litcache")
@@ -99,7 +99,7 @@ class Pages(Forkable):
         if self.folder is None:
             return []
         self.sample()
-        pages = map(read, sorted(self.folder.glob("*.page")))
+        pages = map(read, sorted(self.folder.glob(f"*{SUFFIX}")))
         return [page for page in pages if page is not None]
 
     def sample(self) -> None:

@@ -50,6 +50,7 @@ COUNTED = {
     ("litcache_items_total", "outcome", "hit"): counters.HITS,
     ("litcache_items_total", "outcome", "miss"): counters.MISSES,
     ("litcache_items_total", "outcome", "coalesced"): counters.COALESCED,
+    ("litcache_items_total", "outcome", "verified"): counters.VERIFIED,
     ("litcache_items_total", "outcome", "bypassed"): counters.BYPASSED,
     ("litcache_items_total", "outcome", "uncacheable"): counters.UNCACHEABLE,
     ("litcache_computing_seconds_total",): counters.SECONDS,
@@ -96,12 +97,13 @@ def test_requests_of_one_item_are_told_by_their_items():
         counters.COALESCED,
         counters.BYPASSED,
         counters.UNCACHEABLE,
+        counters.VERIFIED,
     )
-    pages = [page(numbers=dict(zip(outcomes, (1, 2, 4, 8, 16), strict=True)))]
+    pages = [page(numbers=dict(zip(outcomes, (1, 2, 4, 8, 16, 32), strict=True)))]
     answered = [
         value(pages, "litcache_requests_total", answered=how) for how in ("full", "partial", "none")
     ]
-    assert answered == [5, 0, 26]
+    assert answered == [5, 0, 58]
 
 
 def test_requests_of_several_items_are_told_by_themselves():
@@ -120,7 +122,8 @@ def test_requests_of_several_items_are_told_by_themselves():
 
 
 def test_saved_seconds_are_those_of_the_mean_item_of_all_processes():
-    computing = page(numbers={counters.SECONDS: 8.0, counters.MISSES: 3, counters.UNCACHEABLE: 1})
+    computed = {counters.MISSES: 2, counters.VERIFIED: 1, counters.UNCACHEABLE: 1}
+    computing = page(numbers={counters.SECONDS: 8.0, **computed})
     answering = page(numbers={counters.HITS: 5, counters.COALESCED: 1})
     assert value([computing, answering], "litcache_saved_seconds") == 12.0
     assert value([answering], "litcache_saved_seconds") == 0.0

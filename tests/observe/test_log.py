@@ -74,6 +74,12 @@ LINES = {
         "hit rate 100.0 %, 1 hits, 40.0 ms computing, 2.2 s saved"
     ),
     CacheInfo(misses=1, seconds_computing=1e-5): "hit rate 0.0 %, 1 misses",
+    CacheInfo(misses=1, verified=3, state="trial"): (
+        "hit rate 75.0 %, 1 misses, 3 verified, on trial"
+    ),
+    CacheInfo(verified=1, disagreements=1, state="off", disagreement="$: 1 and 2"): (
+        "hit rate 100.0 %, 1 verified, 1 disagreements, off"
+    ),
 }
 
 

@@ -20,6 +20,7 @@ from litcache.observe.page import (
     EXPIRED,
     REJECTED,
     SAMPLED,
+    SUFFIX,
 )
 from litcache.observe.pages import VARIABLE, Pages
 from litcache.stores.base import StoreInfo
@@ -155,7 +156,7 @@ def test_counts_are_read_while_the_words_are_being_changed(pages):
     source.more = {"about": {"version": "1"}}
     source.counters.add_hits(3)
     pages.read()
-    (path,) = pages.folder.glob("*.page")
+    (path,) = pages.folder.glob(f"*{SUFFIX}")
     text = path.read_bytes()
     half = text.index(b'"version"') + 3
     path.write_bytes(text[:half] + b"\0" * (len(text) - half))
@@ -167,16 +168,16 @@ def test_counts_are_read_while_the_words_are_being_changed(pages):
 @pytest.mark.parametrize("garbage", [b"", b"\xff" * 100, b"\0" * 8192, b"{" * 8192])
 def test_what_is_no_page_is_left_alone(pages, garbage):
     source = entered(pages)
-    (path,) = pages.folder.glob("*.page")
+    (path,) = pages.folder.glob(f"*{SUFFIX}")
     stem = path.name.partition("-")[0]
-    (pages.folder / f"{stem}-0.page").write_bytes(garbage)
+    (pages.folder / f"{stem}-0{SUFFIX}").write_bytes(garbage)
     source.counters.add_hits(1)
     assert total(pages, HITS) == 1
     if len(garbage) < 8192:
         again = entered(pages)
         again.counters.add_hits(1)
         assert total(pages, HITS) == 2
-        assert (pages.folder / f"{stem}-0.page").read_bytes() == garbage
+        assert (pages.folder / f"{stem}-0{SUFFIX}").read_bytes() == garbage
 
 
 def test_labels_of_any_text_are_kept_apart_and_fit(pages):
