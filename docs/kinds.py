@@ -270,6 +270,10 @@ METHODS = [
           "@classmethod\ndef predict(cls, x):\n    return x"), "make it a method"),
     Kind("another hook of LitServe's", "refused", "", ("def batch(self, inputs):\n    return inputs",
          "def encode_response(self, output):\n    return output"), "decorate `predict`"),
+    Kind("another method with other arguments than one item and `context`", "refused", "",
+         ("def score(self, query, text):\n    return text",
+          "def score(self, *texts):\n    return texts", "def score(self):\n    return 1"),
+         "give it one tuple or dict"),
 ]  # fmt: skip
 
 

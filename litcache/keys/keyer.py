@@ -216,8 +216,9 @@ class Keyring:
         keyers = self._keyers
         keyer = keyers.get(mode)
         if keyer is None:
-            # One namespace may serve both methods of an API, whose outputs differ.
-            stage = "decode" if self._method.endswith(".decode_request") else mode
+            # One namespace may serve several methods of an API, whose outputs differ.
+            name = self._method.rpartition(".")[2]
+            stage = {"predict": mode, "decode_request": "decode"}.get(name, f"{mode} of {name}")
             keyer = Keyer(self._namespace, stage, self.version, digest=self._policy.digest)
             keyers[mode] = keyer
         return keyer

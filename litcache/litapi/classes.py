@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Iterator
 from typing import Any
 
+import wrapt
 from litserve import LitAPI
 
 from litcache.policy import CachePolicy, wants_context
 
+_Parameter = inspect.Parameter
+
 CACHEABLE = ("predict", "decode_request")
+"""The hooks that can be cached. A cached method of another name is a helper of the user's hooks."""
+
+_HOOKS = "of LitServe's hooks, only predict and decode_request are cached"
+_ONE_ITEM = (
+    "put @cached_predict on predict, on decode_request, or on a method of a LitAPI that takes one "
+    "item, as encode_image(self, image) does, with or without context"
+)
 
 
 def attribute_of(cls: type, name: str) -> Any:
@@ -22,8 +33,57 @@ def attribute_of(cls: type, name: str) -> Any:
 
 def policy_of(cls: type, name: str) -> CachePolicy | None:
     """Return the policy of a cached method of a class; `None` if the method is not cached."""
-    policy = getattr(attribute_of(cls, name), "policy", None)
+    method = attribute_of(cls, name)
+    # By its type: what else stands in the class is the user's, and may do anything when asked.
+    is_ours = issubclass(type(method), wrapt.FunctionWrapper)
+    policy = getattr(method, "policy", None) if is_ours else None
     return policy if isinstance(policy, CachePolicy) else None
+
+
+def cached_methods(cls: type) -> dict[str, CachePolicy]:
+    """Return the policies of the cached methods of a class: of its hooks, then of its helpers."""
+    found = {}
+    for name in dict.fromkeys(_names(cls)):
+        policy = policy_of(cls, name)
+        if policy is not None:
+            found[name_of(cls, attribute_of(cls, name))] = policy
+    return found
+
+
+def name_of(cls: type, method: Any) -> str:
+    """Return the name of a method in a class, which may not be the name of its function."""
+    for name in (*CACHEABLE, method.__name__, *_names(cls)):
+        if any(base.__dict__.get(name) is method for base in cls.__mro__):
+            return str(name)
+    return str(method.__name__)
+
+
+def _names(cls: type) -> Iterator[str]:
+    """Yield the names of a class's attributes: its hooks first, those of its bases before its own.
+
+    A name that stands in several of the classes comes several times.
+    """
+    yield from CACHEABLE
+    for base in reversed(cls.__mro__):
+        yield from base.__dict__
+
+
+def fault_of(name: str, function: Any) -> str | None:
+    """Return why a function cannot be cached under a name, as far as the two show it."""
+    if name in CACHEABLE:
+        return None
+    # LitServe looks for `authorize`, which LitAPI does not define; it must run for every request.
+    if hasattr(LitAPI, name) or name == "authorize":
+        return _HOOKS
+    parameters = list(inspect.signature(function).parameters.values())[1:]
+    if not parameters or parameters[0].kind in (_Parameter.KEYWORD_ONLY, _Parameter.VAR_KEYWORD):
+        return f"it takes no item after self; {_ONE_ITEM}"
+    if parameters[0].kind is _Parameter.VAR_POSITIONAL or any(
+        parameter.name != "context" for parameter in parameters[1:]
+    ):
+        names = ", ".join(map(str, parameters))
+        return f"it takes more than an item ({names}); {_ONE_ITEM}"
+    return None
 
 
 def takes_context(function: Any) -> bool:

@@ -9,10 +9,8 @@ from dataclasses import fields
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, overload
 
-from litserve import LitAPI
-
 from litcache.errors import UnsupportedMethodError
-from litcache.litapi.classes import CACHEABLE, takes_context
+from litcache.litapi.classes import fault_of, takes_context
 from litcache.litapi.method import CachedMethod
 from litcache.policy import CacheOptions, CachePolicy, parse_bytes
 from litcache.stores.base import Store
@@ -41,9 +39,11 @@ def cached_predict(**options: Unpack[CacheOptions]) -> Decorator: ...
 def cached_predict(
     function: Any = None, /, *, policy: CachePolicy | None = None, **options: Any
 ) -> Any:
-    """Cache the outputs of `predict` or `decode_request` of a `LitAPI`.
+    """Cache the outputs of a method of a `LitAPI`.
 
-    Use it bare or with options, above all other decorators, on `def` or `async def`.
+    The method is `predict`, `decode_request`, or any other method of one item, such as
+    `encode_image(self, image)`, which your own hooks call. Use the decorator bare or with options,
+    above all other decorators, on `def` or `async def`.
 
     Args:
         function: The method, if the decorator is used bare.
@@ -92,7 +92,7 @@ def _decorate(
         raise type(error)(f"{name}: {error}") from None
     if policy.items == "list":
         if function.__name__ == "decode_request":
-            raise UnsupportedMethodError(name, 'items="list" is for predict only')
+            raise UnsupportedMethodError(name, 'items="list" is not for decode_request')
         if takes_context(function):
             raise UnsupportedMethodError(
                 name,
@@ -118,8 +118,9 @@ def _check_function(function: Any, name: str) -> None:
         )
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
         raise UnsupportedMethodError(name, "it streams; only whole outputs are cached")
-    if hasattr(LitAPI, function.__name__) and function.__name__ not in CACHEABLE:
-        raise UnsupportedMethodError(name, "only predict and decode_request are cached")
+    fault = fault_of(function.__name__, function)
+    if fault is not None:
+        raise UnsupportedMethodError(name, fault)
 
 
 def _misplaced(value: Any) -> str:

@@ -12,7 +12,7 @@ from litserve import LitAPI
 
 from litcache.engine.cache import Cache
 from litcache.engine.run import caches_computing
-from litcache.litapi.classes import CACHEABLE, attribute_of, policy_of
+from litcache.litapi.classes import attribute_of, cached_methods, policy_of
 from litcache.litapi.proxies import Acting
 from litcache.litapi.state import cache_of, is_served, state_of
 from litcache.litapi.tokens import Items, Outputs
@@ -189,7 +189,7 @@ def warn_of_own(cache: Cache, api: LitAPI, name: str) -> bool:
     if name in attributes:
         cache.reporter.warn_once(
             "own",
-            f"the API has set self.{name}, which LitServe calls instead: nothing is cached. Leave "
+            f"the API has set self.{name}, which is called instead: nothing is cached. Leave "
             f"{name} as the class defines it and replace what it calls, as in self.model = "
             "torch.compile(self.model)",
         )
@@ -235,11 +235,10 @@ def after_setup(api: LitAPI) -> None:
         cache.keyring.resume()
     if api.request_timeout is None or is_disabled():
         return
-    for name in CACHEABLE:
-        if policy_of(type(api), name) is not None:
-            cache = cache_of(api, name)
-            _log_start(cache)
-            warn_of_own(cache, api, name)
+    for name in cached_methods(type(api)):
+        cache = cache_of(api, name)
+        _log_start(cache)
+        warn_of_own(cache, api, name)
 
 
 def _log_start(cache: Cache) -> None:

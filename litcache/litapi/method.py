@@ -114,7 +114,7 @@ class BoundCachedMethod(
         if role.name in attributes:
             warn_of_own(cache, api, role.name)
             return self._pass(role, args, kwargs)
-        if role.in_rows or (api.max_batch_size > 1 and role.name == "predict"):
+        if role.in_rows or (role.name == "predict" and api.max_batch_size > 1):
             return self._answer_many(role, api, cache, item, context)
         if role.is_async:
             return answer_one_async(cache, self, item, context)

@@ -10,9 +10,10 @@ from litserve import LitAPI
 
 from litcache.errors import UnsupportedMethodError
 from litcache.litapi.classes import (
-    CACHEABLE,
     attribute_of,
+    fault_of,
     has_default,
+    name_of,
     policy_of,
     takes_context,
     wants_contexts,
@@ -31,7 +32,7 @@ class Role:
         cls: The class, which may be a subclass of that one.
 
     Attributes:
-        name: The name of the method in the class: `predict` or `decode_request`.
+        name: The name of the method in the class: `predict`, `decode_request` or a helper's.
         passes: Whether the method does not cache here, because the class overrides it.
         is_overridden: Whether the override is not cached.
         is_async: Whether the method is `async def`.
@@ -45,17 +46,18 @@ class Role:
     """
 
     def __init__(self, method: Any, policy: CachePolicy, cls: type) -> None:
-        name = self.name = _name_in(cls, method)
+        name = self.name = name_of(cls, method)
         qualified = self.qualified = f"{cls.__qualname__}.{name}"
         if not issubclass(cls, LitAPI):
             raise UnsupportedMethodError(
                 qualified,
                 f"{cls.__qualname__} is no LitAPI, and its methods are called by no server",
             )
-        if name not in CACHEABLE:
-            raise UnsupportedMethodError(qualified, "only predict and decode_request are cached")
-        if policy.items == "list" and name != "predict":
-            raise UnsupportedMethodError(qualified, 'items="list" is for predict only')
+        fault = fault_of(name, method.__wrapped__)
+        if fault is not None:
+            raise UnsupportedMethodError(qualified, fault)
+        if policy.items == "list" and name == "decode_request":
+            raise UnsupportedMethodError(qualified, 'items="list" is not for decode_request')
         self.passes = attribute_of(cls, name) is not method
         self.is_overridden = policy_of(cls, name) is None
         self.is_async = inspect.iscoroutinefunction(method.__wrapped__)
@@ -78,11 +80,3 @@ class Role:
         if not args and self._item in kwargs:
             args = (kwargs.pop(self._item),)
         return (args[0], context) if len(args) == 1 and not kwargs else None
-
-
-def _name_in(cls: type, method: Any) -> str:
-    """Return the name of a method in a class, which may not be the name of its function."""
-    for name in CACHEABLE:
-        if any(base.__dict__.get(name) is method for base in cls.__mro__):
-            return name
-    return str(method.__name__)

@@ -8,7 +8,7 @@ from typing import Any
 from litserve import LitAPI
 
 from litcache.errors import UnsupportedMethodError
-from litcache.litapi.classes import CACHEABLE, policy_of, wants_contexts
+from litcache.litapi.classes import cached_methods, wants_contexts
 from litcache.litapi.hooks import caches_batches
 from litcache.litapi.state import cache_of
 from litcache.loop import litserve
@@ -24,8 +24,8 @@ from litcache.switches import is_disabled
 
 _NOTHING_TO_CACHE = (
     "CachedBatchedLoop has nothing to cache, and does what LitServe's own loop does; put "
-    "@cached_predict on predict or decode_request, also where a subclass overrides it, or leave "
-    "loop= out"
+    "@cached_predict on predict, decode_request or a method that they call, also where a subclass "
+    "overrides it, or leave loop= out"
 )
 
 
@@ -96,7 +96,7 @@ class CachedBatchedLoop(BatchedLoop):  # type: ignore[misc]
                 f"{name}: overlap=True needs max_batch_size of 2 or more, which is 1: without "
                 "batches LitServe's own loop is used"
             )
-        if not is_disabled() and not any(policy_of(type(lit_api), hook) for hook in CACHEABLE):
+        if not is_disabled() and not cached_methods(type(lit_api)):
             show_log_lines()
             logger.warning("%s: %s", name, _NOTHING_TO_CACHE)
         super().pre_setup(lit_api, spec)
@@ -205,7 +205,7 @@ class CachedBatchedLoop(BatchedLoop):  # type: ignore[misc]
 def _has_cached_method(api: LitAPI) -> bool:
     if is_disabled():
         return False
-    return policy_of(type(api), "decode_request") is not None or caches_batches(api)
+    return bool(cached_methods(type(api)).keys() - {"predict"}) or caches_batches(api)
 
 
 class _Returned:

@@ -130,12 +130,12 @@ def test_a_method_under_one_of_litserves_names_is_known_by_that_name():
     assert api.predict.cache.info().hits == 1
 
 
-def test_lists_are_refused_for_a_method_that_is_no_predict():
+def test_lists_are_refused_for_a_decode_request():
     class API(ls.LitAPI):
         def predict(self, x): ...
 
     API.decode_request = cached_predict(items="list")(lambda self, request: request)
-    with pytest.raises(UnsupportedMethodError, match="predict only"):
+    with pytest.raises(UnsupportedMethodError, match="not for decode_request"):
         API().decode_request(["a"])
 
 

@@ -104,12 +104,45 @@ def batch(self, inputs):
     return inputs
 
 
+def authorize(self, auth):
+    return auth
+
+
+def _of_no_item(self): ...
+
+
+def _of_two_items(self, text, image): ...
+
+
+def _of_an_option(self, text, normalize=True): ...
+
+
+def _of_many_items(self, *texts): ...
+
+
+def _of_options(self, text, **options): ...
+
+
+def _of_a_keyword(self, *, text): ...
+
+
+def _plain(text): ...
+
+
 @pytest.mark.parametrize(
     ("method", "words"),
     [
         (_generator, "streams"),
         (_async_generator, "streams"),
         (batch, "only predict and decode_request"),
+        (authorize, "only predict and decode_request"),
+        (_of_no_item, "no item after self"),
+        (_plain, "no item after self.*a method of a LitAPI"),
+        (_of_a_keyword, "no item after self"),
+        (_of_many_items, r"more than an item \(\*texts\)"),
+        (_of_two_items, r"more than an item \(text, image\)"),
+        (_of_an_option, r"more than an item \(text, normalize=True\)"),
+        (_of_options, r"more than an item \(text, \*\*options\)"),
         (Plain().predict, "bound"),
         (staticmethod(len), "staticmethod"),
         (classmethod(len), "classmethod"),
@@ -152,13 +185,13 @@ def test_what_is_neither_a_function_nor_an_option_is_named(value):
 
 
 @cached_predict
-def shout(text):
+def shout(text, context):
     return text.upper()
 
 
 def test_a_plain_function_is_told_where_the_decorator_belongs():
     with pytest.raises(UnsupportedMethodError, match="a method of a LitAPI") as caught:
-        shout("a")
+        shout("a", {})
     assert caught.value.method == "shout"
 
 
@@ -187,19 +220,6 @@ def test_a_class_that_is_no_litapi_is_named_when_the_method_is_called():
     assert caught.value.method.endswith("Model.predict")
 
 
-def test_another_method_than_predict_and_decode_request_is_refused_when_called():
-    class API(ls.LitAPI):
-        @cached_predict
-        def tokenize(self, x):
-            return x
-
-        def predict(self, x):
-            return x
-
-    with pytest.raises(UnsupportedMethodError, match="only predict and decode_request"):
-        API().tokenize(1)
-
-
 @pytest.mark.parametrize(
     ("options", "error", "words"),
     [
@@ -223,7 +243,7 @@ def test_a_bad_option_raises_at_decoration_with_class_method_option_and_value(
 
 
 def test_list_items_are_refused_on_decode_request_and_beside_context():
-    with pytest.raises(UnsupportedMethodError, match="predict only"):
+    with pytest.raises(UnsupportedMethodError, match="not for decode_request"):
 
         @cached_predict(items="list")
         def decode_request(self, request): ...

@@ -25,6 +25,12 @@ class Decoded(Plain):
         return request
 
 
+class Helped(Plain):
+    @cached_predict
+    def encode(self, x):
+        return x
+
+
 class Overridden(Cached):
     def predict(self, x):
         return super().predict(x)
@@ -37,7 +43,14 @@ class Inherited(Cached):
 @pytest.mark.parametrize("off", [False, True])
 @pytest.mark.parametrize(
     ("api", "warned"),
-    [(Plain, True), (Overridden, True), (Cached, False), (Inherited, False), (Decoded, False)],
+    [
+        (Plain, True),
+        (Overridden, True),
+        (Cached, False),
+        (Inherited, False),
+        (Decoded, False),
+        (Helped, False),
+    ],
 )
 def test_a_loop_with_nothing_to_cache_says_so_once(api, warned, off, caplog):
     made = api(loop=CachedBatchedLoop(), max_batch_size=4)

@@ -49,6 +49,16 @@ class WithOptions(ls.LitAPI):
         return [float(len(text)) for text in x]
 
 
+class Helped(Bare):
+    @cached_predict(ttl=60)
+    def encode_image(self, image: bytes) -> list[float]:
+        return [float(len(image))]
+
+    @cached_predict
+    async def encode_text(self, text: str, context: dict[str, Any] | None = None) -> list[float]:
+        return [float(len(text))]
+
+
 class WithPolicy(ls.LitAPI):
     @cached_predict(policy=CachePolicy(ttl=60))
     async def predict(self, x: str) -> list[float]:
@@ -77,6 +87,9 @@ async def right() -> None:
     assert_type(await WithPolicy().predict("a"), list[float])
     assert_type(Streaming().predict("a", 1, 2, b="c"), Iterator[str])
     assert_type(Override().predict(x="a"), list[float])
+    assert_type(Helped().encode_image(b"a"), list[float])
+    assert_type(Helped().encode_image.cache.info(), CacheInfo)
+    assert_type(await Helped().encode_text("a", {}), list[float])
 
     cache = Bare().predict.cache
     assert_type(cache.info(), CacheInfo)
@@ -115,6 +128,7 @@ def wrong() -> None:
     Bare.predict("a")  # type: ignore[call-arg, arg-type]
     Bare().predict("a").append("b")  # type: ignore[arg-type]
     Override().predict(b"a")  # type: ignore[arg-type]
+    Helped().encode_image("a")  # type: ignore[arg-type]
     WithPolicy().predict("a").append(1.0)  # type: ignore[attr-defined]
     Bare().predict.cache.infos()  # type: ignore[attr-defined]
     print(Bare().predict.cache.info().hit)  # type: ignore[attr-defined]
