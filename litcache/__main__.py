@@ -1,4 +1,4 @@
-"""The command line: look at, clear and verify a store while services use it."""
+"""The command line: look at services, and look at, clear and verify a store that they use."""
 
 from __future__ import annotations
 
@@ -8,11 +8,16 @@ import math
 import os
 import re
 import sys
+import tempfile
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 from litcache import __version__
 from litcache.errors import StoreError
+from litcache.observe.counters import DISAGREEMENTS, STATE, STATES, VERIFIED
+from litcache.observe.page import Page
+from litcache.observe.pages import of_this_host
 from litcache.policy import format_bytes
 from litcache.stores.redis.store import RedisStore
 from litcache.stores.shared.store import SharedStore
@@ -48,15 +53,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
     try:
-        store = _store(options)
-        try:
-            code, result, text = options.run(store, options)
-        finally:
-            store.close()
+        if options.target is None:
+            code, result, text = _services()
+        else:
+            store = _store(options)
+            try:
+                code, result, text = options.run(store, options)
+            finally:
+                store.close()
+            result = {"store": repr(store), **result}
     except (StoreError, ValueError, ImportError) as error:
         print(f"litcache: {_printable(str(error))}", file=sys.stderr)
         return FAILED
-    return _print(json.dumps({"store": repr(store), **result}) if options.json else text, code)
+    return _print(json.dumps(result) if options.json else text, code)
 
 
 def _print(text: str, code: int) -> int:
@@ -80,7 +89,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"litcache {__version__}")
     commands = parser.add_subparsers(required=True, metavar="command")
     for run, text in (
-        (_info, "show namespaces, versions, entries and bytes"),
+        (_info, "show namespaces, versions, entries, bytes and the state of caches that serve"),
         (_clear, "drop all entries of a namespace"),
         (_verify, "read all entries and count the corrupt ones"),
     ):
@@ -90,7 +99,14 @@ def _parser() -> argparse.ArgumentParser:
             "target",
             type=_target,
             help="the folder of a SharedStore, or the URL of a RedisStore: redis://…, rediss://…, "
-            "unix://…, or ${NAME} for an environment variable that holds the URL",
+            "unix://…, or ${NAME} for an environment variable that holds the URL"
+            + (
+                "; without one: the caches of all services here whose counters litcache.metrics "
+                "shares"
+                if run is _info
+                else ""
+            ),
+            nargs="?" if run is _info else None,
         )
         command.add_argument("--json", action="store_true", help="print JSON for programs")
         command.add_argument(
@@ -150,7 +166,61 @@ def _info(store: SharedStore | RedisStore, options: Any) -> _Result:
         rows.append((*names, f"{space.entries:,}", format_bytes(space.bytes)))
     if spaces:
         lines += _table(rows)
-    return OK, result, "\n".join(lines)
+    known = {space.name for space in spaces}
+    serving = [page for page in _serving() if page.words.get("namespace") in known]
+    result["serving"] = [_described(page) for page in serving]
+    return OK, result, "\n".join(lines + _states(serving))
+
+
+def _services() -> _Result:
+    """Tell the state of each cache of the services of this host."""
+    serving = _serving()
+    text = "\n".join(_states(serving)) or (
+        "no service shares its counters by files in "
+        f"{tempfile.gettempdir()}: give it litcache.metrics.PrometheusLogger"
+    )
+    return OK, {"serving": [_described(page) for page in serving]}, text
+
+
+def _serving() -> list[Page]:
+    """Return the pages of caches whose processes run; none where pages cannot be."""
+    return [] if sys.platform == "win32" else [page for page in of_this_host() if page.alive]
+
+
+def _state(page: Page) -> str:
+    return STATES[int(page.numbers[STATE])]
+
+
+def _described(page: Page) -> dict[str, Any]:
+    """Return what programs are told of a cache."""
+    words = {name: page.words.get(name, "") for name in ("namespace", "version", "store")}
+    counts = {"verified": VERIFIED, "disagreements": DISAGREEMENTS}
+    return {
+        **page.labels._asdict(),
+        **words,
+        "state": _state(page),
+        **{name: int(page.numbers[place]) for name, place in counts.items()},
+        "disagreement": page.words.get("disagreement", ""),
+    }
+
+
+def _states(serving: Sequence[Page]) -> list[str]:
+    """Return a line for each kind of cache, with the states of its processes, and what differed."""
+    kinds: dict[tuple[str, ...], Counter[str]] = {}
+    differed = []
+    for page in serving:
+        names = tuple(map(_printable, (*page.labels, page.words.get("version") or "-")))
+        kinds.setdefault(names, Counter())[_state(page)] += 1
+        if "disagreement" in page.words:
+            where = " ".join(page.labels[:2])
+            differed.append(_printable(f"{where} ({page.labels.tier}) differed: "
+                                       f"{page.words['disagreement']}"))  # fmt: skip
+    rows: list[tuple[str, ...]] = [("api", "method", "tier", "version", "processes by state")]
+    for names in sorted(kinds):
+        counts = kinds[names]
+        shown = ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state])
+        rows.append((*names, shown))
+    return [*_table(rows, left=5), *sorted(set(differed))] if serving else []
 
 
 def _clear(store: SharedStore | RedisStore, options: Any) -> _Result:
@@ -177,14 +247,14 @@ def _printable(text: str) -> str:
     return "".join(shown)
 
 
-def _table(rows: Sequence[tuple[str, ...]]) -> list[str]:
-    """Return rows as lines: text aligned to the left, numbers to the right."""
+def _table(rows: Sequence[tuple[str, ...]], left: int = 2) -> list[str]:
+    """Return rows as lines: text, on the left, aligned to the left, numbers to the right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = []
     for row in rows:
         cells = list(zip(row, widths, strict=True))
-        text = [cell.ljust(width) for cell, width in cells[:2]]
-        lines.append("  ".join(text + [cell.rjust(width) for cell, width in cells[2:]]))
+        text = [cell.ljust(width) for cell, width in cells[:left]]
+        lines.append("  ".join(text + [cell.rjust(width) for cell, width in cells[left:]]).rstrip())
     return lines
 
 

@@ -87,6 +87,85 @@ def test_info_tells_namespaces_versions_entries_and_bytes(store):
     ]
 
 
+SERVING = """
+import sys
+from litcache import MemoryStore, SharedStore
+from litcache.observe import pages
+from litcache.observe.counters import Counters, Labels, Sample
+from litcache.stores.base import StoreInfo
+
+class Cache:
+    def __init__(self, state, disagreement=""):
+        self.counters = Counters()
+        self.counters.state, self.counters.disagreement = state, disagreement
+        self.counters.add(verified=3, disagreements=bool(disagreement))
+        self.labels = Labels("/predict", "predict", "decorator")
+        here.enter(self)
+
+    def sample(self):
+        return Sample(StoreInfo(), about={"namespace": "shop", "version": "v7\x1b[2J"})
+
+if __name__ == "__main__":
+    here = pages.of_this_process()
+    here.share()
+    caches = [Cache("on"), Cache("on"), Cache("off", "$.label: 'cat' \x1b[2J from the cache")]
+    here.sample()
+    print("ready", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def serving(tmp_path, stack):
+    """The environment of a service with three caches of one method, of which one is off."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(tmp_path)}
+    service = subprocess.Popen(
+        [sys.executable, "-c", SERVING], env=environment,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    )  # fmt: skip
+    stack.enter_context(service)
+    assert service.stdout.readline() == b"ready\n"
+    return {"TMPDIR": str(tmp_path)}
+
+
+def test_info_tells_the_states_of_running_services(serving):
+    shown = run("info", **serving)
+    assert (shown.returncode, shown.stderr) == (0, "")
+    heads, states, differed = shown.stdout.splitlines()
+    assert heads.split("  ")[0] == "api"
+    assert states.split() == [
+        "/predict", "predict", "decorator", r"v7\x1b[2J", "2", "on,", "1", "off",
+    ]  # fmt: skip
+    assert differed == (
+        r"/predict predict (decorator) differed: $.label: 'cat' \x1b[2J from the cache"
+    )
+    caches = told("info", **serving)["serving"]
+    assert sorted(cache["state"] for cache in caches) == ["off", "on", "on"]
+    (off,) = (cache for cache in caches if cache["state"] == "off")
+    assert (off["namespace"], off["verified"], off["disagreements"]) == ("shop", 3, 1)
+    assert off["disagreement"].startswith("$.label: 'cat'")
+
+
+@pytest.mark.parametrize(("namespace", "caches"), [("shop", 3), ("blog", 0)])
+def test_info_of_a_store_tells_the_states_of_those_who_use_its_namespaces(
+    serving, tmp_path, namespace, caches
+):
+    store = SharedStore(tmp_path / "store", "16 MiB")
+    store.set_many(Scope(namespace), {b"k" * 16: NewEntry(b"", b"payload")})
+    store.close()
+    assert len(told("info", tmp_path / "store", **serving)["serving"]) == caches
+    shown = run("info", tmp_path / "store", **serving).stdout
+    assert ("2 on, 1 off" in shown) == bool(caches)
+
+
+def test_where_no_service_shares_its_counters_info_says_what_does(tmp_path):
+    shown = run("info", TMPDIR=str(tmp_path))
+    assert shown.returncode == 0
+    assert str(tmp_path) in shown.stdout
+    assert "litcache.metrics" in shown.stdout
+    assert told("info", TMPDIR=str(tmp_path)) == {"serving": []}
+
+
 def test_entries_of_cleared_namespaces_are_nobodys_and_do_not_count(store):
     fill(store)
     for which in (["--namespace", "shop"], ["--all"]):
@@ -294,7 +373,7 @@ def test_another_budget_than_the_service_has_changes_nothing(tmp_path):
     [
         [],
         ["flush", "."],
-        ["info"],
+        ["verify"],
         ["clear", "."],
         ["clear", ".", "--namespace", "a", "--all"],
         ["info", ".", "--timeout", "soon"],

@@ -338,7 +338,7 @@ def take(samples, name, labels=TEXT, **more):
 def items_of(samples, labels=TEXT):
     return {
         outcome: take(samples, "litcache_items_total", labels, outcome=outcome)
-        for outcome in ("hit", "miss", "coalesced", "bypassed", "uncacheable")
+        for outcome in ("hit", "miss", "coalesced", "verified", "bypassed", "uncacheable")
     }
 
 
@@ -375,7 +375,7 @@ def test_sums_over_workers_apis_and_http_processes_are_what_was_sent(tmp_path, h
             assert take(samples, "litcache_requests_total", answered=answered) == number
         # One after the other, with one store for both workers: exactly these.
         assert items_of(samples, LISTS) | {"uncacheable": 0} == {
-            "hit": 4, "miss": 5, "coalesced": 0, "bypassed": 0, "uncacheable": 0,
+            "hit": 4, "miss": 5, "coalesced": 0, "verified": 0, "bypassed": 0, "uncacheable": 0,
         }  # fmt: skip
         requests = Counter(
             {how: take(samples, "litcache_requests_total", LISTS, answered=how)

@@ -41,6 +41,7 @@ _COUNTERS = {
     "rejected_entries": (REJECTED, "Entries that alone exceed the store's budget"),
     "dropped_entries": (DROPPED, "Entries given up: the store was busy, full or cleared"),
     "corrupt_entries": (CORRUPT, "Entries that did not verify"),
+    "disagreements": (counters.DISAGREEMENTS, "Verified items whose entry was not the answer"),
     "store_errors": (counters.STORE_ERRORS, "Calls of the store that failed"),
 }
 _ABOUT = ("version", "namespace", "store")
@@ -69,6 +70,7 @@ def families(pages: Iterable[Page]) -> Iterator[Metric]:
     yield from _requested(sums)
     yield from _counted(sums)
     yield from _measured(sums)
+    yield _states(groups)
     living = {
         labels: [page for page in group if page.alive and page.numbers[SAMPLED]]
         for labels, group in groups.items()
@@ -156,6 +158,22 @@ def _buckets(bounds: Sequence[float], counts: Sequence[float]) -> list[tuple[str
     """Return the cumulative buckets of a histogram."""
     names = [*(str(float(bound)) for bound in bounds), "+Inf"]
     return list(zip(names, accumulate(counts), strict=True))
+
+
+def _states(groups: Mapping[Labels, Sequence[Page]]) -> Metric:
+    """Return how many caches of running processes are in each state."""
+    from prometheus_client.core import GaugeMetricFamily
+
+    caches = GaugeMetricFamily(
+        "litcache_caches",
+        "Caches of running processes by state: on trial, on, off after a disagreement",
+        labels=(*_LABELS, "state"),
+    )
+    for labels, pages in groups.items():
+        living = [page.numbers[counters.STATE] for page in pages if page.alive]
+        for number, state in enumerate(counters.STATES):
+            caches.add_metric((*labels, state), living.count(number))
+    return caches
 
 
 def _sampled(living: Mapping[Labels, Sequence[Page]]) -> Iterator[Metric]:

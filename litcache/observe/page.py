@@ -26,8 +26,8 @@ SUFFIX = f".page{LAYOUT}"
 (ENTRIES, BYTES, EVICTED, EXPIRED, REJECTED, DROPPED, CORRUPT, BREAKER_OPEN,
  SAMPLED) = range(NUMBERS, NUMBERS + 9)  # fmt: skip
 _WORDS = 8 * (SAMPLED + 1)
-_PAGE = 8192
-_LONGEST = 200
+PAGE_BYTES = 3 * 4096
+_LONGEST = 250  # characters of each word, so that all fit, however they are written
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,8 @@ class Page:
         labels: The labels of the counts.
         numbers: The counts, at the places that `counters` and this module name.
         alive: Whether the process runs; if not, its last sample is out of date.
-        words: The `about` of its last `Sample`, and whether the store is `shared`.
+        words: The `about` of its last `Sample`, whether the store is `shared`, and the
+            `disagreement` of its counters, if there is one.
     """
 
     labels: Labels
@@ -59,6 +60,7 @@ class OwnPage:
         numbers: The memory for `Counters.share`.
         due: When to ask for the next sample.
         store_id: The `store_id` of the last sample.
+        disagreement: The disagreement that the words tell.
 
     Raises:
         OSError: If no page can be written.
@@ -71,19 +73,20 @@ class OwnPage:
             descriptor = _new_page(folder / f"{stem}-{secrets.token_hex(8)}{SUFFIX}", labels)
         # Closing it releases the lock, once forked children have closed it, too.
         weakref.finalize(self, os.close, descriptor)
-        memory = memoryview(mmap.mmap(descriptor, _PAGE))
+        memory = memoryview(mmap.mmap(descriptor, PAGE_BYTES))
         self.numbers = memory[:_WORDS].cast("d")
         self._words = memory[_WORDS:]
         self.labels = labels
         self.store_id = 0
+        self.disagreement = ""
         self.due = -math.inf
         self._noted: dict[str, Any] = {}
         self._base = list(self.numbers)
         for place in (ENTRIES, BYTES, BREAKER_OPEN, SAMPLED):
             self.numbers[place] = 0.0
 
-    def note(self, sample: Sample) -> None:
-        """Write a sample into the page."""
+    def note(self, sample: Sample, disagreement: str = "") -> None:
+        """Write a sample into the page, and what differed if the cache was found to be wrong."""
         numbers, base, store = self.numbers, self._base, sample.store
         numbers[ENTRIES], numbers[BYTES] = store.entries, store.bytes
         numbers[EVICTED] = base[EVICTED] + store.evicted
@@ -94,6 +97,9 @@ class OwnPage:
         numbers[BREAKER_OPEN] = sample.breaker_open
         numbers[SAMPLED] = time.time()
         words = {**sample.about, "shared": sample.shared}
+        self.disagreement = disagreement
+        if disagreement:
+            words["disagreement"] = disagreement
         if words != self._noted:
             self._words[:] = _in_words(self.labels, words)
             self._noted = words
@@ -103,7 +109,7 @@ def _orphan(folder: Path, stem: str) -> int | None:
     """Lock a page whose owner is gone, and return its descriptor; `None` if there is none."""
     for path in sorted(folder.glob(f"{stem}-*{SUFFIX}")):
         descriptor = os.open(path, os.O_RDWR)
-        if flock(descriptor) and os.fstat(descriptor).st_size == _PAGE:
+        if flock(descriptor) and os.fstat(descriptor).st_size == PAGE_BYTES:
             return descriptor
         os.close(descriptor)
     return None
@@ -115,7 +121,7 @@ def _new_page(path: Path, labels: Labels) -> int:
     try:
         flock(descriptor, wait=True)
         # Every byte is written: on a full disk, counting in a hole of a file kills the process.
-        if os.write(descriptor, bytes(_WORDS) + _in_words(labels, {})) != _PAGE:
+        if os.write(descriptor, bytes(_WORDS) + _in_words(labels, {})) != PAGE_BYTES:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     except OSError:
         os.close(descriptor)
@@ -128,19 +134,19 @@ def _in_words(labels: Labels, words: dict[str, Any]) -> bytes:
     short = {k: v[:_LONGEST] if isinstance(v, str) else v for k, v in words.items()}
     lines = ([label[:_LONGEST] for label in labels], short)
     text = "\n".join(json.dumps(line, ensure_ascii=False) for line in lines)
-    return text.encode("utf-8", "replace").ljust(_PAGE - _WORDS, b"\0")
+    return text.encode("utf-8", "replace").ljust(PAGE_BYTES - _WORDS, b"\0")
 
 
 def read(path: Path) -> Page | None:
     """Return a page; `None` if it is not complete yet."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
-        data = os.read(descriptor, _PAGE)
+        data = os.read(descriptor, PAGE_BYTES)
         alive = not flock(descriptor, shared=True)
     finally:
         os.close(descriptor)
     labels, _, rest = data[_WORDS:].rstrip(b"\0").partition(b"\n")
-    if not rest:
+    if not rest or len(data) < PAGE_BYTES:
         return None
     numbers = list(memoryview(data[:_WORDS]).cast("d"))
     try:

@@ -108,14 +108,15 @@ class Pages(Forkable):
             owned = list(self._owned.items())
         told: set[tuple[Labels, int]] = set()
         for source, page in owned:
-            if self._clock() >= page.due:
+            differed = source.counters.disagreement
+            if self._clock() >= page.due or differed != page.disagreement:
                 sample = source.sample()
                 seconds = _SHARED_SAMPLE_SECONDS if sample.shared else _SAMPLE_SECONDS
                 page.due, page.store_id = self._clock() + seconds, sample.store_id
                 # HTTP threads of one process often have one store, which counts once.
                 if (page.labels, page.store_id) in told:
                     sample = replace(sample, store=StoreInfo(), breaker_open=False, shared=False)
-                page.note(sample)
+                page.note(sample, differed)
             if page.store_id:
                 told.add((page.labels, page.store_id))
 
@@ -176,6 +177,17 @@ def of_this_process() -> Pages:
         spawned = "--multiprocessing-fork" in sys.orig_argv and pid == str(os.getppid())
         _here.append(Pages(Path(folder) if spawned else None))
     return _here[0]  # if two threads made one at the same time, the first
+
+
+def of_this_host() -> list[Page]:
+    """Return the pages of all servers of this host that this user may read."""
+    found: list[Page] = []
+    for path in sorted(Path(tempfile.gettempdir()).glob(f"{_PREFIX}*/*{SUFFIX}")):
+        with contextlib.suppress(OSError, ValueError):  # it belongs to another user, or is gone
+            page = read(path)
+            if page is not None:
+                found.append(page)
+    return found
 
 
 def _new_folder(pages: Pages) -> Path:

@@ -79,7 +79,7 @@ def words_of(matcher):
 
 def test_there_are_queries():
     assert len(QUERIES) > 15
-    assert len(ALERTS) == 5
+    assert len(ALERTS) == 7
 
 
 @pytest.mark.e2e
@@ -198,6 +198,8 @@ def result(node, rates):
         ("CacheCannotKeyOrStore", {"hit": 98, "uncacheable": 2, "bypassed": 900}, True),
         ("CacheHardlyHits", {"hit": 20, "coalesced": 10, "miss": 70, "bypassed": 900}, False),
         ("CacheHardlyHits", {"hit": 5, "coalesced": 1, "miss": 94}, True),
+        ("CacheHardlyHits", {"hit": 5, "verified": 16, "miss": 79}, False),
+        ("CacheCannotKeyOrStore", {"verified": 995, "uncacheable": 5}, False),
     ],
 )
 def test_an_alert_is_set_off_by_what_the_cache_was_asked_alone(alert, rates, fires):

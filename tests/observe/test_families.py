@@ -60,6 +60,7 @@ COUNTED = {
     ("litcache_rejected_entries_total",): REJECTED,
     ("litcache_dropped_entries_total",): DROPPED,
     ("litcache_corrupt_entries_total",): CORRUPT,
+    ("litcache_disagreements_total",): counters.DISAGREEMENTS,
     ("litcache_store_errors_total",): counters.STORE_ERRORS,
 }
 
@@ -78,6 +79,17 @@ def test_gauges_are_sums_over_running_processes():
     pages = [page(numbers=store), page(numbers=store), page(numbers=store, alive=False)]
     for name, expected in (("entries", 6), ("bytes", 60), ("breakers_open", 2)):
         assert value(pages, f"litcache_store_{name}") == expected
+
+
+def test_states_are_counted_over_running_processes_from_their_first_moment():
+    def caches(state, **more):
+        return page(numbers={counters.STATE: counters.STATES.index(state), SAMPLED: 0}, **more)
+
+    pages = [caches("on"), caches("trial"), caches("trial"), caches("off", alive=False)]
+    pages.append(page(LISTS, {counters.STATE: counters.STATES.index("off")}))
+    for labels, expected in ((TEXT, (2, 1, 0)), (LISTS, (0, 0, 1))):
+        for state, number in zip(("trial", "on", "off"), expected, strict=True):
+            assert value(pages, "litcache_caches", labels, state=state) == number
 
 
 def test_a_store_that_processes_share_counts_once_as_it_was_seen_last():

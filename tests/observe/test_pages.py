@@ -4,12 +4,22 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 
 import pytest
 from support.disks import mounted
 
-from litcache.observe.counters import HITS, MISSES, SECONDS, Counters, Labels, Sample
+from litcache.observe.counters import (
+    HITS,
+    MISSES,
+    SECONDS,
+    STATE,
+    STATES,
+    Counters,
+    Labels,
+    Sample,
+)
 from litcache.observe.page import (
     BREAKER_OPEN,
     BYTES,
@@ -18,11 +28,12 @@ from litcache.observe.page import (
     ENTRIES,
     EVICTED,
     EXPIRED,
+    PAGE_BYTES,
     REJECTED,
     SAMPLED,
     SUFFIX,
 )
-from litcache.observe.pages import VARIABLE, Pages
+from litcache.observe.pages import VARIABLE, Pages, of_this_host
 from litcache.stores.base import StoreInfo
 from litcache.testing import FakeClock
 
@@ -165,7 +176,7 @@ def test_counts_are_read_while_the_words_are_being_changed(pages):
     assert page.numbers[SAMPLED] == 0
 
 
-@pytest.mark.parametrize("garbage", [b"", b"\xff" * 100, b"\0" * 8192, b"{" * 8192])
+@pytest.mark.parametrize("garbage", [b"", b"\xff" * 100, b"\0" * PAGE_BYTES, b"{" * PAGE_BYTES])
 def test_what_is_no_page_is_left_alone(pages, garbage):
     source = entered(pages)
     (path,) = pages.folder.glob(f"*{SUFFIX}")
@@ -173,7 +184,7 @@ def test_what_is_no_page_is_left_alone(pages, garbage):
     (pages.folder / f"{stem}-0{SUFFIX}").write_bytes(garbage)
     source.counters.add_hits(1)
     assert total(pages, HITS) == 1
-    if len(garbage) < 8192:
+    if len(garbage) < PAGE_BYTES:
         again = entered(pages)
         again.counters.add_hits(1)
         assert total(pages, HITS) == 2
@@ -195,6 +206,55 @@ def test_words_are_of_the_last_sample(pages):
     (page,) = pages.read()
     assert page.words == {"version": "1", "shared": True}
     assert page.numbers[BREAKER_OPEN] == 1
+
+
+def test_a_disagreement_is_told_at_once_and_stays(pages, clock):
+    source = entered(pages)
+    assert "disagreement" not in pages.read()[0].words
+    source.counters.disagreement = "$[3]: 0.1 from the cache, 0.2 from the model"
+    for _ in range(2):
+        assert pages.read()[0].words["disagreement"] == source.counters.disagreement
+        clock.advance(60)
+
+
+def test_a_state_is_that_of_the_process_which_owns_the_page(pages):
+    first = entered(pages)
+    first.counters.state, first.counters.disagreement = "off", "$: 1 and 2"
+    assert total(pages, STATE) == STATES.index("off")
+    del first
+    second = entered(pages)
+    (page,) = pages.read()
+    assert (page.numbers[STATE], page.words.get("disagreement")) == (STATES.index("on"), None)
+    second.counters.state = "trial"
+    assert total(pages, STATE) == STATES.index("trial")
+
+
+def test_a_page_of_another_layout_is_left_alone(pages):
+    source = entered(pages)
+    (path,) = pages.folder.glob(f"*{SUFFIX}")
+    del source
+    for name in (f"{path.stem}.page", f"{path.stem}.page1"):
+        path.with_name(name).write_bytes(path.read_bytes())
+    path.unlink()
+    assert pages.read() == []
+    source = entered(pages)
+    source.counters.add_hits(1)
+    assert total(pages, HITS) == 1
+    assert len(list(pages.folder.iterdir())) == 3
+
+
+def test_the_pages_of_other_servers_of_the_host_are_found_but_for_what_is_none(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    servers = [Pages(in_background=False) for _ in range(2)]
+    sources = [entered(server) for server in servers]
+    folder, other = (server.share() for server in servers)
+    sources[0].counters.state = "off"
+    (folder / f"torn{SUFFIX}").write_bytes(b"{" * 100)
+    (other / f"gone{SUFFIX}").symlink_to(tmp_path / "nowhere")
+    states = sorted(STATES[int(page.numbers[STATE])] for page in of_this_host() if page.alive)
+    assert states == ["off", "on"]
 
 
 @pytest.mark.parametrize(("shared", "seconds"), [(False, 1), (True, 10)])
