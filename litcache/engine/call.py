@@ -165,9 +165,9 @@ class Misses:
     """
 
     __slots__ = (
-        "_deadline", "call", "claim", "equals", "failed_leaders", "has_computed", "keys", "outcomes",
-        "published", "released", "snapshots", "store_works", "stored", "to_compute", "unclaimed",
-        "waits",
+        "_deadline", "call", "claim", "equals", "failed_leaders", "has_computed", "keys",
+        "outcomes", "published", "released", "snapshots", "store_works", "stored", "to_compute",
+        "unclaimed", "waits",
     )  # fmt: skip
 
     def __init__(self, call: Call, *, store_works: bool) -> None:
