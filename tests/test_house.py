@@ -15,6 +15,7 @@ ROOT = Path(litcache.__file__).parent
 FLOORS = [
     ["policy", "errors", "switches", "arrays", "forks"],
     ["keys", "values", "stores", "observe"],
+    ["trial"],
     ["engine"],
     ["litapi"],
     ["loop", "http", "metrics", "openai"],

@@ -1,0 +1,1 @@
+"""The trial: the cache proves itself on a service, or says why it will not."""
