@@ -135,6 +135,7 @@ class CacheOptions(TypedDict, total=False):
     namespace: str | None
     items: Literal["request", "list"]
     max_items: int | None
+    list_at: str | int | None
     context: bool | tuple[str, ...]
     key: Callable[..., object] | None
     bypass_if: Callable[..., bool] | None
@@ -159,6 +160,8 @@ class CachePolicy:
             API. Part of every key; `clear` drops the entries of one namespace.
         items: `"request"`: an item is a request. `"list"`: the decoded input is a list of items.
         max_items: With `items="list"`, the largest number of items in one call of `predict`.
+        list_at: With `items="list"`, where the list stands in the decoded input: a key of a dict,
+            or a position in a tuple. The rest of it is part of each item's key.
         context: Which entries of `context` are in the key: `True` (all), a tuple of names, or
             `False`.
         key: `key(item[, context])`; its result is in the key, in place of item and context.
@@ -183,6 +186,7 @@ class CachePolicy:
     namespace: str | None = None
     items: Literal["request", "list"] = "request"
     max_items: int | None = None
+    list_at: str | int | None = None
     context: bool | tuple[str, ...] = True
     key: Callable[..., object] | None = None
     bypass_if: Callable[..., bool] | None = None
@@ -278,6 +282,7 @@ class CachePolicy:
     def _check_items(self) -> None:
         if self.items not in ("request", "list"):
             raise ValueError(f'items={self.items!r} must be "request" or "list"')
+        self._check_list_at()
         if self.max_items is None:
             return
         if self.items != "list":
@@ -286,3 +291,14 @@ class CachePolicy:
             raise TypeError(f"max_items={self.max_items!r} must be a positive whole number")
         if self.max_items < 1:
             raise ValueError(f"max_items={self.max_items!r} must be a positive whole number")
+
+    def _check_list_at(self) -> None:
+        at = self.list_at
+        if at is None:
+            return
+        if isinstance(at, bool) or not isinstance(at, str | int):
+            raise TypeError(
+                f"list_at={at!r} must be a key of a dict, a position in a tuple or None"
+            )
+        if self.items != "list":
+            raise ValueError(f'list_at={at!r} has a meaning only with items="list"')

@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from litcache.engine.call import HIT, Call, Misses, Place
+from litcache.engine.call import HIT, Call, Misses, Part, Place
 from litcache.engine.entries import Entries
 from litcache.engine.predicates import Predicates
 from litcache.engine.tier import Tier
@@ -105,12 +105,13 @@ class Cache(Tier):
         """Give a call its keys; they are made before user code can change the items."""
         call.scope = scope
         call.version, call.released = self.keyring.turn, self.flight.released
-        if self._plain and call.contexts is None:
+        if self._plain:
             try:
-                call.keys = self.keyring.keyer(call.mode).keys(call.items)
+                keys = call.keys_at_once(self.keyring)
             except KeyEncodingError:
-                pass  # at least one of them fails; below, each is tried alone
-            else:
+                keys = None  # at least one of them fails; below, each is tried alone
+            if keys is not None:
+                call.keys = keys
                 return
         self.predicates.ask(call)
 
@@ -153,11 +154,8 @@ class Cache(Tier):
         except ValueEncodingError as error:
             self.reporter.swallow("decode", error, "an entry cannot be read and is computed anew")
             return False
-        context = call.context(position)
-        if changes is not None and context is not None:
-            context.update(changes[2])
-            for name in changes[3]:
-                context.pop(name, None)
+        if changes is not None:
+            call.change(position, changes[2], changes[3])
         return True
 
     def is_computing(self, misses: Misses) -> bool:
@@ -172,7 +170,7 @@ class Cache(Tier):
     # ------------------------------------------------------------------ the second half
 
     def before_compute(self, group: Sequence[Misses]) -> None:
-        """Note the contexts of the misses as the method finds them."""
+        """Get the items of the misses ready for the method."""
         for misses in group:
             misses.call.restore()
             if misses.has_computed:
@@ -180,10 +178,18 @@ class Cache(Tier):
             misses.has_computed = True
             if misses.claim is not None:
                 misses.claim.thread = threading.get_ident()
-            contexts = misses.call.contexts
-            if contexts is not None and self.reads_context:
-                for position in misses.to_compute:
-                    misses.snapshots[position] = snapshot(contexts[position])
+
+    def before_part(self, part: Part) -> None:
+        """Note the contexts of the items of a part as the method finds them."""
+        if not self.reads_context:
+            return
+        notes: dict[int, dict[str, object]] = {}  # items of one list share a context
+        for misses, position in part.places:
+            context = misses.call.context(position)
+            if context is not None:
+                if id(context) not in notes:
+                    notes[id(context)] = snapshot(context)
+                misses.snapshots[position] = notes[id(context)]
 
     def keep(self, places: Sequence[Place], output: Any, seconds: float) -> None:
         """Take the output of the method for some items, before the method runs again.
@@ -217,4 +223,4 @@ class Cache(Tier):
 
     def contexts(self, misses: Misses) -> Sequence[Context]:
         """Return the contexts that the method reads."""
-        return (misses.call.contexts if self.reads_context else None) or ()
+        return (misses.call.request_contexts if self.reads_context else None) or ()

@@ -10,6 +10,7 @@ from litcache.engine.flight import Claim
 from litcache.errors import KeyEncodingError, ValueEncodingError
 from litcache.keys.contexts import Context
 from litcache.keys.encoder import canonical
+from litcache.keys.keyer import Keyring
 from litcache.stores.base import Entry, Scope
 from litcache.values.codec import Encoded
 from litcache.values.containers import duplicate
@@ -69,11 +70,48 @@ class Call:
         """Put the copies in the place of items that were changed since."""
         if self.copies is not None:
             pairs = zip(self.items, self.copies, strict=True)
-            self.items = [copy if _differ(item, copy) else item for item, copy in pairs]
+            self.items = [copy if differ(item, copy) else item for item, copy in pairs]
 
-    def renew(self, items: Sequence[Any], contexts: Sequence[Context] | None) -> None:
-        """Take equal items that are as new."""
-        self.items, self.contexts, self.copies = items, contexts, None
+    def renew(self, fresh: Call) -> None:
+        """Take the items of a call of equal items that are as new."""
+        self.items, self.contexts, self.copies = fresh.items, fresh.contexts, None
+
+    @property
+    def request_contexts(self) -> Sequence[Context] | None:
+        """The context of each request, if the method or its policy takes one."""
+        return self.contexts
+
+    def change(self, position: int, changed: Mapping[str, Any], removed: Sequence[str]) -> None:
+        """Do in the context of an item what the method did in it."""
+        context = self.context(position)
+        if context is not None:
+            context.update(changed)
+            for name in removed:
+                context.pop(name, None)
+
+    def keys_at_once(self, keyring: Keyring) -> list[bytes] | None:
+        """Return the keys of all items; `None` if each must be made by itself.
+
+        Raises:
+            KeyEncodingError: If one of them has none.
+        """
+        return None if self.contexts is not None else keyring.keyer(self.mode).keys(self.items)
+
+    def key_of(self, keyring: Keyring, position: int) -> bytes:
+        """Return the key of one item.
+
+        Raises:
+            KeyEncodingError: If it has none.
+        """
+        return keyring.key(self.mode, self.items[position], self.context(position))
+
+    def keys_again(self, keyring: Keyring) -> list[bytes]:
+        """Return the keys of the items as they are now.
+
+        Raises:
+            KeyEncodingError: If one of them has none.
+        """
+        return [self.key_of(keyring, position) for position in range(len(self.items))]
 
     def begin(self) -> None:
         """Get ready for outputs that come one by one."""
@@ -132,7 +170,8 @@ class Call:
         raise NotImplementedError
 
 
-def _differ(item: object, copy: object) -> bool:
+def differ(item: object, copy: object) -> bool:
+    """Return whether an item is another than its copy was."""
     try:
         return item is not copy and canonical(item) != canonical(copy)
     except KeyEncodingError:  # what has no key is told by nothing else

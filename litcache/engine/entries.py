@@ -82,15 +82,18 @@ class Entries:
     ) -> tuple[Entry | None, Entry | None]:
         """Return the entry of an output, and the same entry with the changes of its context."""
         plain = full = None
+        changed: dict[str, object] = {}
+        removed: list[str] = []
+        before, context = misses.snapshots.get(position), misses.call.context(position)
+        if before is not None and context is not None:
+            changed, removed = changes(before, context)
+            misses.call.change(position, changed, removed)
         try:
             if isinstance(encoded, ValueEncodingError):
                 raise encoded
             plain = full = NewEntry(*encoded, expires)
-            before, context = misses.snapshots.get(position), misses.call.context(position)
-            if before is not None and context is not None:
-                changed, removed = changes(before, context)
-                if changed or removed:
-                    full = NewEntry(*codec.with_context(*encoded, changed, removed), expires)
+            if changed or removed:
+                full = NewEntry(*codec.with_context(*encoded, changed, removed), expires)
         except ValueEncodingError as error:
             if misses.outcomes[position] != BYPASSED:
                 self._reporter.swallow(

@@ -6,12 +6,14 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from litcache.engine.cache import Cache
+from litcache.engine.lists import Lists
 from litcache.errors import StoreError
 from litcache.keys.contexts import Context
 from litcache.observe.counters import CacheInfo
 from litcache.policy import CachePolicy
 from litcache.stores.base import Entry, NewEntry
 from litcache.values import codec
+from litcache.values.cuts import cut_one
 from litcache.values.rows import encode_rows, row_value
 
 
@@ -54,7 +56,12 @@ class CacheHandle:
         Raises:
             KeyEncodingError: If the item has no canonical form.
         """
-        return self._cache.keyring.key(self._mode, item, self._context(context))
+        context, policy = self._context(context), self.policy
+        if self._mode != "list":
+            return self._cache.keyring.key(self._mode, item, context)
+        cut = cut_one(item, policy.list_at)
+        call = Lists([cut], None, None if context is None else [context])
+        return call.key_of(self._cache.keyring, 0)
 
     def get(self, item: object, context: Context | None = None) -> Any:
         """Return the stored output of an item.

@@ -11,7 +11,7 @@ from litcache.keys.contexts import Context
 from litcache.stores.base import Entry
 from litcache.values import codec
 from litcache.values.codec import Encoded
-from litcache.values.containers import Kind, assemble, own, together
+from litcache.values.containers import assemble, own
 from litcache.values.items import take
 from litcache.values.rows import count_rows, encode_rows, merge_rows, row_at, row_value
 
@@ -119,7 +119,7 @@ class _Row(NamedTuple):
     value: Any
 
 
-class _Rows(Call):
+class RowCall(Call):
     """A call whose outputs are the rows of containers."""
 
     columns: ClassVar[bool]
@@ -185,7 +185,7 @@ class _Rows(Call):
         return assemble(rows, self.unstored, columns=self.columns)
 
 
-class Rows(_Rows):
+class Rows(RowCall):
     """The rows of a container that LitServe's own `batch` makes.
 
     Args:
@@ -219,54 +219,3 @@ class Rows(_Rows):
         if self.whole is not None and not codec.differs_from_stored(self.whole):
             return self.whole
         return self.merge(0, len(self.items), device)
-
-
-class Lists(_Rows):
-    """Lists of items, each a request or the argument of a call: their misses are pooled.
-
-    Args:
-        requests: The items of each list.
-        kinds: For each list, the kind of container in which the method gets its items.
-        max_items: The largest number of items in one call of the method; `None`: any number.
-    """
-
-    mode = "list"
-    columns = True
-
-    def __init__(
-        self, requests: Sequence[list[Any]], kinds: Sequence[Kind], max_items: int | None
-    ) -> None:
-        super().__init__([item for request in requests for item in request])
-        self.sizes = [len(request) for request in requests]
-        self.kinds = [
-            kind for kind, size in zip(kinds, self.sizes, strict=True) for _ in range(size)
-        ]
-        self.max_items = max_items
-
-    def parts(self, group: Sequence[Misses]) -> Iterator[Part]:
-        # The kind of container depends on an item's own request, never on other requests.
-        alike: dict[Kind, list[Place]] = {}
-        for misses in group:
-            for position in misses.to_compute:
-                kind = misses.call.kinds[position]  # type: ignore[attr-defined]
-                alike.setdefault(kind, []).append((misses, position))
-        for kind, places in alike.items():
-            size = self.max_items or len(places)
-            for start in range(0, len(places), size):
-                some = places[start : start + size]
-                items = [misses.call.items[position] for misses, position in some]
-                yield Part(together(items, kind), None, some)
-
-    def result(self, device: Any) -> Any:
-        """Return the rows of the only list."""
-        if self.whole is not None and not codec.differs_from_stored(self.whole):
-            return self.whole
-        return self.merge(0, len(self.items), device)
-
-    def results(self, device: Any) -> list[Any]:
-        """Return the rows of each list, in the container that the method returns."""
-        merged, start = [], 0
-        for size in self.sizes:
-            merged.append(self.merge(start, start + size, device))
-            start += size
-        return merged

@@ -47,7 +47,7 @@ class Predicates:
                 if self._bypass_if is not None and self._bypass_if(item, context):
                     bypassed.add(position)
                 else:
-                    key = self._keyring.key(call.mode, item, context)
+                    key = call.key_of(self._keyring, position)
                     if self._refresh_if is not None and self._refresh_if(item, context):
                         refreshed.add(key)
             except Exception as error:  # the policy's functions are the user's: they may raise

@@ -70,6 +70,7 @@ def computation(cache: Cache, group: Sequence[Misses]) -> Steps:
     """
     cache.before_compute(group)
     for part in group[0].call.parts(group):
+        cache.before_part(part)
         output, seconds = yield Compute(part)
         # Before the next part: a method may use its output buffer again.
         cache.keep(part.places, output, seconds)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgpack
 
@@ -50,12 +50,15 @@ class Keyer:
         self._start.update(prefix)
         self._digest = digest
 
-    def key(self, item: object, context: Mapping[str, object] | None = None) -> bytes:
+    def key(
+        self, item: object, context: Mapping[str, object] | None = None, prefix: bytes = b""
+    ) -> bytes:
         """Return the key of one item.
 
         Args:
             item: The decoded item.
             context: The entries of its context that are in the key, if there are any.
+            prefix: What stands before the item in the key, in its canonical form.
 
         Returns:
             16 bytes.
@@ -69,18 +72,19 @@ class Keyer:
             True
         """
         if context is None:
-            return self.keys((item,))[0]
+            return self.keys((item,), prefix)[0]
         state = self._start.copy()
         state.update(canonical(item, self._digest))
         state.update(canonical(dict(context), self._digest, "$context"))
         key: bytes = state.digest()[:_SIZE]
         return key
 
-    def keys(self, items: Sequence[object]) -> list[bytes]:
+    def keys(self, items: Sequence[object], prefix: bytes = b"") -> list[bytes]:
         """Return the keys of many items.
 
         Args:
             items: The decoded items.
+            prefix: What stands before each item in its key, in its canonical form.
 
         Returns:
             16 bytes for each.
@@ -93,12 +97,16 @@ class Keyer:
             >>> keyer.keys(["a", "b"]) == [keyer.key("a"), keyer.key("b")]
             True
         """
+        begun = self._start
+        if prefix:
+            begun = begun.copy()
+            begun.update(prefix)
         first = items[0] if len(items) > 1 else None
         if type(first) is str and len(first) * len(items) <= LARGE:
-            made = self._of_short_texts(items)
+            made = self._of_short_texts(items, begun)
             if made is not None:
                 return made
-        pack, start, large = msgpack.Packer().pack, self._start.copy, LARGE
+        pack, start, large = msgpack.Packer().pack, begun.copy, LARGE
         keys: list[bytes] = []
         append = keys.append
         for item in items:
@@ -113,18 +121,31 @@ class Keyer:
             append(state.digest())
         return [key[:_SIZE] for key in keys] if self._digest == "sha256" else keys
 
-    def _of_short_texts(self, items: Sequence[Any]) -> list[bytes] | None:
+    def _of_short_texts(self, items: Sequence[Any], begun: Any) -> list[bytes] | None:
         """Return the keys of short texts, without a loop in Python; `None` for any other items."""
-        kind, pack = type(self._start), msgpack.Packer(strict_types=True).pack
+        kind, pack = type(begun), msgpack.Packer(strict_types=True).pack
         try:
             if len("".join(items)) > LARGE:  # if all together are short, none is large
                 return None
-            states = [self._start.copy() for _ in items]
+            states = [begun.copy() for _ in items]
             any(map(kind.update, states, map(pack, items)))  # update returns None, so any runs all
         except (TypeError, UnicodeEncodeError):  # no text, a subclass, or a lone surrogate
             return None
         keys = list(map(kind.digest, states))
         return [key[:_SIZE] for key in keys] if self._digest == "sha256" else keys
+
+
+class Shared(NamedTuple):
+    """What the items of one list share, in canonical form.
+
+    Attributes:
+        prefix: What of it is in their keys: what stands around the list, and the context, unless
+            the policy's `key` stands for that.
+        form: What of it the method sees: both.
+    """
+
+    prefix: bytes
+    form: bytes
 
 
 class Keyring:
@@ -218,20 +239,54 @@ class Keyring:
         if keyer is None:
             # One namespace may serve several methods of an API, whose outputs differ.
             name = self._method.rpartition(".")[2]
-            stage = {"predict": mode, "decode_request": "decode"}.get(name, f"{mode} of {name}")
+            at = self._policy.list_at
+            stage = mode if at is None else f"{mode} at {at!r}"
+            stage = {"predict": stage, "decode_request": "decode"}.get(name, f"{stage} of {name}")
             keyer = Keyer(self._namespace, stage, self.version, digest=self._policy.digest)
             keyers[mode] = keyer
         return keyer
 
-    def key(self, mode: str, item: object, context: Mapping[str, object] | None) -> bytes:
+    def shared(self, rest: object, context: Mapping[str, object] | None) -> Shared:
+        """Return what the items of one list share.
+
+        Args:
+            rest: What stands around the list, if the policy says where the list stands.
+            context: The context of the list, if there is one.
+
+        Raises:
+            KeyEncodingError: If one of them has no canonical form.
+        """
+        digest = self._policy.digest
+        prefix = form = b"" if self._policy.list_at is None else canonical(rest, digest)
+        if context is not None and self._context is not False:
+            form += canonical(select(context, self._context), digest, "$context")
+        return Shared(prefix if self.is_custom else form, form)
+
+    def key(
+        self,
+        mode: str,
+        item: object,
+        context: Mapping[str, object] | None,
+        prefix: bytes | None = None,
+    ) -> bytes:
         """Return the key of an item, with the entries of its context that the policy names.
+
+        Args:
+            mode: How the item reaches the method.
+            item: The decoded item.
+            context: Its context, if there is one.
+            prefix: The `prefix` of what its list shares, which holds the context; `None` if it is
+                no item of a list.
 
         Raises:
             KeyEncodingError: If the item, its context or the result of the policy's `key` has no
                 canonical form.
         """
         if self._key is not None:
-            return self.keyer(mode).key(self._key(item, {} if context is None else context))
+            made = self._key(item, {} if context is None else context)
+            return self.keyer(mode).key(made, prefix=prefix or b"")
+        if prefix is not None:
+            return self.keyer(mode).key(item, prefix=prefix)
         if context is None or self._context is False:
             return self.keyer(mode).key(item)
         return self.keyer(mode).key(item, select(context, self._context))

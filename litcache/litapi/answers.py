@@ -8,13 +8,17 @@ from typing import Any
 from litcache.engine import run
 from litcache.engine.cache import Cache
 from litcache.engine.call import Misses, NotRowsError, Part, answered, uncached
-from litcache.engine.modes import Batch, Lists, One, Rows
+from litcache.engine.lists import Lists
+from litcache.engine.modes import Batch, One, Rows
 from litcache.errors import BatchSizeError, ValueEncodingError
 from litcache.keys.contexts import Context
 from litcache.litapi.batches import BatchSizeMismatch, Method, compute_batch
-from litcache.values.containers import duplicate, kind_of, own
-from litcache.values.items import split_items
+from litcache.litapi.hooks import warn_of_own
+from litcache.policy import CachePolicy
+from litcache.values.containers import duplicate, own
+from litcache.values.cuts import cut, is_empty
 
+_UNCUT = "its input goes uncached: it cannot be cut into items"
 NOT_CUT = "its input or output cannot be cut into rows, so the call goes uncached"
 
 
@@ -63,7 +67,10 @@ def answer_rows(
     cache: Cache, method: Method, call: Rows | Lists, argument: Any, contexts: Any = None
 ) -> Any:
     """Answer the rows of a container; uncached if the method does not return rows."""
-    misses, before = None, [duplicate(context) for context in contexts or ()]
+    misses = None
+    # A call of lists gives the method copies.
+    changed = [] if isinstance(call, Lists) else list(contexts or ())
+    before = [duplicate(context) for context in changed]
     try:
         misses = cache.lookup(call)
         if misses is not None:
@@ -74,7 +81,7 @@ def answer_rows(
         if whole:
             return whole[0]
         # The method may have run on some of the items: it finds each context as it was.
-        for context, entries in zip(contexts or (), before, strict=True):
+        for context, entries in zip(changed, before, strict=True):
             context.clear()
             context.update(entries)
         return method.compute(argument, contexts)
@@ -82,7 +89,9 @@ def answer_rows(
         _count(cache, call, misses)
 
 
-async def answer_rows_async(cache: Cache, method: Method, call: Lists, argument: Any) -> Any:
+async def answer_rows_async(
+    cache: Cache, method: Method, call: Lists, argument: Any, context: Context | None
+) -> Any:
     """Answer the items of a list for an async method, as `answer_rows` does."""
     misses = None
     compute: Callable[[Part], Awaitable[Any]] = _compute(method)
@@ -93,7 +102,7 @@ async def answer_rows_async(cache: Cache, method: Method, call: Lists, argument:
         return call.result(cache.device)
     except (NotRowsError, ValueEncodingError) as error:
         whole = _whole(cache, call, error)
-        return whole[0] if whole else await method.compute(argument, None)
+        return whole[0] if whole else await method.compute(argument, context)
     finally:
         _count(cache, call, misses)
 
@@ -102,6 +111,8 @@ def _whole(cache: Cache, call: Rows | Lists, error: Exception) -> tuple[Any] | N
     """Return the output of the method if it answers the whole call: it need not run again."""
     cache.reporter.swallow("rows", error, NOT_CUT)
     if isinstance(error, NotRowsError) and len(error.places) == len(call.items):
+        if isinstance(call, Lists):
+            call.adopt()
         return (error.output,)
     return None
 
@@ -111,10 +122,25 @@ def _count(cache: Cache, call: Rows | Lists, misses: Misses | None) -> None:
         cache.counters.add_requests(*answered(misses, call.sizes))
 
 
-def list_of(decoded: Any, max_items: int | None) -> Lists | None:
-    """Return the call for a decoded input with `items="list"`; `None` if it is not a list."""
-    items = split_items(decoded)
-    return None if items is None else Lists([items], [kind_of(decoded)], max_items)
+def list_of(policy: CachePolicy, decoded: Any, context: Any) -> Lists | None:
+    """Return the call for a decoded input with `items="list"`; `None` if it has no list."""
+    found = cut(decoded, policy.list_at)
+    if found is None or not isinstance(context, dict | None):
+        return None
+    return Lists([found], policy.max_items, None if context is None else [context])
+
+
+def note_uncut(cache: Cache, decoded: Any) -> None:
+    """Count and warn of an input that cannot be cut into items; an empty list needs no cutting."""
+    at = cache.policy.list_at
+    if is_empty(decoded, at):
+        return
+    if not warn_of_own(cache, cache.api, cache.labels.method):
+        where = "" if at is None else f", because there is no list at list_at={at!r}"
+        cache.reporter.warn_once("uncut", f"{_UNCUT}{where}")
+    cache.counters.add(uncacheable=1)
+    if cache.policy.items == "list":
+        cache.counters.add_requests(empty=1)
 
 
 # ---------------------------------------------------------------------- batches of lists
@@ -124,39 +150,49 @@ class _Pool:
     """The requests of a batch, of which some are lists of items and some are not.
 
     Args:
+        policy: The policy of the method.
         decoded: What `decode_request` returned for each request.
-        max_items: The largest number of items in one call of the method; `None`: any number.
+        contexts: The context of each request, if the method or its policy takes one.
     """
 
-    def __init__(self, decoded: Sequence[Any], max_items: int | None) -> None:
+    def __init__(
+        self, policy: CachePolicy, decoded: Sequence[Any], contexts: Sequence[Context] | None
+    ) -> None:
+        self._at = policy.list_at
         self.decoded = decoded
-        self.split = [split_items(request) for request in decoded]
-        cut = [
-            (items, request) for items, request in zip(self.split, decoded, strict=True) if items
-        ]
+        self._contexts = [None] * len(decoded) if contexts is None else contexts
+        self.cuts = [cut(request, policy.list_at) for request in decoded]
         self.call = Lists(
-            [items for items, _ in cut], [kind_of(request) for _, request in cut], max_items
+            [found for found in self.cuts if found is not None],
+            policy.max_items,
+            None
+            if contexts is None
+            else [c for c, found in zip(contexts, self.cuts, strict=True) if found is not None],
         )
 
     def each(self, method: Method, results: Iterator[Any] | None) -> list[Any]:
         """Return an output for each request: its result, or the method's output for it alone."""
-        return [
-            next(results)
-            if items and results is not None
+        outputs = []
+        for found, request, context in zip(self.cuts, self.decoded, self._contexts, strict=True):
+            if found is not None and results is not None:
+                outputs.append(next(results))
+                continue
+            argument = request if found is None else found.filled(found.items)
+            count = 0 if is_empty(request, self._at) else None
             # In memory of its own: the next call may use the same output buffer.
-            else own(method.compute(request, None, None if items else _count_of_none(request)))
-            for items, request in zip(self.split, self.decoded, strict=True)
-        ]
+            outputs.append(own(method.compute(argument, context, count)))
+        return outputs
 
 
-def _count_of_none(request: Any) -> int | None:
-    return 0 if type(request) is list and not request else None
-
-
-def answer_lists(cache: Cache, method: Method, decoded: Sequence[Any]) -> list[Any]:
+def answer_lists(
+    cache: Cache, method: Method, decoded: Sequence[Any], contexts: Sequence[Context] | None
+) -> list[Any]:
     """Answer a batch of requests, each a list of items: their misses are pooled."""
-    pool = _Pool(decoded, cache.policy.max_items)
+    pool = _Pool(cache.policy, decoded, contexts)
     misses, results = None, None
+    for found, request in zip(pool.cuts, decoded, strict=True):
+        if found is None:
+            note_uncut(cache, request)
     try:
         if pool.call.items:
             misses = cache.lookup(pool.call)
@@ -173,10 +209,12 @@ def answer_lists(cache: Cache, method: Method, decoded: Sequence[Any]) -> list[A
 
 
 def pass_lists(
-    method: Method, api: Any, name: str, decoded: Sequence[Any], max_items: int | None
+    method: Method, api: Any, name: str, policy: CachePolicy, decoded: Sequence[Any], contexts: Any
 ) -> list[Any]:
     """Answer a batch of requests, each a list of items, while the caches are off."""
-    pool = _Pool(decoded, max_items)
+    pool = _Pool(policy, decoded, contexts)
+    if contexts is not None:
+        return pool.each(method, None)  # with its own context
     call, device, results = pool.call, getattr(api, "device", None), None
     try:
         if call.items:

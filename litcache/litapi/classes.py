@@ -96,7 +96,9 @@ def takes_context(function: Any) -> bool:
 
 def context_takers(cls: type, name: str) -> set[str]:
     """Return which of the hooks that take part in a method's output take `context`."""
-    names = ("predict", "batch", "unbatch") if name == "predict" else (name,)
+    policy = policy_of(cls, name)
+    in_batches = name == "predict" and (policy is None or policy.items == "request")
+    names = ("predict", "batch", "unbatch") if in_batches else (name,)
     return {n for n in names if takes_context(_users_function(cls, n))}
 
 

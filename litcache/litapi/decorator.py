@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, overload
 
 from litcache.errors import UnsupportedMethodError
-from litcache.litapi.classes import fault_of, takes_context
+from litcache.litapi.classes import fault_of
 from litcache.litapi.method import CachedMethod
 from litcache.policy import CacheOptions, CachePolicy, parse_bytes
 from litcache.stores.base import Store
@@ -90,15 +90,8 @@ def _decorate(
         policy = policy or CachePolicy(**options)
     except (TypeError, ValueError) as error:
         raise type(error)(f"{name}: {error}") from None
-    if policy.items == "list":
-        if function.__name__ == "decode_request":
-            raise UnsupportedMethodError(name, 'items="list" is not for decode_request')
-        if takes_context(function):
-            raise UnsupportedMethodError(
-                name,
-                'with items="list", predict cannot take context: its items come from many '
-                "requests. Return what belongs to an item as a column of the output",
-            )
+    if policy.items == "list" and function.__name__ == "decode_request":
+        raise UnsupportedMethodError(name, 'items="list" is not for decode_request')
     return CachedMethod(function, policy)
 
 

@@ -21,6 +21,7 @@ from litcache.litapi.answers import (
     answer_rows,
     answer_rows_async,
     list_of,
+    note_uncut,
     pass_lists,
 )
 from litcache.litapi.classes import policy_of, takes_context
@@ -42,7 +43,6 @@ _OVERRIDDEN = (
     "cached; put @cached_predict on the override"
 )
 _MORE_ARGUMENTS = "called with more than an item and its context: the call goes uncached"
-_UNCUT = "its input cannot be cut into items: goes uncached"
 
 
 class BoundCachedMethod(
@@ -134,16 +134,16 @@ class BoundCachedMethod(
             if item.is_opened:
                 item = item.open()
             elif role.in_rows:
-                return Outputs(answer_lists(cache, self, item.items))
+                return Outputs(answer_lists(cache, self, item.items, context))
             else:
                 return Outputs(answer_batch(cache, api, self, item.items, context))
         if role.in_rows:
-            lists = list_of(item, cache.policy.max_items)
+            lists = list_of(cache.policy, item, context)
             if lists is None:
                 return self._uncut(cache, item, context)
             if role.is_async:
-                return answer_rows_async(cache, self, lists, item)
-            return answer_rows(cache, self, lists, item)
+                return answer_rows_async(cache, self, lists, item, context)
+            return answer_rows(cache, self, lists, item, context)
         by_default = role.batches_by_default and not {"batch", "unbatch"} & api.__dict__.keys()
         items = split(item) if by_default else None
         if not items or (context is not None and len(context) != len(items)):
@@ -168,20 +168,17 @@ class BoundCachedMethod(
 
     def _uncut(self, cache: Cache, item: Any, context: Any) -> Any:
         """Call the user's method with an argument that cannot be cut into items."""
-        if not (type(item) is list and not item):
-            if not warn_of_own(cache, self._self_instance, "predict"):
-                cache.reporter.warn_once("uncut", _UNCUT)
-            cache.counters.add(uncacheable=1)
-            if cache.policy.items == "list":
-                cache.counters.add_requests(empty=1)
+        note_uncut(cache, item)
         return self.compute(item, context)
 
     def _pass(self, role: Role, args: Any, kwargs: Any) -> Any:
         """Call the user's method as if it were not decorated."""
         if args and type(args[0]) is Items:  # see hooks.Hook: LitServe does not pool lists
             if role.in_rows and not args[0].is_opened:
-                api, max_items = self._self_instance, self._self_parent.policy.max_items
-                return Outputs(pass_lists(self, api, role.qualified, args[0].items, max_items))
+                api, policy = self._self_instance, self._self_parent.policy
+                context = kwargs.get("context")
+                items = args[0].items
+                return Outputs(pass_lists(self, api, role.qualified, policy, items, context))
             args = (args[0].open(), *args[1:])
         if role.shown is not None:
             kwargs.pop("context", None)

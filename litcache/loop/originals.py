@@ -73,12 +73,8 @@ class Originals:
         if call is None:
             return request.form is not None and request.form == self._form(request)
         assert self._cache is not None
-        key = self._cache.keyring.key
         try:
-            return len(call.items) == len(call.keys) and all(
-                key(call.mode, item, call.context(position)) == call.keys[position]
-                for position, item in enumerate(call.items)
-            )
+            return call.keys_again(self._cache.keyring) == list(call.keys)
         except KeyEncodingError:  # it had a key before
             return False
 

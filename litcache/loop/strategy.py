@@ -11,18 +11,18 @@ from litserve import LitAPI
 from litcache.engine import run
 from litcache.engine.cache import Cache
 from litcache.engine.call import Misses, NotRowsError, Part, answered
+from litcache.engine.lists import Lists
 from litcache.engine.modes import Batch as BatchCall
-from litcache.engine.modes import Lists
 from litcache.engine.run import Compute, Steps, Wait
 from litcache.errors import BatchSizeError, ValueEncodingError
-from litcache.litapi.answers import NOT_CUT
+from litcache.litapi.answers import NOT_CUT, list_of, note_uncut
 from litcache.litapi.batches import BatchSizeMismatch
 from litcache.loop.model import Model
 from litcache.loop.originals import Originals
 from litcache.loop.requests import COMPUTES, DONE, LEFT, WAITS, Batch, Request
 from litcache.observe.log import logger
-from litcache.values.containers import kind_of, own
-from litcache.values.items import split_items
+from litcache.values.containers import own
+from litcache.values.cuts import is_empty
 
 
 class Strategy(Protocol):
@@ -159,13 +159,10 @@ class Cached:
 
     def _call(self, request: Request) -> BatchCall | Lists | None:
         """Return the call of a request; `None` if it is computed without the cache."""
-        if not self._lists:
-            contexts = (request.context,) if self._wants_context else None
-            return BatchCall((request.decoded,), contexts)
-        items = split_items(request.decoded)
-        if items is None:
-            return None
-        return Lists([items], [kind_of(request.decoded)], self._cache.policy.max_items)
+        context = request.context if self._wants_context else None
+        if self._lists:
+            return list_of(self._cache.policy, request.decoded, context)
+        return BatchCall((request.decoded,), None if context is None else (context,))
 
     def _go_on(self, request: Request, reply: Any) -> None:
         """Take the steps of a request until it needs the model, waits, or is done."""
@@ -223,7 +220,7 @@ class Cached:
 
         def compute(part: Part) -> Any:
             if self._lists:
-                return self._model.compute(part.argument, None, len(part.places))
+                return self._model.compute(part.argument, part.contexts, len(part.places))
             return self._model.compute_batch(part.argument, part.contexts)
 
         try:
@@ -244,12 +241,16 @@ class Cached:
         request.misses = request.steps = None
 
     def _compute_uncached(self, request: Request) -> None:
-        rows = split_items(request.decoded)
-        argument = request.decoded if rows is None else rows
-        count = 0 if type(argument) is list and not argument else None
+        call, argument = request.call, request.decoded
+        if isinstance(call, Lists):
+            argument = call.argument(0)
+        else:
+            note_uncut(self._cache, argument)
+        count = 0 if is_empty(argument, self._cache.policy.list_at) else None
+        context = request.context if self._wants_context else None
         with run.computing(self._cache):
             # In memory of its own: the next request may use the same output buffer.
-            request.output = own(self._model.compute(argument, None, count))
+            request.output = own(self._model.compute(argument, context, count))
 
     def computed(self, request: Request) -> None:
         if request.steps is None:
@@ -286,7 +287,7 @@ class Cached:
         fresh = self._call(request)
         if call is None or fresh is None:
             return call is fresh
-        call.renew(fresh.items, fresh.contexts)
+        call.renew(fresh)
         return True
 
 

@@ -51,6 +51,7 @@ class Reporter:
         self._last: CacheInfo | None = None
         self._causes: set[object] = set()
         self._misses = 0
+        self._contexts = 0
         self._varied: dict[str, set[object]] = {}
         self._never_hit = True
 
@@ -119,11 +120,14 @@ class Reporter:
             return
         self._misses += count
         for context in contexts:
+            self._contexts += 1
             for name, form in snapshot(context).items():
                 forms = self._varied.setdefault(name, set())
                 forms.add(id(form.value) if isinstance(form, Opaque) else form)
         if self._misses >= _MISSES_BEFORE_WARNING:
-            differed = sorted(n for n, forms in self._varied.items() if len(forms) >= self._misses)
+            differed = sorted(
+                n for n, forms in self._varied.items() if len(forms) >= self._contexts
+            )
             self._stop_watching()
             why = (
                 f"these context entries differed each time: {', '.join(differed)}; leave them out "

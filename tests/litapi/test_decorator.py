@@ -242,16 +242,11 @@ def test_a_bad_option_raises_at_decoration_with_class_method_option_and_value(
         assert word in str(caught.value)
 
 
-def test_list_items_are_refused_on_decode_request_and_beside_context():
+def test_list_items_are_refused_on_decode_request():
     with pytest.raises(UnsupportedMethodError, match="not for decode_request"):
 
         @cached_predict(items="list")
         def decode_request(self, request): ...
-
-    with pytest.raises(UnsupportedMethodError, match="cannot take context"):
-
-        @cached_predict(items="list")
-        def predict(self, x, context): ...
 
 
 def test_a_policy_can_be_given_whole():
