@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import inspect
-import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any, Literal, TypedDict
+
+from litcache.ttl import Ttl, seconds_of
 
 _UNITS = {"": 1, "B": 1}
 for _power, _letter in enumerate("KMGT", start=1):
@@ -128,7 +128,7 @@ def with_context(function: Callable[..., Any] | None, arguments: int) -> Callabl
 class CacheOptions(TypedDict, total=False):
     """The options of `CachePolicy` as the keywords of `cached_predict`, for type checkers."""
 
-    ttl: float | timedelta | None
+    ttl: Ttl | Callable[..., Ttl]
     max_bytes: int | str
     store: Any
     version: str | Callable[[Any], str]
@@ -149,8 +149,9 @@ class CachePolicy:
     """How the outputs of one method are cached.
 
     Args:
-        ttl: How long an entry stays valid: positive seconds or a `timedelta`; `None`: until it is
-            evicted.
+        ttl: How long an entry stays valid: positive seconds, a `timedelta` or text such as
+            `"2h30m"`; `None`: until it is evicted; or `ttl(item, output[, context])`, which returns
+            one of these, or 0 to store nothing.
         max_bytes: The budget of the default `MemoryStore`: bytes or text such as `"256 MiB"`.
         store: A `Store`, or a function `api -> Store` that is called at first use; by default a
             `MemoryStore` for each process and API instance.
@@ -179,7 +180,7 @@ class CachePolicy:
         60.0
     """
 
-    ttl: float | timedelta | None = None
+    ttl: Ttl | Callable[..., Ttl] = None
     max_bytes: int | str = _DEFAULT_MAX_BYTES
     store: Any = None
     version: str | Callable[[Any], str] = ""
@@ -195,7 +196,7 @@ class CachePolicy:
     digest: Literal["blake", "sha256"] = "blake"
 
     def __post_init__(self) -> None:
-        self._check_ttl()
+        _ = self.seconds  # raises
         try:
             parse_bytes(self.max_bytes)
         except (TypeError, ValueError) as error:
@@ -207,7 +208,7 @@ class CachePolicy:
             value = getattr(self, name)
             if value is not None and not callable(value):
                 raise TypeError(f"{name}={value!r} must be a function or None")
-        for name in ("key", "bypass_if", "refresh_if", "store_if", "version", "store"):
+        for name in ("ttl", "key", "bypass_if", "refresh_if", "store_if", "version", "store"):
             value = getattr(self, name)
             if inspect.iscoroutinefunction(value):  # what it returns is always true
                 raise TypeError(f"{name}={value!r} must be a plain function, not async")
@@ -216,19 +217,8 @@ class CachePolicy:
 
     @property
     def seconds(self) -> float | None:
-        """The ttl in seconds, or `None`."""
-        if isinstance(self.ttl, timedelta):
-            return self.ttl.total_seconds()
-        return None if self.ttl is None else float(self.ttl)
-
-    def _check_ttl(self) -> None:
-        allowed = "a positive number of seconds, a positive timedelta, or None (until evicted)"
-        if self.ttl is None:
-            return
-        if isinstance(self.ttl, bool) or not isinstance(self.ttl, int | float | timedelta):
-            raise TypeError(f"ttl={self.ttl!r} must be {allowed}")
-        if not (math.isfinite(self.seconds or 0) and (self.seconds or 0) > 0):
-            raise ValueError(f"ttl={self.ttl!r} must be {allowed}")
+        """The ttl in seconds; `None` without one, and if a function decides."""
+        return None if callable(self.ttl) else seconds_of(self.ttl)
 
     def _check_store(self) -> None:
         if self.store is None:

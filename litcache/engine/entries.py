@@ -10,7 +10,7 @@ from litcache.engine.predicates import Predicates
 from litcache.errors import ValueEncodingError
 from litcache.keys.contexts import changes
 from litcache.observe.log import Reporter
-from litcache.stores.base import Entry, NewEntry
+from litcache.stores.base import NewEntry
 from litcache.values import codec
 from litcache.values.codec import Encoded
 
@@ -52,8 +52,8 @@ class Entries:
         encoded = call.encode(self._method, output, places)
         expires = None if self._seconds is None else clock() + self._seconds
         asks = self._predicates.asks_before_storing
-        plain: Entry | None
-        full: Entry | None
+        plain: NewEntry | None
+        full: NewEntry | None
         for index, ((misses, position), pair) in enumerate(zip(places, encoded, strict=True)):
             if type(pair) is tuple and not misses.snapshots:
                 # NewEntry(...) is a Python function and takes twice as long.
@@ -67,11 +67,14 @@ class Entries:
             misses.published[key] = full
             if full is None:
                 continue
-            wanted = not asks or self._predicates.may_store(misses, position, output, index)
-            if wanted:
-                misses.stored[key] = full
-            elif wanted is None:
-                misses.outcomes[position] = UNCACHEABLE
+            if asks:
+                lifetime = self._predicates.lifetime(misses, position, output, index)
+                if lifetime is None:
+                    misses.outcomes[position] = UNCACHEABLE
+                if lifetime is None or not lifetime.is_stored:
+                    continue
+                full = full._replace(expires=lifetime.ends(clock))
+            misses.stored[key] = full
 
     def _entries(
         self,
@@ -79,7 +82,7 @@ class Entries:
         position: int,
         encoded: Encoded | ValueEncodingError,
         expires: float | None,
-    ) -> tuple[Entry | None, Entry | None]:
+    ) -> tuple[NewEntry | None, NewEntry | None]:
         """Return the entry of an output, and the same entry with the changes of its context."""
         plain = full = None
         changed: dict[str, object] = {}

@@ -14,7 +14,7 @@ from litcache.policy import CachePolicy
 from litcache.stores.base import Entry, NewEntry
 from litcache.values import codec
 from litcache.values.cuts import cut_one
-from litcache.values.rows import encode_rows, row_value
+from litcache.values.rows import encode_rows, row_at, row_value
 
 
 class CacheHandle:
@@ -99,26 +99,28 @@ class CacheHandle:
             contexts: Their contexts, if the method takes one.
 
         Raises:
-            ValueError: If there is not one output, and one context if any, for each item.
+            ValueError: If there is not one output, and one context if any, for each item, or if
+                the policy's `ttl` returns no time for one.
+            TypeError: If `ttl` returns a value of another type.
             KeyEncodingError: If an item has no canonical form.
             ValueEncodingError: If an output cannot be stored.
             StoreError: If the store cannot write.
         """
         cache = self._cache
         keys = self._keys(items, contexts)
-        if self._mode == "list":
-            encoded = encode_rows(outputs, columns=True)
-        else:
-            encoded = codec.encode_many(outputs)
+        rows = self._mode == "list"
+        encoded = encode_rows(outputs, columns=True) if rows else codec.encode_many(outputs)
         if len(encoded) != len(keys):
             raise ValueError(f"{len(encoded)} outputs for {len(keys)} items")
-        seconds = cache.policy.seconds
-        expires = None if seconds is None else cache.store.clock() + seconds
         entries: dict[bytes, Entry] = {}
-        for key, pair in zip(keys, encoded, strict=True):
+        for index, (key, pair) in enumerate(zip(keys, encoded, strict=True)):
             if isinstance(pair, Exception):
                 raise pair
-            entries[key] = NewEntry(pair[0], pair[1], expires)
+            output = row_at(outputs, index, columns=True) if rows else outputs[index]
+            context = self._context(None if contexts is None else contexts[index])
+            lifetime = cache.predicates.lifetime_of(items[index], output, context)
+            if lifetime.is_stored:
+                entries[key] = NewEntry(*pair, lifetime.ends(cache.store.clock))
         scope = cache.scope.renewed()
         scope.version = cache.keyring.version
         cache.store.set_many(scope, entries)

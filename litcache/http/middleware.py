@@ -53,7 +53,8 @@ class CacheMiddleware:
     Args:
         app: The ASGI app behind this middleware.
         paths: The paths whose POST requests are cached, such as the `api_path` of each `LitAPI`.
-        ttl: The longest time that an answer stays valid: positive seconds or a `timedelta`.
+        ttl: The longest time that an answer stays valid: positive seconds, a `timedelta`, or
+            text such as `"2h30m"`.
         max_bytes: The budget of the default `MemoryStore`, for each HTTP process.
         store: The `Store` to use instead.
         namespace: Whose entries these are. Part of every key; `clear` drops those of a namespace.
@@ -79,7 +80,7 @@ class CacheMiddleware:
         app: ASGIApp,
         *,
         paths: Iterable[str] = ("/predict",),
-        ttl: float | timedelta = 60,
+        ttl: float | timedelta | str = 60,
         max_bytes: int | str = _SIZE,
         store: Store | None = None,
         namespace: str = _NAMESPACE,
@@ -155,8 +156,11 @@ class CacheMiddleware:
 
 def _policy(ttl: Any, max_bytes: Any, store: Any, namespace: Any, version: Any) -> CachePolicy:
     """Check the options that a cached method has, too, in the same way."""
-    if ttl is None:
-        raise TypeError("ttl=None must be a positive number of seconds, or a positive timedelta")
+    if ttl is None or callable(ttl):
+        raise TypeError(
+            f"ttl={ttl!r} must be a positive number of seconds, a positive timedelta, or text such "
+            'as "2h30m"'
+        )
     if store is not None and not hasattr(store, "get_many"):
         raise TypeError(f"store={store!r} must be a Store")
     if not isinstance(version, str):

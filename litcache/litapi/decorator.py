@@ -14,6 +14,7 @@ from litcache.litapi.classes import fault_of
 from litcache.litapi.method import CachedMethod
 from litcache.policy import CacheOptions, CachePolicy, parse_bytes
 from litcache.stores.base import Store
+from litcache.ttl import seconds_of
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -122,7 +123,8 @@ def _misplaced(value: Any) -> str:
     name = next((name for kind, name in names.items() if isinstance(value, kind)), None)
     if isinstance(value, str):
         name = "items" if value in ("request", "list") else "version"
-        with suppress(ValueError):
-            parse_bytes(value)
-            name = "max_bytes"
+        for option, read in (("ttl", seconds_of), ("max_bytes", parse_bytes)):
+            with suppress(ValueError):
+                read(value)
+                name = option
     return f"options are keywords: {name}={value!r}" if name else "it is no function"

@@ -6,6 +6,7 @@ import itertools
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,8 @@ def options(plan: Plan, store: Store, *, name: str) -> dict[str, Any]:
     if "key" in asked:
         with_context = plan.reads_language and not plan.lists
         given["key"] = _key_with_context(shape) if with_context else _key(shape)
+    if "ttl" in asked and plan.seed % 2 and plan.item != "stream":
+        given["ttl"] = _ttl(shape, may_be_zero="store_if" in asked)
     for option, remainder in (("bypass_if", 0), ("refresh_if", 1), ("store_if", 2)):
         if option in asked and plan.item != "stream":  # it would read what `predict` is to read
             given[option] = _predicate(shape, remainder, outputs=option == "store_if")
@@ -60,6 +63,12 @@ def _predicate(shape: Shape, remainder: int, *, outputs: bool) -> Any:
     if outputs:
         return lambda item, output: shape.read(item) % 3 != remainder
     return lambda item: shape.read(item) % 3 == remainder
+
+
+def _ttl(shape: Shape, *, may_be_zero: bool) -> Any:
+    """Return a function that says ten seconds in three ways, and for some items 0."""
+    ways = ("10s", timedelta(seconds=10), 0 if may_be_zero else 10.0)
+    return lambda item, output: ways[shape.read(item) % 3]
 
 
 # ---------------------------------------------------------------------- stores

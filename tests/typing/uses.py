@@ -60,8 +60,24 @@ class Helped(Bare):
         return [float(len(text))]
 
 
+def seconds_of(item: str, output: list[float], context: dict[str, Any]) -> float:
+    return 60.0 if output else 0
+
+
+def bytes_of(item: str, output: list[float]) -> bytes:
+    return b"1h"
+
+
 class WithPolicy(ls.LitAPI):
-    @cached_predict(policy=CachePolicy(ttl=60))
+    @cached_predict(ttl=seconds_of)
+    def decode_request(self, request: str) -> str:
+        return request
+
+    @cached_predict(ttl=lambda item, output: "2h30m" if item else None)
+    def encode_text(self, text: str) -> list[float]:
+        return [float(len(text))]
+
+    @cached_predict(policy=CachePolicy(ttl="1.5h"))
     async def predict(self, x: str) -> list[float]:
         return [float(len(x))]
 
@@ -109,7 +125,8 @@ def wrong() -> None:
     cached_predict("1 GiB")  # type: ignore[call-overload]
     cached_predict(CachePolicy(ttl=60))  # type: ignore[call-overload]
     cached_predict(tll=3)  # type: ignore[call-overload]
-    cached_predict(ttl="soon")  # type: ignore[call-overload]
+    cached_predict(ttl=b"1h")  # type: ignore[call-overload]
+    cached_predict(ttl=bytes_of)  # type: ignore[arg-type]
     cached_predict(max_bytes=1.5)  # type: ignore[call-overload]
     cached_predict(version=3)  # type: ignore[call-overload]
     cached_predict(namespace=b"texts")  # type: ignore[call-overload]
