@@ -9,6 +9,7 @@ from litcache.errors import (
     ValueEncodingError,
 )
 from litcache.http.middleware import CacheMiddleware
+from litcache.keys.contents import contents
 from litcache.keys.fingerprint import fingerprint
 from litcache.litapi.decorator import cached_predict
 from litcache.loop.batched import CachedBatchedLoop
@@ -41,6 +42,7 @@ __all__ = [
     "UnsupportedMethodError",
     "ValueEncodingError",
     "cached_predict",
+    "contents",
     "disabled",
     "fingerprint",
 ]

@@ -5,19 +5,16 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import stat
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from blake3 import blake3
-
+from litcache.keys.contents import NotAFileError, file_digest
 from litcache.keys.encoder import canonical
 from litcache.keys.modules import plain_state, read_module
 from litcache.stores import base
 
-_CHUNK_BYTES = 1 << 20
 # 96 bits: enough to distinguish models, short enough for a log line.
 _DIGITS = 24
 _PATH = re.compile(r"/|\.{1,2}[/\\]|~|[A-Za-z]:[/\\]|[^\s]*\\[^\s]*$")
@@ -141,15 +138,7 @@ def _files(folder: Path, above: tuple[Path, ...]) -> Iterator[Path]:
 
 
 def _file_digest(path: Path) -> bytes:
-    # Opening a pipe waits for a writer otherwise.
-    with open(path, "rb", buffering=0, opener=_open_at_once) as file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise ValueError(f"{path} is neither a file nor a folder")
-        digest, chunk = blake3(), memoryview(bytearray(_CHUNK_BYTES))
-        while length := file.readinto(chunk):
-            digest.update(chunk[:length])
-        return digest.digest()
-
-
-def _open_at_once(path: str, flags: int) -> int:
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+    try:
+        return file_digest(path)
+    except NotAFileError:
+        raise ValueError(f"{path} is neither a file nor a folder") from None

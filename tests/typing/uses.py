@@ -11,7 +11,7 @@ from typing import Any
 import litserve as ls
 from typing_extensions import assert_type
 
-from litcache import CacheInfo, CachePolicy, MemoryStore, cached_predict
+from litcache import CacheInfo, CachePolicy, MemoryStore, cached_predict, contents
 
 # ------------------------------------------------------------------ what is right
 
@@ -73,6 +73,10 @@ class WithPolicy(ls.LitAPI):
     def decode_request(self, request: str) -> str:
         return request
 
+    @cached_predict(key=contents)
+    def transcribe(self, path: str) -> str:
+        return path
+
     @cached_predict(ttl=lambda item, output: "2h30m" if item else None)
     def encode_text(self, text: str) -> list[float]:
         return [float(len(text))]
@@ -108,6 +112,9 @@ async def right() -> None:
     assert_type(Helped().encode_image.cache.info(), CacheInfo)
     assert_type(await Helped().encode_text("a", {}), list[float])
 
+    assert_type(contents("a.wav"), str)
+    assert_type(WithPolicy().transcribe("a.wav"), str)
+
     cache = Bare().predict.cache
     assert_type(cache.info(), CacheInfo)
     assert_type(cache.info().hits, int)
@@ -140,6 +147,7 @@ def wrong() -> None:
     cached_predict(policy={"ttl": 60})  # type: ignore[call-overload]
     cached_predict(policy=CachePolicy(), ttl=60)  # type: ignore[call-overload]
 
+    contents(3)  # type: ignore[arg-type]
     Bare().predict(3)  # type: ignore[arg-type]
     Bare().predict()  # type: ignore[call-arg]
     Bare().predict("a", 3)  # type: ignore[call-arg]
