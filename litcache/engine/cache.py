@@ -9,6 +9,7 @@ from typing import Any
 
 from litcache.engine.call import HIT, Call, Misses, Part, Place
 from litcache.engine.entries import Entries
+from litcache.engine.files import FileWatch
 from litcache.engine.predicates import Predicates
 from litcache.engine.tier import Tier
 from litcache.errors import KeyEncodingError, ValueEncodingError
@@ -58,7 +59,8 @@ class Cache(Tier):
             persistent=store.persistent, reads_context=reads_context,
         )  # fmt: skip
         self.predicates = Predicates(policy, self.keyring, self.reporter)
-        self._entries = Entries(method, policy.seconds, self.predicates, self.reporter)
+        self.files = FileWatch(self.reporter, items=policy.key is None)
+        self._entries = Entries(method, policy.seconds, self.predicates, self.reporter, self.files)
         self._plain = not (policy.bypass_if or policy.refresh_if or policy.key)
 
     @property
@@ -173,6 +175,7 @@ class Cache(Tier):
         """Get the items of the misses ready for the method."""
         for misses in group:
             misses.call.restore()
+            self.files.look_at_items(misses)
             if misses.has_computed:
                 misses.call.hold()
             misses.has_computed = True

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from litcache.engine.call import BYPASSED, UNCACHEABLE, Misses, Place
+from litcache.engine.files import FileWatch
 from litcache.engine.predicates import Predicates
 from litcache.errors import ValueEncodingError
 from litcache.keys.contexts import changes
@@ -13,6 +14,9 @@ from litcache.observe.log import Reporter
 from litcache.stores.base import NewEntry
 from litcache.values import codec
 from litcache.values.codec import Encoded
+
+_ELEMENTS = frozenset(b"atAT")
+"""How the layouts of arrays and tensors begin, which name no files."""
 
 
 class Entries:
@@ -23,15 +27,22 @@ class Entries:
         seconds: How long an entry stays valid, or `None`.
         predicates: Decides which outputs are stored.
         reporter: Warns of outputs that cannot be stored.
+        files: Tells which outputs name files.
     """
 
     def __init__(
-        self, method: str, seconds: float | None, predicates: Predicates, reporter: Reporter
+        self,
+        method: str,
+        seconds: float | None,
+        predicates: Predicates,
+        reporter: Reporter,
+        files: FileWatch,
     ) -> None:
         self._method = method
         self._seconds = seconds
         self._predicates = predicates
         self._reporter = reporter
+        self._files = files
 
     def keep(
         self, places: Sequence[Place], output: Any, device: Any, clock: Callable[[], float]
@@ -55,13 +66,15 @@ class Entries:
         plain: NewEntry | None
         full: NewEntry | None
         for index, ((misses, position), pair) in enumerate(zip(places, encoded, strict=True)):
+            key = misses.keys[position]
+            if key is not None and type(pair) is tuple and pair[0][0] not in _ELEMENTS:
+                pair = self._files.fault_of(call.output_at(output, index)) or pair
             if type(pair) is tuple and not misses.snapshots:
                 # NewEntry(...) is a Python function and takes twice as long.
                 plain = full = tuple.__new__(NewEntry, (*pair, expires))
             else:
                 plain, full = self._entries(misses, position, pair, expires)
             misses.call.keep(position, plain, output, index, device)
-            key = misses.keys[position]
             if key is None:
                 continue
             misses.published[key] = full
@@ -96,6 +109,7 @@ class Entries:
                 raise encoded
             plain = full = NewEntry(*encoded, expires)
             if changed or removed:
+                self._files.check_context(changed)
                 full = NewEntry(*codec.with_context(*encoded, changed, removed), expires)
         except ValueEncodingError as error:
             if misses.outcomes[position] != BYPASSED:

@@ -118,6 +118,9 @@ class CacheHandle:
                 raise pair
             output = row_at(outputs, index, columns=True) if rows else outputs[index]
             context = self._context(None if contexts is None else contexts[index])
+            fault = cache.files.fault_of(output)
+            if fault is not None:
+                raise fault
             lifetime = cache.predicates.lifetime_of(items[index], output, context)
             if lifetime.is_stored:
                 entries[key] = NewEntry(*pair, lifetime.ends(cache.store.clock))
