@@ -2,6 +2,7 @@
 
 from litcache.errors import (
     BatchSizeError,
+    DisagreementError,
     KeyEncodingError,
     LitCacheError,
     StoreError,
@@ -21,6 +22,7 @@ from litcache.stores.redis.store import RedisStore
 from litcache.stores.shared.store import SharedStore
 from litcache.stores.tiered import TieredStore
 from litcache.switches import disabled
+from litcache.trial_policy import Trial
 
 __version__ = "0.5.0"
 
@@ -30,6 +32,7 @@ __all__ = [
     "CacheMiddleware",
     "CachePolicy",
     "CachedBatchedLoop",
+    "DisagreementError",
     "Entry",
     "KeyEncodingError",
     "LitCacheError",
@@ -39,6 +42,7 @@ __all__ = [
     "Store",
     "StoreError",
     "TieredStore",
+    "Trial",
     "UnsupportedMethodError",
     "ValueEncodingError",
     "cached_predict",

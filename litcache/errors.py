@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 def path_of(steps: Iterable[object], root: str = "$") -> str:
@@ -184,3 +184,24 @@ class UnsupportedLitServeError(LitCacheError):
             f"{', '.join(self.missing)}. Install one of those versions, or leave {self.feature} "
             "out: @cached_predict works without it"
         )
+
+
+class DisagreementError(LitCacheError):
+    """A hit would have been another answer than the model's.
+
+    Args:
+        method: The method's qualified name.
+        differences: Where the answers differ, and how.
+
+    Attributes:
+        method: The method's qualified name.
+        differences: Where the answers differ, and how.
+    """
+
+    def __init__(self, method: str, differences: Sequence[str]) -> None:
+        super().__init__(method, differences)
+        self.method = method
+        self.differences = tuple(differences)
+
+    def __str__(self) -> str:
+        return f"a hit would have been another answer: {'; '.join(self.differences)}"

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, TypedDict
 
+from litcache.trial_policy import Trial, trial_of
 from litcache.ttl import Ttl, seconds_of
 
 _UNITS = {"": 1, "B": 1}
@@ -24,6 +25,7 @@ class Default(str):
 
 
 _DEFAULT_MAX_BYTES = Default("256 MiB")
+_DEFAULT_TRIAL = Trial()
 
 
 def parse_bytes(size: int | str) -> int:
@@ -142,6 +144,7 @@ class CacheOptions(TypedDict, total=False):
     refresh_if: Callable[..., bool] | None
     store_if: Callable[..., bool] | None
     digest: Literal["blake", "sha256"]
+    trial: Trial | int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,6 +173,8 @@ class CachePolicy:
         refresh_if: `refresh_if(item[, context])`; if true, compute, and replace the entry.
         store_if: `store_if(item, output[, context])`; if false, answer, and do not store.
         digest: `"blake"` (BLAKE2b and BLAKE3) or `"sha256"` (where FIPS 180-4 is required).
+        trial: How the cache proves itself on a served API: a `Trial`, or how many first hits are
+            proven; 0: not at all.
 
     Raises:
         ValueError: If a value is not allowed, or options contradict each other.
@@ -194,6 +199,7 @@ class CachePolicy:
     refresh_if: Callable[..., bool] | None = None
     store_if: Callable[..., bool] | None = None
     digest: Literal["blake", "sha256"] = "blake"
+    trial: Trial | int = _DEFAULT_TRIAL
 
     def __post_init__(self) -> None:
         _ = self.seconds  # raises
@@ -212,6 +218,7 @@ class CachePolicy:
             value = getattr(self, name)
             if inspect.iscoroutinefunction(value):  # what it returns is always true
                 raise TypeError(f"{name}={value!r} must be a plain function, not async")
+        trial_of(self.trial)
         if self.digest not in ("blake", "sha256"):
             raise ValueError(f'digest={self.digest!r} must be "blake" or "sha256"')
 

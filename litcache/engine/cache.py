@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
-from litcache.engine.call import HIT, Call, Misses, Part, Place
+from litcache.engine import threads, trials
+from litcache.engine.call import BYPASSED, HIT, Call, Misses, Part, Place, uncached
 from litcache.engine.entries import Entries
 from litcache.engine.files import FileWatch
 from litcache.engine.predicates import Predicates
@@ -18,6 +19,8 @@ from litcache.keys.keyer import Keyring
 from litcache.observe.counters import Labels, Sample
 from litcache.policy import CachePolicy
 from litcache.stores.base import Entry, NewEntry, Scope, Store
+from litcache.trial.verdict import Verdict
+from litcache.trial_policy import Trial
 from litcache.values import codec
 
 BY_HAND_SECONDS = 30.0
@@ -62,6 +65,7 @@ class Cache(Tier):
         self.files = FileWatch(self.reporter, items=policy.key is None)
         self._entries = Entries(method, policy.seconds, self.predicates, self.reporter, self.files)
         self._plain = not (policy.bypass_if or policy.refresh_if or policy.key)
+        self.verdict: Verdict | None = None
 
     @property
     def device(self) -> Any:
@@ -84,6 +88,8 @@ class Cache(Tier):
             The misses, for `run.settle`. `None` if every item hit: then the call has its outputs,
             and is counted.
         """
+        if self.is_off:
+            return uncached(call, BYPASSED)
         started = time.perf_counter() if self.counters.timed else 0.0
         self.ask(call, self.scope.renewed())
         misses = self.sort(call, self.guarded.find(call))
@@ -93,6 +99,8 @@ class Cache(Tier):
 
     def lookup_each(self, calls: Sequence[Call]) -> list[Misses | None]:
         """Look up several calls with one question to the store; like `lookup` for each."""
+        if self.is_off:
+            return [uncached(call, BYPASSED) for call in calls]
         started = time.perf_counter() if self.counters.timed else 0.0
         scope = self.scope.renewed()
         for call in calls:
@@ -124,7 +132,10 @@ class Cache(Tier):
             call: The call, with its keys.
             entries: The answer of the store; `None` if the store failed.
         """
-        if entries is not None and call.contexts is None and all(entries):
+        tried: Collection[int] = ()
+        if call.verdict is not None and entries is not None:
+            tried = call.verdict.choose(call.requests, entries)
+        if entries is not None and call.contexts is None and not tried and all(entries):
             try:
                 call.accept(entries, getattr(self.api, "device", None))
             except ValueEncodingError:
@@ -136,11 +147,15 @@ class Cache(Tier):
         misses = Misses(call, store_works=entries is not None)
         for position in range(len(call.items)):
             entry = entries[position] if entries is not None else None
-            if entry is not None and self.take(misses, position, entry):
+            if entry is None:
+                misses.unclaimed.append(position)
+            elif position in tried and trials.take_up(misses, position, entry, self.device):
+                continue
+            elif self.take(misses, position, entry):
                 misses.outcomes[position] = HIT
             else:
                 misses.unclaimed.append(position)
-        if misses.unclaimed:
+        if misses.is_open:
             return misses
         self.finish(misses)
         return None
@@ -160,8 +175,32 @@ class Cache(Tier):
             call.change(position, changes[2], changes[3])
         return True
 
+    # ------------------------------------------------------------------ the trial
+
+    def begin_trial(self, trial: Trial, causes: Callable[[], Sequence[str]]) -> Verdict:
+        """Begin the trial of the method; `causes` returns the usual causes of a disagreement."""
+        self.verdict = verdict = Verdict(
+            self.method, trial, self.counters, self.reporter, stop=self._drop, causes=causes
+        )
+        return verdict
+
+    @property
+    def is_off(self) -> bool:
+        """Whether the trial has found a disagreement, so that nothing is cached."""
+        return self.verdict is not None and self.verdict.is_off
+
+    def _drop(self) -> None:
+        """Clear the namespace: an entry of it may be wrong."""
+        namespace = self.scope.namespace
+        if self.store.blocking:
+            threads.submit(self.guarded.clear, namespace)
+        else:
+            self.guarded.clear(namespace)
+
     def is_computing(self, misses: Misses) -> bool:
         """Return whether other calls compute all that a call misses."""
+        if misses.to_compute:  # tried, or not cached at all
+            return False
         keys = [misses.keys[position] for position in misses.unclaimed]
         wanted = [key for key in keys if key is not None]
         call = misses.call
@@ -211,7 +250,7 @@ class Cache(Tier):
 
     def may_store(self, misses: Misses) -> bool:
         """Return whether the model is still the one of the time when the call looked up."""
-        if misses.call.version != self.keyring.turn or self.keyring.suspended:
+        if misses.call.version != self.keyring.turn or self.keyring.suspended or self.is_off:
             return False
         misses.call.scope.version = self.keyring.version
         return misses.store_works

@@ -12,8 +12,10 @@ from litcache.keys.contexts import Context
 from litcache.keys.encoder import canonical
 from litcache.keys.keyer import Keyring
 from litcache.stores.base import Entry, Scope
+from litcache.trial.verdict import Tried, Verdict
 from litcache.values.codec import Encoded
 from litcache.values.containers import duplicate
+from litcache.values.layouts import Payload
 
 HIT, MISS, COALESCED, VERIFIED, BYPASSED, UNCACHEABLE = (
     "hits", "misses", "coalesced", "verified", "bypassed", "uncacheable",
@@ -37,6 +39,8 @@ class Call:
         uncacheable: Positions of items that have no key.
         version: The value of `Keyring.turn` when the keys were made.
         released: The value of `Flight.released` at that time.
+        verdict: The verdict that some of its hits are tried for; `None`: none is tried.
+        requests: With a verdict, a digest of the request of each item; 0 if it is not known.
         copies: What the items were before a task waited; `None` if it has not.
     """
 
@@ -47,6 +51,8 @@ class Call:
     version: int
     released: object
     # Most calls leave these as they are.
+    verdict: Verdict | None = None
+    requests: Sequence[int] = ()
     is_plain = True
     refreshed: Set[bytes] = frozenset()
     bypassed: Set[int] = frozenset()
@@ -60,6 +66,19 @@ class Call:
     def context(self, position: int) -> Context | None:
         """Return the context of an item, if it has one."""
         return None if self.contexts is None else self.contexts[position]
+
+    @property
+    def sizes(self) -> Sequence[int]:
+        """How many of the items each request has, in order."""
+        return (1,) * len(self.items)
+
+    def joined(self, entries: Sequence[Entry], device: Any) -> Any:
+        """Return the output of one request, of the entries of its items.
+
+        Raises:
+            ValueEncodingError: If an entry cannot be read, or if they do not fit together.
+        """
+        raise NotImplementedError
 
     def protect(self) -> None:
         """Copy the items before a task waits: another task may use the same buffers meanwhile."""
@@ -127,6 +146,14 @@ class Call:
 
     def take(self, position: int, entry: Entry, device: Any) -> None:
         """Take an entry as the output of an item.
+
+        Raises:
+            ValueEncodingError: If the entry cannot be read.
+        """
+        raise NotImplementedError
+
+    def read(self, layout: bytes, payload: Payload, device: Any) -> Any:
+        """Return the output of an entry, as `output_at` returns that of the method.
 
         Raises:
             ValueEncodingError: If the entry cannot be read.
@@ -201,12 +228,13 @@ class Misses:
         has_computed: Whether the method has run for this call.
         released: What `Flight.released` was when the store was asked.
         store_works: Whether the store has answered.
+        tried: For each position that hit and that the model answers, too: what is compared.
     """
 
     __slots__ = (
         "_deadline", "call", "claim", "equals", "failed_leaders", "has_computed", "keys",
         "outcomes", "published", "released", "snapshots", "store_works", "stored", "to_compute",
-        "unclaimed", "waits",
+        "tried", "unclaimed", "waits",
     )  # fmt: skip
 
     def __init__(self, call: Call, *, store_works: bool) -> None:
@@ -214,6 +242,7 @@ class Misses:
         self.keys = list(call.keys)
         self.released = call.released
         self.store_works = store_works
+        self.tried: dict[int, Tried] = {}
         self.outcomes: list[str | None] = [None] * len(self.keys)
         for position in call.uncacheable:
             self.outcomes[position] = UNCACHEABLE
@@ -252,33 +281,14 @@ class Misses:
         return counts
 
 
-def uncached(call: Call) -> Misses:
+def uncached(call: Call, outcome: str | None = None) -> Misses:
     """Return the misses of a call whose items are all computed and not stored."""
     call.scope, call.version, call.released = Scope(""), 0, None
     call.keys = [None] * len(call.items)
     misses = Misses(call, store_works=False)
     misses.to_compute = list(range(len(call.items)))
+    misses.outcomes = [outcome] * len(call.items)
     return misses
-
-
-def answered(misses: Misses | None, sizes: Sequence[int]) -> tuple[int, int, int]:
-    """Count requests by how many of their items were hits or coalesced.
-
-    Args:
-        misses: The misses of the call; `None`: all items hit.
-        sizes: How many items each request has, in the order of the items; 1 or more.
-
-    Returns:
-        For how many requests that was all items, some of them, and none.
-    """
-    if misses is None:
-        return len(sizes), 0, 0
-    counts, start = [0, 0, 0], 0
-    for size in sizes:
-        found = sum(o in (HIT, COALESCED) for o in misses.outcomes[start : start + size])
-        counts[0 if found == size else 1 if found else 2] += 1
-        start += size
-    return counts[0], counts[1], counts[2]
 
 
 Place = tuple[Misses, int]

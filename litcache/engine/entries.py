@@ -12,6 +12,7 @@ from litcache.errors import ValueEncodingError
 from litcache.keys.contexts import changes
 from litcache.observe.log import Reporter
 from litcache.stores.base import NewEntry
+from litcache.trial.compare import freeze
 from litcache.values import codec
 from litcache.values.codec import Encoded
 
@@ -69,13 +70,18 @@ class Entries:
             key = misses.keys[position]
             if key is not None and type(pair) is tuple and pair[0][0] not in _ELEMENTS:
                 pair = self._files.fault_of(call.output_at(output, index)) or pair
+            requests = misses.call.requests
+            request = requests[position] if requests else 0
             if type(pair) is tuple and not misses.snapshots:
                 # NewEntry(...) is a Python function and takes twice as long.
-                plain = full = tuple.__new__(NewEntry, (*pair, expires))
+                plain = full = tuple.__new__(NewEntry, (*pair, expires, request))
             else:
-                plain, full = self._entries(misses, position, pair, expires)
+                plain, full = self._entries(misses, position, pair, (expires, request))
             misses.call.keep(position, plain, output, index, device)
             if key is None:
+                tried = misses.tried.get(position)
+                if tried is not None and not tried.at_encoding:
+                    tried.fresh = freeze(misses.call.output_at(output, index))
                 continue
             misses.published[key] = full
             if full is None:
@@ -94,7 +100,7 @@ class Entries:
         misses: Misses,
         position: int,
         encoded: Encoded | ValueEncodingError,
-        expires: float | None,
+        rest: tuple[Any, ...],
     ) -> tuple[NewEntry | None, NewEntry | None]:
         """Return the entry of an output, and the same entry with the changes of its context."""
         plain = full = None
@@ -107,10 +113,10 @@ class Entries:
         try:
             if isinstance(encoded, ValueEncodingError):
                 raise encoded
-            plain = full = NewEntry(*encoded, expires)
+            plain = full = NewEntry(*encoded, *rest)
             if changed or removed:
                 self._files.check_context(changed)
-                full = NewEntry(*codec.with_context(*encoded, changed, removed), expires)
+                full = NewEntry(*codec.with_context(*encoded, changed, removed), *rest)
         except ValueEncodingError as error:
             if misses.outcomes[position] != BYPASSED:
                 self._reporter.swallow(

@@ -77,6 +77,13 @@ class GuardedStore:
         taken = [self.set_many(scope, joined) for scope, joined in together.values()]
         return all(taken)
 
+    def clear(self, namespace: str) -> None:
+        """Drop the entries of a namespace, if the store works."""
+        try:
+            self._store.clear(namespace)
+        except Exception as error:  # as above
+            self._failed(error)
+
     def info(self) -> StoreInfo:
         """Return the store's answer to `info`; an empty one if the store failed."""
         try:

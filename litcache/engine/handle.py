@@ -7,7 +7,7 @@ from typing import Any
 
 from litcache.engine.cache import Cache
 from litcache.engine.lists import Lists
-from litcache.errors import StoreError
+from litcache.errors import LitCacheError, StoreError
 from litcache.keys.contexts import Context
 from litcache.observe.counters import CacheInfo
 from litcache.policy import CachePolicy
@@ -192,6 +192,23 @@ class CacheHandle:
         keyring.renew_version()
         _ = keyring.version  # asked now, so that this call raises if it fails
         self.clear()
+
+    def trial(self) -> None:
+        """Begin the trial of the method again in this process, also after a disagreement.
+
+        The first hits are computed and compared again. The entries stay.
+
+        Raises:
+            LitCacheError: If the method is on no trial, because its policy has `trial=0` or because
+                this process does not serve it.
+        """
+        verdict = self._cache.verdict
+        if verdict is None:
+            raise LitCacheError(
+                f"{self._cache.method}: there is no trial to begin again: its policy has trial=0, "
+                "or this process does not serve it"
+            )
+        verdict.begin()
 
     def _keys(self, items: Sequence[object], contexts: Sequence[Context] | None) -> list[bytes]:
         if contexts is None:

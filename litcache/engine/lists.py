@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from litcache.engine.call import Call, Misses, Part, Place, differ
+from litcache.engine.call import COALESCED, HIT, Call, Misses, Part, Place, differ
 from litcache.engine.modes import RowCall
 from litcache.errors import KeyEncodingError
 from litcache.keys.contexts import Context
@@ -46,7 +46,7 @@ class Lists(RowCall):
 
     def _take_requests(self, cuts: Sequence[Cut], contexts: Sequence[Context] | None) -> None:
         self.cuts = cuts
-        self.sizes = [len(cut.items) for cut in cuts]
+        self._sizes = [len(cut.items) for cut in cuts]
         self._contexts = contexts
         self._shares_nothing = contexts is None and all(cut.at is None for cut in cuts)
         self._request_of = [at for at, size in enumerate(self.sizes) for _ in range(size)]
@@ -55,6 +55,10 @@ class Lists(RowCall):
         self._shared: dict[int, Shared] = {}
         self._given: dict[int, Context] = {}
         self._rests: list[Any] | None = None
+
+    @property
+    def sizes(self) -> Sequence[int]:
+        return self._sizes
 
     # ------------------------------------------------------------------ keys
 
@@ -206,3 +210,23 @@ class Lists(RowCall):
             start += size
         self._do_changes()
         return merged
+
+
+def answered(misses: Misses | None, sizes: Sequence[int]) -> tuple[int, int, int]:
+    """Count requests by how many of their items were hits or coalesced.
+
+    Args:
+        misses: The misses of the call; `None`: all items hit.
+        sizes: How many items each request has, in the order of the items; 1 or more.
+
+    Returns:
+        For how many requests that was all items, some of them, and none.
+    """
+    if misses is None:
+        return len(sizes), 0, 0
+    counts, start = [0, 0, 0], 0
+    for size in sizes:
+        found = sum(o in (HIT, COALESCED) for o in misses.outcomes[start : start + size])
+        counts[0 if found == size else 1 if found else 2] += 1
+        start += size
+    return counts[0], counts[1], counts[2]

@@ -13,6 +13,7 @@ from litcache.values import codec
 from litcache.values.codec import Encoded
 from litcache.values.containers import assemble, own
 from litcache.values.items import take
+from litcache.values.layouts import Payload
 from litcache.values.rows import count_rows, encode_rows, merge_rows, row_at, row_value
 
 # ---------------------------------------------------------------------- outputs are values
@@ -39,6 +40,13 @@ class _Values(Call):
         if entry is not None and codec.differs_from_stored(value):
             value = codec.decode(entry.layout, entry.payload, device)
         self.values[position] = value
+
+    def read(self, layout: bytes, payload: Payload, device: Any) -> Any:
+        return codec.decode(layout, payload, device)
+
+    def joined(self, entries: Sequence[Entry], device: Any) -> Any:
+        (entry,) = entries
+        return codec.decode(entry.layout, entry.payload, device)
 
     def hold(self) -> None:
         self.values = list(map(own, self.values))
@@ -138,6 +146,12 @@ class RowCall(Call):
 
     def take(self, position: int, entry: Entry, device: Any) -> None:
         self.entries[position] = entry
+
+    def read(self, layout: bytes, payload: Payload, device: Any) -> Any:
+        return row_value(layout, payload, device)
+
+    def joined(self, entries: Sequence[Entry], device: Any) -> Any:
+        return merge_rows(entries, device)
 
     def keep(
         self, position: int, entry: Entry | None, output: Any, index: int, device: Any

@@ -14,7 +14,7 @@ from contextvars import ContextVar
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
-from litcache.engine import threads
+from litcache.engine import threads, trials
 from litcache.engine.cache import Cache
 from litcache.engine.call import COALESCED, Call, Misses, Part
 from litcache.engine.deadlock import would_last
@@ -125,6 +125,8 @@ def _claim(cache: Tier, misses: Misses, missing: Sequence[int], *, force: bool =
         key = misses.keys[position]
         if key is None:
             misses.to_compute.append(position)
+        elif key in leaders and trials.take_up_equal(misses, position, leaders[key]):
+            continue
         elif key in leaders:
             misses.equals.setdefault(leaders[key], []).append(position)
         else:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from typing import Any
 
+from litcache.engine import trials
 from litcache.engine.call import COALESCED, HIT, MISS, UNCACHEABLE, VERIFIED, Misses
 from litcache.engine.flight import Claim, Flight
 from litcache.engine.guarded import GuardedStore
@@ -43,6 +45,11 @@ class Tier(ABC):
 
     # ------------------------------------------------------------------ what differs by tier
 
+    @property
+    def device(self) -> Any:
+        """The device for tensors, or `None`."""
+        return None
+
     @abstractmethod
     def take(self, misses: Misses, position: int, entry: Entry) -> bool:
         """Take an entry as the output of an item; return false if it cannot be read."""
@@ -71,6 +78,8 @@ class Tier(ABC):
         claims: list[Claim] = []
         writes: list[tuple[Scope, Mapping[bytes, Entry]]] = []
         for misses in group:
+            if misses.tried:
+                trials.prove(misses, self.device)
             positions, misses.to_compute = misses.to_compute, []
             for position in positions if misses.equals else ():
                 entry = misses.published.get(misses.keys[position] or b"")
@@ -103,6 +112,8 @@ class Tier(ABC):
     def share(self, misses: Misses, positions: Sequence[int], entry: Entry | None) -> None:
         """Give items the entry of an equal item; without an entry, have each computed alone."""
         for position in positions:
+            if entry is not None and trials.take_up_shared(misses, position, entry, self.device):
+                continue
             if entry is not None and self.take(misses, position, entry):
                 misses.outcomes[position] = COALESCED
             else:

@@ -32,7 +32,7 @@ class RequestKeyer:
     Example:
         >>> scope = {"method": "POST", "path": "/predict", "query_string": b""}
         >>> RequestKeyer("http", "v1").key(scope, [b"application/json"], [], b"{}").hex()
-        '9a8a96b5af24e8948f56a3d6faf4a0e2'
+        '0f565f00787ba05f4c2851b1599d37bf'
     """
 
     __slots__ = ("_start",)

@@ -67,7 +67,7 @@ def fingerprint(model: Any, *, extra: Any = None) -> str:
         >>> fingerprint("minilm@c5f93f7") == fingerprint("minilm@c5f93f7")
         True
         >>> fingerprint("minilm@c5f93f7", extra={"pooling": "cls"})
-        '7fb23d945f08b337ef5e2c29'
+        '7507ded7e4cee8c5b40a13bc'
     """
     # One by one, so that an error says where in the state dict, or where in `extra`.
     text = b"".join(map(canonical, (base.FORMAT, *_read(model), extra)))

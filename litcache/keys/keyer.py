@@ -36,7 +36,7 @@ class Keyer:
     Example:
         >>> keyer = Keyer("app.EmbeddingAPI.predict", "batch", "v1")
         >>> keyer.key("hello").hex()
-        '35734d86ff93d5327364558542ef0472'
+        'fc92ff055264dac45097fa4f7c4b5cfc'
     """
 
     __slots__ = ("_digest", "_start")

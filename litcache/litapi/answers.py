@@ -2,61 +2,136 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from litcache.engine import run
 from litcache.engine.cache import Cache
-from litcache.engine.call import Misses, NotRowsError, Part, answered, uncached
-from litcache.engine.lists import Lists
+from litcache.engine.call import Misses, NotRowsError, Part
+from litcache.engine.lists import Lists, answered
 from litcache.engine.modes import Batch, One, Rows
-from litcache.errors import BatchSizeError, ValueEncodingError
+from litcache.errors import ValueEncodingError
 from litcache.keys.contexts import Context
-from litcache.litapi.batches import BatchSizeMismatch, Method, compute_batch
+from litcache.litapi import arrivals, rehearsal
+from litcache.litapi.batches import Method, compute_batch
 from litcache.litapi.hooks import warn_of_own
+from litcache.litapi.rehearsal import Rehearsal
 from litcache.policy import CachePolicy
-from litcache.values.containers import duplicate, own
+from litcache.values.containers import duplicate
 from litcache.values.cuts import cut, is_empty
 
 _UNCUT = "its input goes uncached: it cannot be cut into items"
 NOT_CUT = "its input or output cannot be cut into rows, so the call goes uncached"
 
 
-def _compute(method: Method) -> Callable[[Part], Any]:
+def compute_part(method: Method) -> Callable[[Part], Any]:
     """Return a function that calls a method with a part."""
     return lambda part: method.compute(part.argument, part.contexts, len(part.places))
 
 
-def answer_one(cache: Cache, method: Method, item: Any, context: Context | None) -> Any:
-    """Answer one item."""
+def drive(
+    cache: Cache, misses: Misses, compute: Callable[[Part], Any], seen: Any
+) -> dict[int, Rehearsal]:
+    """Give every item of a call an output; return the rehearsals of the requests that are tried."""
+    rehearsals = rehearsal.begin(cache, misses, seen) if misses.tried else {}
+    run.drive(cache, run.settle(cache, misses, run.computation), compute)
+    return rehearsals
+
+
+async def drive_async(
+    cache: Cache, misses: Misses, compute: Callable[[Part], Awaitable[Any]], seen: Any
+) -> dict[int, Rehearsal]:
+    """Give every item of a call of an async method an output, as `drive` does."""
+    rehearsals = await rehearsal.begin_async(cache, misses, seen) if misses.tried else {}
+    await run.drive_async(cache, run.settle(cache, misses, run.computation), compute)
+    return rehearsals
+
+
+def answer_one(
+    cache: Cache,
+    method: Method,
+    item: Any,
+    context: Context | None,
+    seen: Any = None,
+    digest: int | None = None,
+) -> Any:
+    """Answer one item.
+
+    Args:
+        cache: The cache of the method.
+        method: The method.
+        item: The item.
+        context: Its context, if the method or its policy reads it.
+        seen: The contexts of the items, if another hook reads them.
+        digest: The digest of the request, if the item is one.
+    """
     call = One((item,), None if context is None else (context,))
+    if cache.verdict is not None:
+        arrivals.enter(cache, call, (item,), digest)
     misses = cache.lookup(call)
     if misses is not None:
-        run.drive(cache, run.settle(cache, misses, run.computation), _compute(method))
+        rehearsals = drive(cache, misses, compute_part(method), seen)
+        if rehearsals:
+            rehearsal.expect(cache, call.values, rehearsals)
     return call.values[0]
 
 
-async def answer_one_async(cache: Cache, method: Method, item: Any, context: Context | None) -> Any:
-    """Answer one item of an async method."""
+async def answer_one_async(
+    cache: Cache,
+    method: Method,
+    item: Any,
+    context: Context | None,
+    seen: Any = None,
+    digest: int | None = None,
+) -> Any:
+    """Answer one item of an async method, as `answer_one` does."""
     call = One((item,), None if context is None else (context,))
+    if cache.verdict is not None:
+        arrivals.enter(cache, call, (item,), digest)
     misses = await run.lookup_async(cache, call)
     if misses is not None:
-        await run.drive_async(cache, run.settle(cache, misses, run.computation), _compute(method))
+        rehearsals = await drive_async(cache, misses, compute_part(method), seen)
+        if rehearsals:
+            rehearsal.expect(cache, call.values, rehearsals)
     return call.values[0]
+
+
+def answer_tried(
+    cache: Cache, method: Method, item: Any, context: Context | None, seen: Any
+) -> Any:
+    """Answer `decode_request` or a helper on trial: the item tells one request from another."""
+    digest = arrivals.digest_for(cache.api, item)
+    output = answer_one(cache, method, item, context, seen, digest)
+    arrivals.note_decoded(cache, output, digest)
+    return output
+
+
+async def answer_tried_async(
+    cache: Cache, method: Method, item: Any, context: Context | None, seen: Any
+) -> Any:
+    """Answer an async `decode_request` or helper on trial, as `answer_tried` does."""
+    digest = arrivals.digest_for(cache.api, item)
+    output = await answer_one_async(cache, method, item, context, seen, digest)
+    arrivals.note_decoded(cache, output, digest)
+    return output
 
 
 def answer_batch(
-    cache: Cache, api: Any, method: Method, items: list[Any], contexts: Any
+    cache: Cache, api: Any, method: Method, items: list[Any], contexts: Any, seen: Any
 ) -> Sequence[Any]:
     """Answer a batch of LitServe's loop: the user's three hooks run on the misses alone."""
     call = Batch(items, contexts)
+    if cache.verdict is not None:
+        arrivals.enter(cache, call, items)
 
     def compute(part: Part) -> Any:
         return compute_batch(api, method, part.argument, part.contexts)
 
     misses = cache.lookup(call)
     if misses is not None:
-        run.drive(cache, run.settle(cache, misses, run.computation), compute)
+        rehearsals = drive(cache, misses, compute, seen)
+        if rehearsals:
+            rehearsal.expect(cache, call.values, rehearsals)
     return call.values
 
 
@@ -64,18 +139,28 @@ def answer_batch(
 
 
 def answer_rows(
-    cache: Cache, method: Method, call: Rows | Lists, argument: Any, contexts: Any = None
+    cache: Cache,
+    method: Method,
+    call: Rows | Lists,
+    argument: Any,
+    contexts: Any = None,
+    seen: Any = None,
 ) -> Any:
     """Answer the rows of a container; uncached if the method does not return rows."""
     misses = None
     # A call of lists gives the method copies.
     changed = [] if isinstance(call, Lists) else list(contexts or ())
     before = [duplicate(context) for context in changed]
+    rehearsals: dict[int, Rehearsal] = {}
+    if cache.verdict is not None and isinstance(call, Lists):
+        arrivals.enter(cache, call, (argument,))
     try:
         misses = cache.lookup(call)
         if misses is not None:
-            run.drive(cache, run.settle(cache, misses, run.computation), _compute(method))
-        return call.result(cache.device)
+            rehearsals = drive(cache, misses, compute_part(method), seen)
+        result = call.result(cache.device)
+        rehearsal.expect(cache, (result,), rehearsals)
+        return result
     except (NotRowsError, ValueEncodingError) as error:
         whole = _whole(cache, call, error)
         if whole:
@@ -86,25 +171,34 @@ def answer_rows(
             context.update(entries)
         return method.compute(argument, contexts)
     finally:
-        _count(cache, call, misses)
+        count(cache, call, misses)
 
 
 async def answer_rows_async(
-    cache: Cache, method: Method, call: Lists, argument: Any, context: Context | None
+    cache: Cache,
+    method: Method,
+    call: Lists,
+    argument: Any,
+    context: Context | None,
+    seen: Any = None,
 ) -> Any:
     """Answer the items of a list for an async method, as `answer_rows` does."""
     misses = None
-    compute: Callable[[Part], Awaitable[Any]] = _compute(method)
+    rehearsals: dict[int, Rehearsal] = {}
+    if cache.verdict is not None:
+        arrivals.enter(cache, call, (argument,))
     try:
         misses = await run.lookup_async(cache, call)
         if misses is not None:
-            await run.drive_async(cache, run.settle(cache, misses, run.computation), compute)
-        return call.result(cache.device)
+            rehearsals = await drive_async(cache, misses, compute_part(method), seen)
+        result = call.result(cache.device)
+        rehearsal.expect(cache, (result,), rehearsals)
+        return result
     except (NotRowsError, ValueEncodingError) as error:
         whole = _whole(cache, call, error)
         return whole[0] if whole else await method.compute(argument, context)
     finally:
-        _count(cache, call, misses)
+        count(cache, call, misses)
 
 
 def _whole(cache: Cache, call: Rows | Lists, error: Exception) -> tuple[Any] | None:
@@ -117,7 +211,8 @@ def _whole(cache: Cache, call: Rows | Lists, error: Exception) -> tuple[Any] | N
     return None
 
 
-def _count(cache: Cache, call: Rows | Lists, misses: Misses | None) -> None:
+def count(cache: Cache, call: Rows | Lists, misses: Misses | None) -> None:
+    """Count the requests of a call of lists by how many of their items were answered."""
     if isinstance(call, Lists):
         cache.counters.add_requests(*answered(misses, call.sizes))
 
@@ -141,91 +236,3 @@ def note_uncut(cache: Cache, decoded: Any) -> None:
     cache.counters.add(uncacheable=1)
     if cache.policy.items == "list":
         cache.counters.add_requests(empty=1)
-
-
-# ---------------------------------------------------------------------- batches of lists
-
-
-class _Pool:
-    """The requests of a batch, of which some are lists of items and some are not.
-
-    Args:
-        policy: The policy of the method.
-        decoded: What `decode_request` returned for each request.
-        contexts: The context of each request, if the method or its policy takes one.
-    """
-
-    def __init__(
-        self, policy: CachePolicy, decoded: Sequence[Any], contexts: Sequence[Context] | None
-    ) -> None:
-        self._at = policy.list_at
-        self.decoded = decoded
-        self._contexts = [None] * len(decoded) if contexts is None else contexts
-        self.cuts = [cut(request, policy.list_at) for request in decoded]
-        self.call = Lists(
-            [found for found in self.cuts if found is not None],
-            policy.max_items,
-            None
-            if contexts is None
-            else [c for c, found in zip(contexts, self.cuts, strict=True) if found is not None],
-        )
-
-    def each(self, method: Method, results: Iterator[Any] | None) -> list[Any]:
-        """Return an output for each request: its result, or the method's output for it alone."""
-        outputs = []
-        for found, request, context in zip(self.cuts, self.decoded, self._contexts, strict=True):
-            if found is not None and results is not None:
-                outputs.append(next(results))
-                continue
-            argument = request if found is None else found.filled(found.items)
-            count = 0 if is_empty(request, self._at) else None
-            # In memory of its own: the next call may use the same output buffer.
-            outputs.append(own(method.compute(argument, context, count)))
-        return outputs
-
-
-def answer_lists(
-    cache: Cache, method: Method, decoded: Sequence[Any], contexts: Sequence[Context] | None
-) -> list[Any]:
-    """Answer a batch of requests, each a list of items: their misses are pooled."""
-    pool = _Pool(cache.policy, decoded, contexts)
-    misses, results = None, None
-    for found, request in zip(pool.cuts, decoded, strict=True):
-        if found is None:
-            note_uncut(cache, request)
-    try:
-        if pool.call.items:
-            misses = cache.lookup(pool.call)
-            if misses is not None:
-                run.drive(cache, run.settle(cache, misses, run.computation), _compute(method))
-            results = iter(pool.call.results(cache.device))
-    except (NotRowsError, ValueEncodingError) as error:
-        cache.reporter.swallow("rows", error, NOT_CUT)
-    except BatchSizeError as error:
-        raise BatchSizeMismatch(error.method, error.expected, error.actual) from None
-    finally:
-        _count(cache, pool.call, misses)
-    return pool.each(method, results)
-
-
-def pass_lists(
-    method: Method, api: Any, name: str, policy: CachePolicy, decoded: Sequence[Any], contexts: Any
-) -> list[Any]:
-    """Answer a batch of requests, each a list of items, while the caches are off."""
-    pool = _Pool(policy, decoded, contexts)
-    if contexts is not None:
-        return pool.each(method, None)  # with its own context
-    call, device, results = pool.call, getattr(api, "device", None), None
-    try:
-        if call.items:
-            for part in call.parts([uncached(call)]):
-                output = _compute(method)(part)
-                call.check(name, output, part.places)
-                for index, (_, position) in enumerate(part.places):
-                    call.keep(position, None, output, index, device)
-            results = iter(call.results(device))
-    except NotRowsError:
-        pass  # each request is computed by itself
-    except BatchSizeError as error:
-        raise BatchSizeMismatch(error.method, error.expected, error.actual) from None
-    return pool.each(method, results)

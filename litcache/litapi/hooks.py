@@ -12,14 +12,18 @@ from litserve import LitAPI
 
 from litcache.engine.cache import Cache
 from litcache.engine.run import caches_computing
+from litcache.litapi.arrivals import noting
 from litcache.litapi.classes import attribute_of, cached_methods, policy_of
+from litcache.litapi.identity import ByIdentity
+from litcache.litapi.proving import proving
 from litcache.litapi.proxies import Acting
 from litcache.litapi.state import cache_of, is_served, state_of
 from litcache.litapi.tokens import Items, Outputs
-from litcache.observe.log import show_log_lines
+from litcache.observe.log import logger, show_log_lines
 from litcache.policy import CachePolicy
 from litcache.stores.memory import MemoryStore
 from litcache.switches import is_disabled
+from litcache.trial_policy import trial_of
 
 _T = TypeVar("_T")
 _HOOKS = ("setup", "decode_request", "batch", "unbatch", "encode_response")
@@ -125,11 +129,19 @@ class Hook:
     def _decode_request(
         self, api: LitAPI, original: Callable[..., Any]
     ) -> Callable[..., Any] | None:
-        if getattr(api, "max_batch_size", 1) == 1:  # not there before LitAPI.__init__
-            return None
-        return partial(_call_from_loop, original)
+        call = _in_batches(api, original)
+        if state_of(api).arrivals is None:
+            return call
+        return noting(api, original, call or original)
 
-    _encode_response = _decode_request
+    def _encode_response(
+        self, api: LitAPI, original: Callable[..., Any]
+    ) -> Callable[..., Any] | None:
+        call = _in_batches(api, original)
+        expected = state_of(api).expected
+        if not expected:
+            return call
+        return proving(api, original, call or original)
 
     def _batch(self, api: LitAPI, original: Callable[..., Any]) -> Callable[..., Any] | None:
         # A loop is between two hooks: it gets the token. The user's code gets the user's batch.
@@ -154,6 +166,13 @@ class Hook:
             return call_users(original, output, *args, **context)
 
         return unbatch
+
+
+def _in_batches(api: LitAPI, original: Callable[..., Any]) -> Callable[..., Any] | None:
+    """Return a hook of an API in batches as one after which its thread is known to run a loop."""
+    if getattr(api, "max_batch_size", 1) == 1:  # not there before LitAPI.__init__
+        return None
+    return partial(_call_from_loop, original)
 
 
 def caches_batches(api: LitAPI) -> bool:
@@ -238,7 +257,21 @@ def after_setup(api: LitAPI) -> None:
     for name in cached_methods(type(api)):
         cache = cache_of(api, name)
         _log_start(cache)
-        warn_of_own(cache, api, name)
+        if not warn_of_own(cache, api, name):
+            _begin_trial(api, cache)
+
+
+def _begin_trial(api: LitAPI, cache: Cache) -> None:
+    """Begin the trial of a method that is served, unless its policy wants none."""
+    state = state_of(api)
+    trial = state.trial if state.has_own_trial else trial_of(cache.policy.trial)
+    streams = api.stream and cache.labels.method == "predict"
+    if trial is None or cache.verdict is not None or streams:
+        return
+    verdict = cache.begin_trial(trial, tuple)
+    logger.info("%s: %s", cache.method, verdict.announcement())
+    if state.arrivals is None:
+        state.arrivals = ByIdentity()
 
 
 def _log_start(cache: Cache) -> None:

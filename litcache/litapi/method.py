@@ -15,17 +15,18 @@ from litcache.engine.run import caches_computing
 from litcache.errors import UnsupportedMethodError
 from litcache.litapi.answers import (
     answer_batch,
-    answer_lists,
     answer_one,
     answer_one_async,
     answer_rows,
     answer_rows_async,
+    answer_tried,
+    answer_tried_async,
     list_of,
     note_uncut,
-    pass_lists,
 )
 from litcache.litapi.classes import policy_of, takes_context
 from litcache.litapi.hooks import call_users, take_over, warn_of_own
+from litcache.litapi.pools import answer_lists, pass_lists
 from litcache.litapi.proxies import ANNOTATIONS, copy_by_name, reduce_by_name
 from litcache.litapi.role import Role
 from litcache.litapi.state import cache_of, is_elsewhere, serving_mode, state_of
@@ -94,13 +95,15 @@ class BoundCachedMethod(
                 role.reporter.warn_once("override", _OVERRIDDEN)
             return self._pass(role, args, kwargs)
         if len(args) == 1 and not kwargs:
-            item, context = args[0], None
+            item = args[0]
+            context = seen = None
         else:
             bound = role.bind(args, kwargs)
             if bound is None:
                 role.reporter.warn_once("arguments", _MORE_ARGUMENTS)
                 return self._pass(role, args, kwargs)
-            item, context = bound
+            item, seen = bound
+        context = seen if role.wants_context else None
         attributes = api.__dict__
         state = attributes.get("_litcache")
         cache = state.answering.get(role.name) if state is not None else None
@@ -115,10 +118,12 @@ class BoundCachedMethod(
             warn_of_own(cache, api, role.name)
             return self._pass(role, args, kwargs)
         if role.in_rows or (role.name == "predict" and api.max_batch_size > 1):
-            return self._answer_many(role, api, cache, item, context)
-        if role.is_async:
-            return answer_one_async(cache, self, item, context)
-        return answer_one(cache, self, item, context)
+            return self._answer_many(role, api, cache, item, context, seen)
+        if role.name != "predict" and cache.verdict is not None:
+            answer = answer_tried_async if role.is_async else answer_tried
+        else:
+            answer = answer_one_async if role.is_async else answer_one
+        return answer(cache, self, item, context, None if seen is None else (seen,))
 
     if TYPE_CHECKING:
 
@@ -128,22 +133,25 @@ class BoundCachedMethod(
     else:
         __call__ = _call
 
-    def _answer_many(self, role: Role, api: LitAPI, cache: Cache, item: Any, context: Any) -> Any:
+    def _answer_many(
+        self, role: Role, api: LitAPI, cache: Cache, item: Any, context: Any, seen: Any
+    ) -> Any:
         """Answer a batch, or a list of items."""
         if type(item) is Items:  # LitServe's batched loop: see hooks.Hook
             if item.is_opened:
                 item = item.open()
             elif role.in_rows:
-                return Outputs(answer_lists(cache, self, item.items, context))
+                return Outputs(answer_lists(cache, self, item.items, context, seen))
             else:
-                return Outputs(answer_batch(cache, api, self, item.items, context))
+                return Outputs(answer_batch(cache, api, self, item.items, context, seen))
         if role.in_rows:
             lists = list_of(cache.policy, item, context)
             if lists is None:
                 return self._uncut(cache, item, context)
+            alone = None if seen is None else (seen,)
             if role.is_async:
-                return answer_rows_async(cache, self, lists, item, context)
-            return answer_rows(cache, self, lists, item, context)
+                return answer_rows_async(cache, self, lists, item, context, alone)
+            return answer_rows(cache, self, lists, item, context, alone)
         by_default = role.batches_by_default and not {"batch", "unbatch"} & api.__dict__.keys()
         items = split(item) if by_default else None
         if not items or (context is not None and len(context) != len(items)):

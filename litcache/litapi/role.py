@@ -11,6 +11,7 @@ from litserve import LitAPI
 from litcache.errors import UnsupportedMethodError
 from litcache.litapi.classes import (
     attribute_of,
+    context_takers,
     fault_of,
     has_default,
     name_of,
@@ -21,6 +22,7 @@ from litcache.litapi.classes import (
 from litcache.litapi.proxies import WithContext
 from litcache.observe.log import Reporter
 from litcache.policy import CachePolicy
+from litcache.trial_policy import trial_of
 
 
 class Role:
@@ -36,7 +38,8 @@ class Role:
         passes: Whether the method does not cache here, because the class overrides it.
         is_overridden: Whether the override is not cached.
         is_async: Whether the method is `async def`.
-        wants_context: Whether LitServe must pass the context.
+        wants_context: Whether the method, or a function of its policy, needs the context.
+        sees_context: Whether LitServe must pass the context.
         in_rows: Whether the items are the elements of lists (`items="list"`).
         batches_by_default: Whether the class leaves `batch` and `unbatch` to LitServe.
         qualified: The method's name for messages.
@@ -62,19 +65,22 @@ class Role:
         self.is_overridden = policy_of(cls, name) is None
         self.is_async = inspect.iscoroutinefunction(method.__wrapped__)
         self.wants_context = wants_contexts(cls, name, policy)
+        # What it reads is not in the key, but a trial needs it to encode what a hit would answer.
+        shows = name == "predict" and bool(context_takers(cls, "encode_response"))
+        self.sees_context = self.wants_context or (shows and trial_of(policy.trial) is not None)
         self.in_rows = policy.items == "list"
         self.batches_by_default = has_default(cls, "batch") and has_default(cls, "unbatch")
         self.reporter = Reporter(qualified)
         parameters = list(inspect.signature(method.__wrapped__).parameters)[1:]
         self._item = parameters[0] if parameters else None
         self._second = parameters[1] if len(parameters) > 1 else None
-        hides_context = self.wants_context and not takes_context(method)
+        hides_context = self.sees_context and not takes_context(method)
         self.shown = WithContext(method) if hides_context else None
 
     def bind(self, args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[Any, Any] | None:
         """Return the item and the context of a call; `None` if it has other arguments, too."""
         kwargs = dict(kwargs)
-        context = kwargs.pop("context", None) if self.wants_context else None
+        context = kwargs.pop("context", None) if self.sees_context else None
         if len(args) == 2 and self._second == "context":
             args, context = args[:1], args[1]
         if not args and self._item in kwargs:

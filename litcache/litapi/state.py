@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from litserve import LitAPI
 
 from litcache.engine.cache import Cache
 from litcache.keys.writer import class_name
 from litcache.litapi.classes import context_takers, policy_of
+from litcache.litapi.identity import ByIdentity
 from litcache.observe import pages
 from litcache.observe.counters import Labels
 from litcache.policy import CachePolicy
 from litcache.stores.base import Store
 from litcache.stores.memory import MemoryStore
+from litcache.trial_policy import Trial
 
 
 class ApiState:
@@ -29,6 +33,14 @@ class ApiState:
         answering: Those that calls are answered from: `caches`, but none while `setup` runs.
         ready: Whether `setup` has run.
         store: The store that the `APIRunner` uses instead of those of the policies.
+        trial: The trial that the `APIRunner` wants instead of those of the policies, if it
+            `has_own_trial`; `None`: no trial.
+        arrivals: The digests of the requests whose items are on their way to `predict`; `None` if
+            no method is tried.
+        expected: The rehearsals of the outputs that are on their way to `encode_response`.
+        encodes_in_sight: Whether `encode_response` is called as far as litcache has seen.
+        encode_watch: What the `APIRunner` has put before `encode_response`.
+        model_lock: Held while the model runs in a thread of its own.
         on_model_call: What the `APIRunner` wants called with the number of items of each call.
     """
 
@@ -40,6 +52,13 @@ class ApiState:
         self.ready = getattr(api, "device", None) is not None
         self.store: Store | None = None
         self.on_model_call: Callable[[int | None], None] | None = None
+        self.trial: Trial | None = None
+        self.has_own_trial = False
+        self.arrivals: ByIdentity[int] | None = None
+        self.expected: ByIdentity[Any] = ByIdentity()
+        self.encodes_in_sight = True
+        self.encode_watch: Any = None
+        self.model_lock = threading.Lock()
 
     @property
     def is_setting_up(self) -> bool:

@@ -13,6 +13,7 @@ from litcache.engine.call import Call, Misses
 from litcache.engine.flight import Claim
 from litcache.engine.run import Steps
 from litcache.keys.contexts import Context
+from litcache.litapi.rehearsal import Rehearsal
 
 COMPUTES, WAITS, DONE, LEFT = "computes", "waits", "done", "left"
 
@@ -40,13 +41,14 @@ class Request:
             its output. `LEFT`: it needs the model, and this worker does not take it.
         form: A digest of its item and context before its batch, if its key does not identify them.
         source: A digest of its payload at that time, if its item has no digest.
+        rehearsals: What a hit would answer, if its hit is tried.
         output: The output that was computed without the cache.
     """
 
     __slots__ = (
         "call", "consumer", "context", "decoded", "form", "image", "is_started", "misses", "output",
-        "payload", "since", "source", "state", "steps", "timestamp", "uid", "waits_for",
-        "waits_until",
+        "payload", "rehearsals", "since", "source", "state", "steps", "timestamp", "uid",
+        "waits_for", "waits_until",
     )  # fmt: skip
 
     def __init__(self, arrived: tuple[int, str, float, Any]) -> None:
@@ -56,6 +58,7 @@ class Request:
         self.image = b""
         self.decoded: Any = None
         self.context: Context = {}
+        self.rehearsals: dict[int, Rehearsal] = {}
         self.call: Call | None = None
         self.misses: Misses | None = None
         self.steps: Steps | None = None

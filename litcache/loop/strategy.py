@@ -10,13 +10,15 @@ from litserve import LitAPI
 
 from litcache.engine import run
 from litcache.engine.cache import Cache
-from litcache.engine.call import Misses, NotRowsError, Part, answered
-from litcache.engine.lists import Lists
+from litcache.engine.call import Misses, NotRowsError, Part
+from litcache.engine.lists import Lists, answered
 from litcache.engine.modes import Batch as BatchCall
 from litcache.engine.run import Compute, Steps, Wait
 from litcache.errors import BatchSizeError, ValueEncodingError
+from litcache.litapi import arrivals, rehearsal
 from litcache.litapi.answers import NOT_CUT, list_of, note_uncut
 from litcache.litapi.batches import BatchSizeMismatch
+from litcache.litapi.state import state_of
 from litcache.loop.model import Model
 from litcache.loop.originals import Originals
 from litcache.loop.requests import COMPUTES, DONE, LEFT, WAITS, Batch, Request
@@ -125,6 +127,7 @@ class Cached:
         self._cache = cache
         self._model = model
         self._originals = Originals(cache)
+        self._model_lock = state_of(api).model_lock
         self._lists = cache.policy.items == "list"
         self._wants_context = wants_context
         # One question to a store that waits for I/O costs as much as many keys.
@@ -135,12 +138,18 @@ class Cached:
     def look_up(self, requests: Sequence[Request], most: int | None = None) -> None:
         for request in requests:
             request.call, request.state = self._call(request), COMPUTES
+            if request.call is not None and self._cache.verdict is not None:
+                arrivals.enter(self._cache, request.call, (request.decoded,))
         calls = [request.call for request in requests if request.call is not None]
         found = iter(self._cache.lookup_each(calls) if calls else ())
         for request in requests:
             is_full = most is not None and most <= 0
             if request.call is not None:
-                self._look_at(request, next(found), joins=is_full)
+                misses = next(found)
+                if misses is not None and misses.tried:
+                    contexts = (request.context,)
+                    request.rehearsals = rehearsal.begin(self._cache, misses, contexts)
+                self._look_at(request, misses, joins=is_full)
             elif is_full:
                 request.state = LEFT
             if most is not None and request.state == COMPUTES:
@@ -192,6 +201,7 @@ class Cached:
             request.output = call.result(self._cache.device)
             if not self._lists:
                 (request.output,) = request.output
+            rehearsal.expect(self._cache, (request.output,), request.rehearsals)
         except ValueEncodingError as error:  # rows of containers that do not fit together
             self._cache.reporter.swallow("rows", error, NOT_CUT)
             self._leave(request)
@@ -209,11 +219,12 @@ class Cached:
     def compute(self, batch: Batch) -> None:
         # A call without misses failed, in strict mode, when its output was stored.
         group = [r.misses for r in batch.requests if r.misses is not None and r.misses.to_compute]
-        if group:
-            self._compute_group(group, batch)
-        for request in batch.requests:
-            if request.steps is None:  # it cannot be cut into items, or its rows do not fit
-                self._compute_uncached(request)
+        with self._model_lock:
+            if group:
+                self._compute_group(group, batch)
+            for request in batch.requests:
+                if request.steps is None:  # it cannot be cut into items, or its rows do not fit
+                    self._compute_uncached(request)
 
     def _compute_group(self, group: list[Misses], batch: Batch) -> None:
         cache = self._cache

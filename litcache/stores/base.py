@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple, Protocol
 
-FORMAT = 2
+FORMAT = 3
 """The number of the format: how keys and entries are written. Raise it with any change of either.
 It stands in the prefix of every key, in every frame, and in the names of what stores keep outside
 the process: entries of another format are misses, and stay for those who can read them."""
@@ -41,6 +41,9 @@ class NewEntry(NamedTuple):
     layout: bytes
     payload: bytes | memoryview
     expires: float | None = None
+    request: int = 0
+    """A digest of the request whose output it is, 8 bytes; 0 if that is not known. An entry that a
+    store returns need not have it."""
 
 
 class Scope:

@@ -13,7 +13,10 @@ from litcache.stores.base import Entry, NewEntry
 
 EPOCH_BYTES = 8
 
-# checksum | format, length of the layout, expiry (NaN: none), epoch | layout | payload
+# checksum | format, length of the layout, expiry (NaN: none), epoch | [request |] layout | payload
+# The request is there if the length has this bit: most entries of a test or a warm-up have none.
+_HAS_REQUEST = 1 << 31
+_REQUEST_BYTES = 8
 _HEAD = Struct("<BId8s")
 _SUM_BYTES = 8
 _PREFIX = Struct(f"<{_SUM_BYTES}sBId8s")
@@ -46,7 +49,7 @@ def frame(entry: Entry, epoch: bytes, key: bytes = b"") -> bytes:
         key: The key of the entry; it is in the checksum, not in the frame.
 
     Returns:
-        The frame, 29 bytes longer than layout and payload.
+        The frame, 29 bytes longer than layout and payload; 37 if the entry knows its request.
 
     Raises:
         ValueError: If the epoch is not 8 bytes long.
@@ -54,14 +57,17 @@ def frame(entry: Entry, epoch: bytes, key: bytes = b"") -> bytes:
     Example:
         >>> data = frame(NewEntry(b"raw", b"payload"), b"epoch--1", b"key")
         >>> unframe(data, b"epoch--1", b"key")
-        NewEntry(layout=b'raw', payload=b'payload', expires=None)
+        NewEntry(layout=b'raw', payload=b'payload', expires=None, request=0)
     """
     if len(epoch) != EPOCH_BYTES:
         raise ValueError(f"an epoch is {EPOCH_BYTES} bytes long, not {len(epoch)}")
     layout, payload, expires = entry.layout, entry.payload, entry.expires
-    head = (
-        _HEAD.pack(base.FORMAT, len(layout), _NEVER if expires is None else expires, epoch) + layout
-    )
+    length, until = len(layout), _NEVER if expires is None else expires
+    request = getattr(entry, "request", 0)
+    if request:
+        length |= _HAS_REQUEST
+        layout = request.to_bytes(_REQUEST_BYTES, "little") + layout
+    head = _HEAD.pack(base.FORMAT, length, until, epoch) + layout
     return b"".join((xxh3_64_digest(payload, xxh3_64_intdigest(head + key)), head, payload))
 
 
@@ -109,7 +115,12 @@ def unframe(data: bytes | memoryview, epoch: bytes, key: bytes = b"") -> NewEntr
     if len(data) < _PREFIX_BYTES:
         raise ValueEncodingError("stored bytes are cut short")
     checksum, format, length, expires, stored_epoch = _PREFIX.unpack_from(data)
-    start = _PREFIX_BYTES + length
+    begin, request = _PREFIX_BYTES, 0
+    if length >= _HAS_REQUEST:
+        length -= _HAS_REQUEST
+        begin += _REQUEST_BYTES
+        request = int.from_bytes(data[_PREFIX_BYTES:begin], "little")
+    start = begin + length
     payload = data[start:]
     seed = xxh3_64_intdigest(data[_SUM_BYTES:start] + key)
     if xxh3_64_digest(payload, seed) != checksum:
@@ -117,5 +128,5 @@ def unframe(data: bytes | memoryview, epoch: bytes, key: bytes = b"") -> NewEntr
     if format != base.FORMAT or stored_epoch != epoch:
         return None
     # Only NaN differs from itself. NewEntry(...) is a Python function, and takes twice as long.
-    parts = (data[_PREFIX_BYTES:start], payload, None if expires != expires else expires)
+    parts = (data[begin:start], payload, None if expires != expires else expires, request)
     return tuple.__new__(NewEntry, parts)

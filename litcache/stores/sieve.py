@@ -7,11 +7,12 @@ import math
 from litcache.stores.base import Entry, NewEntry
 
 # The bytes of an entry beside its key, layout and payload. With this number the process grows by at
-# most a tenth more than is accounted (benchmarks/memory.py): the node (96), the headers of key and
+# most a tenth more than is accounted (benchmarks/memory.py): the node (104), the headers of key and
 # payload (33 each, rounded up by the allocator) and a share of the dict, which under eviction grows
 # to 60 to 120 bytes an entry.
-ENTRY_BYTES = 288
+ENTRY_BYTES = 296
 EXPIRY_BYTES = 32
+REQUEST_BYTES = 32
 
 # The largest number of entries that one eviction looks at. It bounds the slowest eviction; the hits
 # that set the flags bound the mean. benchmarks/hit_rate.py shows that it costs no hits.
@@ -32,7 +33,9 @@ class Space:
 class Node:
     """An entry, and its place in the queue between an older and a newer one."""
 
-    __slots__ = ("expires", "key", "layout", "newer", "older", "payload", "space", "visited")
+    __slots__ = (
+        "expires", "key", "layout", "newer", "older", "payload", "request", "space", "visited",
+    )  # fmt: skip
 
     newer: Node
     older: Node
@@ -45,12 +48,15 @@ class Node:
         self.layout = layout if type(layout) is bytes else bytes(layout)
         self.payload = payload if type(payload) is bytes else bytes(payload)
         self.expires = entry.expires
+        self.request = getattr(entry, "request", 0)
         self.visited = False
 
     def size(self) -> int:
         """Return the bytes accounted for this entry."""
         size = ENTRY_BYTES + len(self.key) + len(self.layout) + len(self.payload)
-        return size if self.expires is None else size + EXPIRY_BYTES
+        if self.expires is not None:
+            size += EXPIRY_BYTES
+        return size + REQUEST_BYTES if self.request else size
 
 
 class Sieve:

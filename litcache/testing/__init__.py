@@ -3,7 +3,8 @@
 from litcache.switches import strict
 from litcache.testing.contract import StoreContract
 from litcache.testing.doubles import FailingStore, FakeClock
-from litcache.testing.runner import APIRunner, assert_batch_invariant
+from litcache.testing.invariance import assert_batch_invariant
+from litcache.testing.runner import APIRunner
 
 __all__ = [
     "APIRunner",

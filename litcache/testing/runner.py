@@ -20,11 +20,10 @@ from litserve.callbacks import CallbackRunner
 from litserve.transport.base import MessageTransport
 from litserve.utils import LitAPIStatus
 
-from litcache.litapi.classes import policy_of, takes_context
+from litcache.litapi.classes import attribute_of, policy_of, takes_context
 from litcache.litapi.state import state_of
 from litcache.stores.base import Store
-from litcache.switches import disabled
-from litcache.testing.compare import difference
+from litcache.trial_policy import Trial, trial_of
 
 _STOP = (None, None, None, None)  # LitServe's sentinel: its loops return when they meet it
 
@@ -39,6 +38,8 @@ class APIRunner:
     Args:
         api: The API, decorated or not, `def` or `async def`.
         store: The store to use instead of those of the policies.
+        trial: A `Trial`, or a number of hits, by which the cached methods prove themselves here;
+            without one, none is tried.
 
     Attributes:
         model_batches: How many items reached the user's `predict`, call by call.
@@ -62,7 +63,9 @@ class APIRunner:
         [1, 1]
     """
 
-    def __init__(self, api: LitAPI, store: Store | None = None) -> None:
+    def __init__(
+        self, api: LitAPI, store: Store | None = None, trial: Trial | int | None = None
+    ) -> None:
         self.api = api
         self.model_batches: list[int] = []
         self.contexts: list[dict[str, Any]] = []
@@ -70,6 +73,7 @@ class APIRunner:
         self._contexts: dict[str, dict[str, Any]] = {}
         self._uids: list[str] = []
         self._store = store
+        self._trial = None if trial is None else trial_of(trial)
         self._timeout_before: float | None = None
 
     def __enter__(self) -> APIRunner:
@@ -78,12 +82,15 @@ class APIRunner:
         LitServer(api, accelerator="cpu")  # its checks, pre_setup and request_timeout
         state = state_of(api)
         state.store = self._store or state.store
+        state.trial, state.has_own_trial = self._trial, True
+        state.arrivals, state.encodes_in_sight = None, True
         state.caches.clear()
         state.on_model_call = self._count
         if policy_of(type(api), "predict") is None:
             api.predict = wrapt.FunctionWrapper(api.predict, self._counted)
         if not api.stream:
             api.encode_response = self._watched(api.encode_response)
+            state.encode_watch = api.encode_response
         api.setup("cpu")
         self.model_batches.clear()  # a warm-up in setup is not a request
         api.device = "cpu"
@@ -98,7 +105,8 @@ class APIRunner:
         for name in ("predict", "encode_response"):
             self.api.__dict__.pop(name, None)
         self.api.request_timeout = self._timeout_before
-        state_of(self.api).on_model_call = None
+        state = state_of(self.api)
+        state.on_model_call = state.encode_watch = None
 
     @property
     def outputs(self) -> list[Any]:
@@ -195,7 +203,13 @@ class APIRunner:
 
     def _watched(self, encode: Callable[..., Any]) -> Callable[..., Any]:
         """Return an `encode_response` that notes outputs and contexts."""
+        own = self.api.__dict__.get("encode_response")
         wants = takes_context(encode)
+
+        def now() -> Callable[..., Any]:
+            """Return the hook as the class gives it now: it may prove an answer."""
+            hook = attribute_of(type(self.api), "encode_response")
+            return encode if own is not None else hook.__get__(self.api, type(self.api))
 
         def note(uid: str, output: Any, context: dict[str, Any]) -> dict[str, Any]:
             self._outputs[uid] = output
@@ -208,15 +222,15 @@ class APIRunner:
             # the requests in order, without those that failed before.
             in_order = self._uids[min(len(self._outputs), len(self._uids) - 1)]
             uid = getattr(self.api.loop, "answering", in_order) or in_order
-            return encode(output, **note(uid, output, {} if context is None else context))
+            return now()(output, **note(uid, output, {} if context is None else context))
 
         async def encode_in_task(output: Any, context: dict[str, Any] | None = None) -> Any:
             task = asyncio.current_task()  # LitServe names it after the request
             uid = task.get_name().removeprefix("process_request_") if task else ""
             arguments = note(uid, output, {} if context is None else context)
             if inspect.iscoroutinefunction(encode):
-                return await encode(output, **arguments)
-            result = await asyncio.to_thread(encode, output, **arguments)
+                return await now()(output, **arguments)
+            result = await asyncio.to_thread(now(), output, **arguments)
             return await result if inspect.isawaitable(result) else result
 
         return encode_in_task if self.api.enable_async else encode_in_order
@@ -279,52 +293,3 @@ def _in_event_loop() -> bool:
     except RuntimeError:
         return False
     return True
-
-
-def assert_batch_invariant(
-    api: LitAPI, requests: Sequence[Any], rtol: float = 0.0, atol: float = 0.0
-) -> None:
-    """Assert that an item's output does not depend on its neighbours in a batch.
-
-    Only then litcache may split a batch into hits and misses. This runs the requests without any
-    cache: all together, in reverse order, and each alone. It compares the outputs of `unbatch`.
-
-    Args:
-        api: An API with `max_batch_size > 1`.
-        requests: Requests of different sizes: the arguments of `decode_request`.
-        rtol: The allowed difference, as a share of the output of the item alone.
-        atol: The allowed difference, in addition.
-
-    Raises:
-        AssertionError: If an output differs; the message names the item.
-        ValueError: If `max_batch_size` is 1.
-
-    Example:
-        >>> import litserve as ls
-        >>> class LengthAPI(ls.LitAPI):
-        ...     def predict(self, texts):
-        ...         return [len(text) for text in texts]
-        >>> assert_batch_invariant(LengthAPI(max_batch_size=8), ["a", "bc"])
-    """
-    if api.max_batch_size < 2:
-        raise ValueError(f"max_batch_size={api.max_batch_size}: there are no batches to compare")
-    with APIRunner(api) as runner, disabled():
-
-        def outputs(indices: Sequence[int]) -> dict[int, Any]:
-            runner.run_batch([requests[index] for index in indices])
-            return dict(zip(indices, runner.outputs, strict=True))
-
-        order = list(range(len(requests)))
-        alone = {index: outputs([index])[index] for index in order}
-        for neighbours, together in (
-            ("together with the others", outputs(order)),
-            ("together with the others in reverse", outputs(order[::-1])),
-        ):
-            for index in order:
-                found = difference(alone[index], together[index], rtol=rtol, atol=atol)
-                if found:
-                    raise AssertionError(
-                        f"item {index} of {len(requests)} depends on its neighbours: alone and "
-                        f"{neighbours}, {found} (rtol={rtol}, atol={atol}); the request is "
-                        f"{requests[index]!r:.200}"
-                    )

@@ -16,6 +16,7 @@ entries = st.builds(
     st.binary(max_size=100),
     st.binary(max_size=600),
     st.none() | st.floats(allow_nan=False),
+    st.integers(0, 2**64 - 1),
 )
 epochs = st.binary(min_size=EPOCH_BYTES, max_size=EPOCH_BYTES)
 keys = st.binary(max_size=24)
@@ -28,7 +29,7 @@ def test_an_entry_comes_back_as_it_was(entry, epoch, key):
 
 @given(entries, keys)
 def test_views_are_framed_and_unframed_like_bytes(entry, key):
-    view = NewEntry(entry.layout, memoryview(entry.payload), entry.expires)
+    view = entry._replace(payload=memoryview(entry.payload))
     data = frame(view, EPOCH, key)
     assert data == frame(entry, EPOCH, key)
     assert unframe(memoryview(data), EPOCH, key) == entry
@@ -123,5 +124,12 @@ def test_epochs_are_random():
 
 def test_the_format_is_frozen():
     data = frame(NewEntry(b"layout", b"payload", 1.5), EPOCH, b"key")
-    head = "92a13e6489373cf80206000000000000000000f83f"
+    head = "f4af26cf5e9496dc0306000000000000000000f83f"
     assert data.hex() == head + b"epoch--1layoutpayload".hex()
+
+
+def test_a_frame_with_its_request_is_frozen():
+    data = frame(NewEntry(b"layout", b"payload", 1.5, 0x0102), EPOCH, b"key")
+    head = "c2aec050bf73d5920306000080000000000000f83f"
+    rest = b"epoch--1" + bytes([2, 1, 0, 0, 0, 0, 0, 0]) + b"layoutpayload"
+    assert data.hex() == head + rest.hex()

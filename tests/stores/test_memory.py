@@ -155,7 +155,7 @@ def test_an_evicted_entry_stays_whole_for_who_holds_it_and_keeps_no_other_alive(
     entry, _ = store.get_many(SCOPE.renewed(), [key(1), key(2)])
     fill(store, 3)
     assert held(store, 1, 2, 3) == [2, 3]
-    assert (entry.layout, entry.payload, entry.expires) == ENTRY
+    assert (entry.layout, entry.payload, entry.expires, entry.request) == ENTRY
     assert not any(isinstance(thing, type(entry)) for thing in gc.get_referents(entry))
 
 

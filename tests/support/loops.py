@@ -16,6 +16,8 @@ from litserve.callbacks import CallbackRunner
 from litserve.transport.base import MessageTransport
 from litserve.utils import LitAPIStatus
 
+from litcache.litapi.state import state_of
+
 SENTINEL = (None, None, None, None)
 SECONDS = 20.0
 """How long a test waits for what must come; far more than it takes."""
@@ -90,9 +92,13 @@ class Driven(MessageTransport):
         return self.wait(*self.ask(*payloads))
 
 
-def prepare(api: ls.LitAPI, timeout: float | bool = 60) -> None:
-    """Prepare an API as a server and its worker do, in this thread."""
+def prepare(api: ls.LitAPI, timeout: float | bool = 60, *, tried: bool = False) -> None:
+    """Prepare an API as a server and its worker do, in this thread.
+
+    Its hits are tried only if asked for: most tests are about hits that are answered at once.
+    """
     ls.LitServer(api, accelerator="cpu", timeout=timeout)
+    state_of(api).has_own_trial = not tried
     api.setup("cpu")
     api.device = "cpu"
 
@@ -104,6 +110,7 @@ def running(
     timeout: float | bool = 60,
     restart: bool = False,
     beside: Driven | None = None,
+    tried: bool = False,
 ) -> Iterator[Driven]:
     """Run the loop of an API in a thread that has run its `setup`, until the block ends.
 
@@ -115,7 +122,7 @@ def running(
 
     def work() -> None:
         try:
-            prepare(api, timeout)
+            prepare(api, timeout, tried=tried)
             api.loop._restart_workers = restart
             ready.set()
             run(api, driven, *callbacks, workers=2 if driven.is_shared else 1)

@@ -88,7 +88,7 @@ class SharedStore(Store):
         >>> store = SharedStore(folder.name, "16 MiB")
         >>> store.set_many(Scope("shop"), {b"k" * 16: NewEntry(b"layout", b"payload")})
         >>> SharedStore(folder.name, "16 MiB").get_many(Scope("shop"), [b"k" * 16])
-        [NewEntry(layout=b'layout', payload=b'payload', expires=None)]
+        [NewEntry(layout=b'layout', payload=b'payload', expires=None, request=0)]
         >>> store.close()
         >>> folder.cleanup()
     """

@@ -1,0 +1,121 @@
+"""Hits that the model answers, too: taken up before it runs, and compared once it has answered."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from litcache.engine.call import VERIFIED, Call, Misses
+from litcache.errors import ValueEncodingError
+from litcache.keys.contexts import Context
+from litcache.stores.base import Entry, NewEntry
+from litcache.trial.compare import freeze
+from litcache.trial.verdict import Tried
+from litcache.values import codec
+
+
+class Stored(NamedTuple):
+    """What the entries of one request hold: its output, and the changes of its context.
+
+    Attributes:
+        value: The output, in its own memory.
+        changed: The entries of the context that were added or changed.
+        removed: The names of those removed.
+    """
+
+    value: Any
+    changed: dict[str, object]
+    removed: list[str]
+
+    def apply_to(self, context: Context) -> None:
+        """Make the changes in a context."""
+        context.update(self.changed)
+        for name in self.removed:
+            context.pop(name, None)
+
+
+def read(call: Call, entries: Sequence[Entry], device: Any) -> Stored:
+    """Return what the entries of one request hold, anew at each call.
+
+    Raises:
+        ValueEncodingError: If an entry cannot be read, or if they do not fit together.
+    """
+    plain: list[Entry] = []
+    changed: dict[str, object] = {}
+    removed: list[str] = []
+    for entry in entries:
+        changes = codec.context_changes(entry.layout, entry.payload)
+        if changes is not None:
+            entry = NewEntry(changes[0], changes[1])
+            changed.update(changes[2])
+            removed.extend(changes[3])
+        plain.append(entry)
+    return Stored(call.joined(plain, device), changed, removed)
+
+
+def _row(call: Call, entry: Entry, device: Any) -> Any:
+    """Return the output of one item, as the method returns it for that item."""
+    changes = codec.context_changes(entry.layout, entry.payload)
+    layout, payload = (entry.layout, entry.payload) if changes is None else changes[:2]
+    return call.read(layout, payload, device)
+
+
+def take_up(misses: Misses, position: int, entry: Entry, device: Any) -> bool:
+    """Have the model answer an item that has an entry; return false if it cannot be read."""
+    call = misses.call
+    assert call.verdict is not None
+    try:
+        _row(call, entry, device)
+    except ValueEncodingError:
+        return False
+    is_other = call.verdict.is_other(call.requests[position], getattr(entry, "request", 0))
+    misses.tried[position] = Tried(entry, is_other=is_other)
+    misses.keys[position] = None  # it is stored already
+    misses.outcomes[position] = VERIFIED
+    misses.to_compute.append(position)
+    return True
+
+
+def take_up_shared(misses: Misses, position: int, entry: Entry, device: Any) -> bool:
+    """Have the model answer an item whose equal was computed by another call, if that is wanted."""
+    call = misses.call
+    return (
+        call.verdict is not None
+        and call.verdict.wants_equal(call.requests[position], getattr(entry, "request", 0))
+        and take_up(misses, position, entry, device)
+    )
+
+
+def take_up_equal(misses: Misses, position: int, leader: int) -> bool:
+    """Have the model answer an item whose equal it computes in the same call, if that is wanted."""
+    verdict, requests = misses.call.verdict, misses.call.requests
+    if verdict is None or not verdict.wants_equal(requests[position], requests[leader]):
+        return False
+    is_other = verdict.is_other(requests[position], requests[leader])
+    misses.tried[position] = Tried(None, is_other=is_other, key=misses.keys[leader])
+    misses.keys[position] = None
+    misses.to_compute.append(position)
+    return True
+
+
+def prove(misses: Misses, device: Any) -> None:
+    """Compare what the model has answered with the entries that were taken up.
+
+    Raises:
+        DisagreementError: In strict mode, if they differ.
+    """
+    call = misses.call
+    for position in misses.to_compute:
+        tried = misses.tried.get(position)
+        if tried is None or tried.fresh is None or call.verdict is None:
+            continue
+        entry = tried.entry or misses.published.get(tried.key or b"")
+        if entry is None:  # the equal item has no entry
+            continue
+        misses.outcomes[position] = VERIFIED
+        fresh, tried.fresh = tried.fresh, None
+        try:
+            stored = freeze(_row(call, entry, device))
+        except ValueEncodingError:
+            continue
+        call.verdict.compare(tried, stored, fresh)

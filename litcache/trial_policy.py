@@ -1,0 +1,96 @@
+"""The options of the trial, in which a cache proves itself on a service."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """How a cache proves itself where it serves: the model answers hits too, and both are compared.
+
+    Args:
+        hits: How many first hits are proven; and how many first hits of a request that is another
+            one than the request whose output was stored.
+        verify: The share of the later hits that is proven, from 0 to 1.
+        observe: Whether the trial never ends. Then every hit is computed and compared, and the
+            counters say what answering from the cache would save.
+        compare: `"response"`: what `encode_response` returns. `"output"`: what `predict` returns;
+            then the trial never runs `encode_response`.
+        ignore: Places of the response that may differ, such as `"$.seconds"`.
+        tolerance: The largest difference of floats that agree, as a share of the largest magnitude
+            in their array. Everything else must be equal.
+
+    Raises:
+        ValueError: If a value is not allowed.
+        TypeError: If a value is of the wrong type.
+
+    Example:
+        >>> Trial(ignore=("$.seconds",)).hits
+        16
+    """
+
+    hits: int = 16
+    verify: float = 0.001
+    observe: bool = False
+    compare: Literal["response", "output"] = "response"
+    ignore: tuple[str, ...] = ()
+    tolerance: float = 0.01
+
+    def __post_init__(self) -> None:
+        if isinstance(self.hits, bool) or not isinstance(self.hits, int):
+            raise TypeError(f"hits={self.hits!r} must be a whole number, 0 or more")
+        if self.hits < 0:
+            raise ValueError(f"hits={self.hits!r} must be a whole number, 0 or more")
+        self._check_number("verify", "a number from 0 to 1", 1.0)
+        self._check_number("tolerance", "a number, 0 or more", math.inf)
+        if not isinstance(self.observe, bool):
+            raise TypeError(f"observe={self.observe!r} must be True or False")
+        if self.compare not in ("response", "output"):
+            raise ValueError(f'compare={self.compare!r} must be "response" or "output"')
+        self._check_ignore()
+
+    def _check_number(self, name: str, allowed: str, most: float) -> None:
+        value = getattr(self, name)
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise TypeError(f"{name}={value!r} must be {allowed}")
+        if not (0 <= value <= most and math.isfinite(value)):
+            raise ValueError(f"{name}={value!r} must be {allowed}")
+
+    def _check_ignore(self) -> None:
+        allowed = 'a tuple of places such as "$.seconds" or "$.items[*].id"'
+        places = self.ignore
+        if not isinstance(places, tuple) or not all(isinstance(place, str) for place in places):
+            raise TypeError(f"ignore={places!r} must be {allowed}")
+        if not all(place.startswith("$") for place in places):
+            raise ValueError(f"ignore={places!r} must be {allowed}")
+
+
+def trial_of(option: Trial | int, name: str = "trial") -> Trial | None:
+    """Return the trial that an option asks for.
+
+    Args:
+        option: A `Trial`, or how many first hits are proven.
+        name: The name of the option, for messages.
+
+    Returns:
+        The trial; `None` for 0: no trial at all.
+
+    Raises:
+        ValueError: If the number is negative.
+        TypeError: If it is neither a `Trial` nor a number.
+
+    Example:
+        >>> trial_of(0), trial_of(8).hits
+        (None, 8)
+    """
+    allowed = "a Trial, a whole number of hits, or 0 (no trial)"
+    if isinstance(option, Trial):
+        return option
+    if isinstance(option, bool) or not isinstance(option, int):
+        raise TypeError(f"{name}={option!r} must be {allowed}")
+    if option < 0:
+        raise ValueError(f"{name}={option!r} must be {allowed}")
+    return Trial(hits=option) if option else None

@@ -1,0 +1,636 @@
+"""The trial of a served API: what it catches, where it stays quiet, and what it costs meanwhile."""
+
+import inspect
+import itertools
+import logging
+import random
+import time
+import uuid
+from types import SimpleNamespace
+
+import litserve as ls
+import numpy as np
+import pytest
+from support.loops import running
+
+from litcache import (
+    CachedBatchedLoop,
+    DisagreementError,
+    LitCacheError,
+    MemoryStore,
+    SharedStore,
+    Trial,
+    cached_predict,
+)
+from litcache.testing import APIRunner, strict
+
+# LitServe runs the plain hooks of an async API in threads, and warns of it.
+pytestmark = pytest.mark.filterwarnings("ignore:.*should be an async:UserWarning")
+
+WAYS = ("single", "batched", "async", "loop", "overlap")
+
+
+def undecorated(*_, **__):
+    return lambda function: function
+
+
+def prepared(make, way, decorate):
+    """An API as one way serves it; an async one awaits the same hooks."""
+    cls = make(decorate if way != "async" else _async(decorate))
+    if way in ("loop", "overlap"):
+        loop = CachedBatchedLoop(overlap=way == "overlap")
+        return cls(max_batch_size=4, batch_timeout=0.001, loop=loop)
+    if way == "batched":
+        return cls(max_batch_size=4)
+    return cls(enable_async=way == "async")
+
+
+def _async(decorate):
+    """Decorate a method as a coroutine function."""
+
+    def with_options(**options):
+        def made(function):
+            async def predict(self, x):
+                return function(self, x)
+
+            return decorate(**options)(predict)
+
+        return made
+
+    return with_options
+
+
+def answers_of(api, requests, way):
+    """The answers to requests, one after the other."""
+    if way in ("loop", "overlap"):
+        with running(api, tried=True) as driven:
+            return [driven.get(request)[0] for request in requests]
+    with APIRunner(api, trial=16) as runner:
+        return [runner.run(request) for request in requests]
+
+
+def each(api, x, compute):
+    """Compute an item, or the items of a batch."""
+    return [compute(item) for item in x] if api.max_batch_size > 1 else compute(x)
+
+
+# ---------------------------------------------------------------------- what it catches
+
+
+def language_on_self(cached):
+    class API(ls.LitAPI):
+        def decode_request(self, request):
+            self.language = request["language"]
+            return request["text"]
+
+        @cached()
+        def predict(self, x):
+            return each(self, x, lambda text: f"{self.language}: {text}")
+
+    return API
+
+
+def voice_read_by_encode(cached):
+    class API(ls.LitAPI):
+        def decode_request(self, request):
+            return request["text"]
+
+        @cached()
+        def predict(self, x):
+            self.voice = x[0] if self.max_batch_size > 1 else x  # left for encode_response
+            return each(self, x, len)
+
+        def encode_response(self, output):
+            return {"length": output, "voice": self.voice}
+
+    return API
+
+
+def another_model_by_a_hook(cached):
+    class API(ls.LitAPI):
+        def setup(self, device):
+            self.factor = 1 if device == "cpu" else 2
+
+        def decode_request(self, request):
+            if request["language"] == "fr":
+                type(self).setup.own(self, "other") if False else setattr(self, "factor", 2)
+            else:
+                self.factor = 1
+            return request["text"]
+
+        @cached()
+        def predict(self, x):
+            return each(self, x, lambda text: len(text) * self.factor)
+
+    return API
+
+
+def key_without_the_user(cached):
+    class API(ls.LitAPI):
+        @cached(key=lambda item: item["text"])
+        def predict(self, x):
+            return each(self, x, lambda item: {"text": item["text"], "for": item["language"]})
+
+    return API
+
+
+CAUGHT_BY_ANOTHER_REQUEST = [
+    language_on_self, voice_read_by_encode, another_model_by_a_hook, key_without_the_user,
+]  # fmt: skip
+
+
+def requests_of(languages, texts=("a", "bb", "a")):
+    return [{"text": t, "language": language} for language in languages for t in texts]
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("make", CAUGHT_BY_ANOTHER_REQUEST)
+def test_data_that_passes_the_cache_is_caught_and_no_answer_is_wrong(make, way):
+    requests = requests_of(["en", "en", "fr", "en", "fr"])
+    expected = answers_of(prepared(make, way, undecorated), requests, way)
+    api = prepared(make, way, cached_predict)
+    assert answers_of(api, requests, way) == expected
+    info = api.predict.cache.info()
+    assert (info.state, info.hits, info.entries) == ("off", 0, 0)
+    assert info.disagreements == 1
+    assert "from the cache" in info.disagreement
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(
+    "make_output",
+    [lambda: time.perf_counter_ns(), lambda: str(uuid.uuid4()), random.random,
+     lambda: np.random.default_rng().normal(size=4)],
+    ids=["clock", "uuid", "random", "generator"],
+)  # fmt: skip
+def test_an_output_that_is_new_each_time_is_caught(make_output, way):
+    def make(cached):
+        class API(ls.LitAPI):
+            @cached()
+            def predict(self, x):
+                return each(self, x, lambda item: {"item": item, "new": make_output()})
+
+            def encode_response(self, output):
+                return {"item": output["item"], "new": str(output["new"])}
+
+        return API
+
+    api = prepared(make, way, cached_predict)
+    answers = answers_of(api, ["a", "a", "a", "a"], way)
+    assert len({answer["new"] for answer in answers}) == 4
+    assert api.predict.cache.info().state == "off"
+
+
+def test_options_of_the_first_request_of_a_batch_are_caught():
+    class API(ls.LitAPI):
+        @cached_predict
+        def predict(self, requests):
+            scale = requests[0]["scale"]
+            return [len(request["text"]) * scale for request in requests]
+
+    with APIRunner(API(max_batch_size=4), trial=16) as runner:
+        one, two = {"text": "a", "scale": 1}, {"text": "bb", "scale": 2}
+        assert runner.run_batch([one, two]) == [1, 2]
+        assert runner.run_batch([two, one]) == [4, 2]
+        assert runner.api.predict.cache.info().state == "off"
+
+
+def test_an_output_that_depends_on_its_neighbours_is_caught():
+    class API(ls.LitAPI):
+        def batch(self, rows):
+            width = max(map(len, rows))
+            return np.array([row + [0] * (width - len(row)) for row in rows], np.float32)
+
+        @cached_predict
+        def predict(self, x):
+            return x.mean(axis=1)  # without a mask
+
+        def encode_response(self, output):
+            return float(output)
+
+    with APIRunner(API(max_batch_size=4), trial=16) as runner:
+        assert runner.run_batch([[2], [2, 2, 2, 2]]) == [0.5, 2.0]
+        assert runner.run_batch([[2], [2, 2]]) == [1.0, 2.0]
+        assert runner.api.predict.cache.info().state == "off"
+
+
+def test_weights_that_change_in_place_are_caught():
+    class API(ls.LitAPI):
+        def setup(self, device):
+            self.weights = np.ones(3)
+
+        @cached_predict
+        def predict(self, x):
+            return self.weights * x
+
+    with APIRunner(API(), trial=16) as runner:
+        runner.run(2)
+        runner.api.weights *= 5
+        assert runner.run(2).tolist() == [10.0] * 3
+        assert runner.api.predict.cache.info().state == "off"
+
+
+def test_an_entry_of_another_models_process_is_tried_too(tmp_path):
+    def serve(factor):
+        class API(ls.LitAPI):
+            @cached_predict(store=SharedStore(tmp_path), namespace="n", version="forgotten")
+            def predict(self, x):
+                return x * factor
+
+        with APIRunner(API(), trial=16) as runner:
+            return runner.run(3), runner.api.predict.cache.info().state
+
+    assert serve(1) == (3, "trial")
+    assert serve(2) == (6, "off")
+
+
+# ---------------------------------------------------------------------- where it stays quiet
+
+
+def dict_in_another_order(count):
+    return {"a": 1, "b": 2} if count % 2 else {"b": 2, "a": 1}
+
+
+QUIET = {
+    "noise of bfloat16": lambda count: np.full(8, 1 + 0.004 * (count % 2), np.float32),
+    "noise of threads": lambda count: [0.1 + 1e-7 * (count % 3), 0.5],
+    "order of a dict": dict_in_another_order,
+    "minus zero": lambda count: [0.0 if count % 2 else -0.0, 1.0],
+    "no number": lambda _: [float("nan"), 1.0],
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("output", QUIET.values(), ids=QUIET)
+def test_noise_without_meaning_is_no_disagreement(output, way):
+    def make(cached):
+        class API(ls.LitAPI):
+            def setup(self, device):
+                self.count = itertools.count()
+
+            @cached()
+            def predict(self, x):
+                return each(self, x, lambda _: output(next(self.count)))
+
+        return API
+
+    api = prepared(make, way, cached_predict)
+    answers_of(api, ["a"] * 20, way)
+    info = api.predict.cache.info()
+    assert (info.state, info.misses, info.verified, info.hits) == ("on", 1, 16, 3)
+
+
+@pytest.mark.parametrize("size", [1, 4])
+def test_tokens_that_are_counted_in_the_context_agree(size):
+    class API(ls.LitAPI):
+        @cached_predict
+        def predict(self, x, context):
+            pairs = zip(x, context, strict=True) if size > 1 else [(x, context)]
+            for text, each_context in pairs:
+                each_context["tokens"] = len(text)
+            return each(self, x, str.upper)
+
+        def encode_response(self, output, context):
+            return {"text": output, "tokens": context["tokens"]}
+
+    with APIRunner(API(max_batch_size=size), trial=2) as runner:
+        for _ in range(5):
+            assert runner.run("abc") == {"text": "ABC", "tokens": 3}
+        info = runner.api.predict.cache.info()
+        assert (info.state, info.verified, info.hits) == ("on", 2, 2)
+
+
+def test_a_clock_in_encode_response_is_no_disagreement():
+    class API(ls.LitAPI):
+        @cached_predict
+        def predict(self, x):
+            return x.upper()
+
+        def encode_response(self, output):
+            return {"text": output, "id": str(uuid.uuid4()), "at": time.perf_counter_ns()}
+
+    with APIRunner(API(), trial=2) as runner:
+        for _ in range(4):
+            assert runner.run("a")["text"] == "A"
+        assert runner.api.predict.cache.info().state == "on"
+
+
+def test_a_place_that_may_differ_is_left_out():
+    class API(ls.LitAPI):
+        @cached_predict
+        def predict(self, x):
+            return {"text": x, "seconds": time.perf_counter()}
+
+    with APIRunner(API(), trial=Trial(hits=2, ignore=("$.seconds",))) as runner:
+        for _ in range(4):
+            runner.run("a")
+        assert runner.api.predict.cache.info().state == "on"
+
+
+def test_an_error_of_encode_response_agrees_with_the_same_error_only():
+    class API(ls.LitAPI):
+        text = "too short"
+
+        @cached_predict
+        def predict(self, x):
+            return x
+
+        def encode_response(self, output):
+            raise ValueError(self.text)
+
+    with APIRunner(API(), trial=1) as runner:
+        for _ in range(3):
+            with pytest.raises(ValueError, match="too short"):
+                runner.run("a")
+        assert runner.api.predict.cache.info().state == "on"
+
+
+def test_what_an_early_encode_response_pops_from_self_is_there_for_the_answer():
+    class API(ls.LitAPI):
+        def setup(self, device):
+            self.waiting = []
+            self.last = {}
+
+        def decode_request(self, request):
+            self.waiting.append(request["id"])
+            return request["text"]
+
+        @cached_predict
+        def predict(self, x):
+            return x.upper()
+
+        def encode_response(self, output):
+            self.last["output"] = output
+            return {"id": self.waiting.pop(0), "text": output}
+
+    with APIRunner(API(), trial=2) as runner:
+        for number in range(5):
+            assert runner.run({"id": number, "text": "a"}) == {"id": number, "text": "A"}
+        assert runner.api.predict.cache.info().state == "on"
+
+
+# ---------------------------------------------------------------------- while it lasts
+
+
+class Counting(ls.LitAPI):
+    """Counts what its hooks get."""
+
+    def setup(self, device):
+        self.encoded = []
+
+    def decode_request(self, request):
+        return request["text"]
+
+    @cached_predict
+    def predict(self, texts):
+        return [text.upper() for text in texts]
+
+    def encode_response(self, output):
+        self.encoded.append(output)
+        return output
+
+
+def asked(*texts, **more):
+    return [{"text": text, **more} for text in texts]
+
+
+def test_hits_that_are_tried_share_the_batch_of_the_misses():
+    with APIRunner(Counting(max_batch_size=4), trial=16) as runner:
+        assert runner.run_batch(asked("a", "b")) == ["A", "B"]
+        assert runner.run_batch(asked("b", "c", "a", "d")) == ["B", "C", "A", "D"]
+        assert runner.model_batches == [2, 4]
+        info = runner.api.predict.cache.info()
+        assert (info.misses, info.verified, info.stored) == (4, 2, 4)
+
+
+def test_equal_items_of_a_batch_are_computed_apart_and_compared():
+    class API(ls.LitAPI):
+        @cached_predict(key=lambda item: item["text"])
+        def predict(self, x):
+            return [item["n"] for item in x]
+
+    with APIRunner(API(max_batch_size=4), trial=16) as runner:
+        assert runner.run_batch([{"text": "a", "n": 1}, {"text": "a", "n": 2}]) == [1, 2]
+        assert runner.api.predict.cache.info().state == "off"
+
+
+def test_the_log_tells_begin_and_end(caplog):
+    caplog.set_level(logging.INFO, "litcache")
+    with APIRunner(Counting(max_batch_size=4), trial=2) as runner:
+        for _ in range(4):
+            runner.run_batch(asked("a"))
+    assert "trial: the first 2 hits are computed and compared" in caplog.text
+    assert "trial: 2 of 2 agreed: answering from the cache" in caplog.text
+    assert caplog.text.count("agreed") == 1
+
+
+def test_a_disagreement_is_logged_once_and_says_where(caplog):
+    api = prepared(language_on_self, "single", cached_predict)
+    answers_of(api, requests_of(["en", "fr", "en"]), "single")
+    (line,) = [record for record in caplog.records if record.levelno == logging.ERROR]
+    assert "$: 'en: a' from the cache, 'fr: a' from the model" in line.message
+    assert "off" in line.message
+
+
+def test_strict_raises_a_disagreement():
+    api = language_on_self(cached_predict)()
+    with APIRunner(api, trial=16) as runner, strict():
+        runner.run({"text": "a", "language": "en"})
+        with pytest.raises(DisagreementError) as raised:
+            runner.run({"text": "a", "language": "fr"})
+        assert raised.value.method == f"{type(api).__qualname__}.predict"
+        assert len(raised.value.differences) == 1
+
+
+def test_after_the_trial_a_hit_of_another_request_is_still_tried():
+    api = language_on_self(cached_predict)()
+    with APIRunner(api, trial=2) as runner:
+        for _ in range(6):
+            assert runner.run({"text": "a", "language": "en"}) == "en: a"
+        assert api.predict.cache.info().state == "on"
+        assert runner.run({"text": "a", "language": "fr"}) == "fr: a"
+        assert api.predict.cache.info().state == "off"
+
+
+def test_a_share_of_the_later_hits_is_verified():
+    with APIRunner(Counting(max_batch_size=4), trial=Trial(hits=1, verify=1.0)) as runner:
+        for _ in range(10):
+            runner.run_batch(asked("a"))
+        info = runner.api.predict.cache.info()
+        assert (info.state, info.misses, info.hits + info.verified) == ("on", 1, 9)
+        assert info.verified >= 4
+
+
+def test_while_observed_no_hit_is_answered():
+    trial = Trial(hits=1, observe=True)
+    with APIRunner(language_on_self(cached_predict)(), trial=trial) as runner:
+        expected = ["en: a", "en: a", "fr: a", "en: a"]
+        asked_for = requests_of(["en", "en", "fr", "en"], ["a"])
+        assert [runner.run(request) for request in asked_for] == expected
+        info = runner.api.predict.cache.info()
+        assert (info.state, info.verified, info.hits, info.disagreements) == ("trial", 3, 0, 1)
+
+
+def test_comparing_outputs_never_encodes_for_the_trial():
+    with APIRunner(Counting(max_batch_size=4), trial=Trial(hits=2, compare="output")) as runner:
+        for _ in range(4):
+            runner.run_batch(asked("a"))
+        assert runner.api.encoded == ["A"] * 4
+        assert runner.api.predict.cache.info().state == "on"
+
+
+def test_a_trial_begins_again_by_hand():
+    with APIRunner(Counting(max_batch_size=4), trial=1) as runner:
+        for _ in range(3):
+            runner.run_batch(asked("a"))
+        cache = runner.api.predict.cache
+        assert (cache.info().state, cache.info().hits) == ("on", 1)
+        cache.trial()
+        assert cache.info().state == "trial"
+        runner.run_batch(asked("a"))
+        assert (cache.info().state, cache.info().verified) == ("on", 2)
+
+
+def test_without_a_trial_there_is_none_to_begin_again():
+    with APIRunner(Counting(max_batch_size=4)) as runner:
+        runner.run_batch(asked("a", "a"))
+        assert runner.api.predict.cache.info().verified == 0
+        with pytest.raises(LitCacheError, match="no trial"):
+            runner.api.predict.cache.trial()
+
+
+def test_calls_by_the_users_own_hooks_are_not_tried():
+    class API(ls.LitAPI):
+        def decode_request(self, request):
+            return self.predict(request)
+
+        @cached_predict
+        def predict(self, x):
+            return f"<{x}>"
+
+    with APIRunner(API(), trial=16) as runner:
+        runner.run("a")
+        assert runner.run("a") == "<<a>>"
+        info = runner.api.predict.cache.info()
+        assert (info.hits, info.verified) == (1, 1)
+
+
+def test_decode_request_is_compared_by_its_output():
+    class API(ls.LitAPI):
+        def setup(self, device):
+            self.count = itertools.count()
+
+        @cached_predict
+        def decode_request(self, request):
+            return [request, next(self.count)]
+
+        def predict(self, x):
+            return x
+
+    with APIRunner(API(), trial=16) as runner:
+        assert [runner.run("a") for _ in range(3)] == [["a", 0], ["a", 1], ["a", 2]]
+        assert runner.api.decode_request.cache.info().state == "off"
+
+
+@pytest.mark.parametrize("size", [1, 4])
+def test_lists_are_tried_row_by_row(size):
+    class API(ls.LitAPI):
+        def decode_request(self, request):
+            self.scale = request["scale"]
+            return request["texts"]
+
+        @cached_predict(items="list")
+        def predict(self, texts):
+            return [len(text) * self.scale for text in texts]
+
+    with APIRunner(API(max_batch_size=size), trial=16) as runner:
+        assert runner.run({"texts": ["a", "bb"], "scale": 1}) == [1, 2]
+        assert runner.run({"texts": ["bb", "ccc"], "scale": 2}) == [4, 6]
+        assert runner.api.predict.cache.info().state == "off"
+
+
+def test_the_rows_of_a_list_agree():
+    class API(ls.LitAPI):
+        @cached_predict(items="list")
+        def predict(self, texts):
+            return np.array([[len(text)] for text in texts], np.float32)
+
+        def encode_response(self, rows):
+            return rows.tolist()
+
+    with APIRunner(API(), trial=4) as runner:
+        for _ in range(4):
+            assert runner.run(["a", "bb"]) == [[1.0], [2.0]]
+        info = runner.api.predict.cache.info()
+        assert (info.state, info.verified, info.hits) == ("on", 4, 2)
+
+
+def test_with_the_default_policy_a_served_api_is_on_trial_and_one_by_hand_is_not():
+    api = Counting(max_batch_size=1)
+    assert api.predict(["a"]) == api.predict(["a"])
+    assert api.predict.cache.info().hits == 1
+    with running(Counting(max_batch_size=1), tried=True) as driven:
+        driven.get(*asked("a", "a", "a"))
+
+
+def test_off_means_that_nothing_is_asked_or_stored():
+    class Watched(MemoryStore):
+        calls = 0
+
+        def get_many(self, scope, keys):
+            self.calls += 1
+            return super().get_many(scope, keys)
+
+        def set_many(self, scope, entries):
+            self.calls += 1
+            super().set_many(scope, entries)
+
+    store = Watched()
+    with APIRunner(language_on_self(cached_predict)(), store=store, trial=16) as runner:
+        for language in ("en", "fr"):
+            runner.run({"text": "a", "language": language})
+        before = store.calls
+        assert runner.run({"text": "a", "language": "en"}) == "en: a"
+        assert store.calls == before
+        info = runner.api.predict.cache.info()
+        assert (info.state, info.bypassed, info.entries) == ("off", 1, 0)
+
+
+def test_an_output_that_predict_writes_again_is_frozen_before():
+    class API(ls.LitAPI):
+        def setup(self, device):
+            self.buffer = np.zeros(2)
+
+        @cached_predict
+        def predict(self, x):
+            self.buffer[:] = self.scale = x["n"] * getattr(self, "factor", 1)
+            return self.buffer
+
+        def encode_response(self, output):
+            return output
+
+    with APIRunner(API(), trial=16) as runner:
+        runner.run({"n": 1})
+        runner.api.factor = 3
+        assert runner.run({"n": 1}).tolist() == [3.0, 3.0]
+        assert runner.api.predict.cache.info().state == "off"
+
+
+def test_an_api_looks_the_same_on_trial():
+    class API(ls.LitAPI):
+        async def decode_request(self, request):
+            return request
+
+        @cached_predict
+        async def predict(self, x):
+            return x
+
+        async def encode_response(self, output):
+            return SimpleNamespace(output=output).output
+
+    api = API(enable_async=True)
+    with APIRunner(api, trial=4) as runner:
+        assert [runner.run("a") for _ in range(8)] == ["a"] * 8
+        assert inspect.iscoroutinefunction(type(api).decode_request.__get__(api, API))
+        info = api.predict.cache.info()
+        assert (info.state, info.verified) == ("on", 4)
