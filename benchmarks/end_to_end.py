@@ -130,7 +130,7 @@ def _store(name: str) -> SharedStore | None:
 
 
 class CachedAPI(EmbeddingAPI):
-    @cached_predict(store=_store("predict"), namespace="end to end", version=VERSION)
+    @cached_predict(store=_store("predict"), namespace="end to end", version=VERSION, trial=0)
     def predict(self, texts: Any) -> Any:
         return super().predict(texts)
 

@@ -55,7 +55,7 @@ class SleepingAPI(ls.LitAPI):
     def decode_request(self, request: dict[str, str]) -> str:
         return request["text"]
 
-    @cached_predict
+    @cached_predict(trial=0)
     def predict(self, texts: Any) -> Any:
         self.calls += 1
         time.sleep(MODEL_SECONDS)

@@ -52,7 +52,7 @@ class PageAPI(ls.LitAPI):
     def setup(self, device: str) -> None:
         self.at_once = 0
 
-    @cached_predict(namespace="pages", version="1")
+    @cached_predict(namespace="pages", version="1", trial=0)
     def predict(self, page: int) -> Any:
         self.at_once += page in self.computing[:]
         self.computing[self.worker] = page

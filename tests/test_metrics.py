@@ -36,13 +36,13 @@ HTTP = Labels("/predict", "POST", "http")
 
 
 class TextAPI(ls.LitAPI):
-    @cached_predict(version="1")
+    @cached_predict(version="1", trial=0)
     def predict(self, texts):
         return [text.upper() for text in texts]
 
 
 class ListAPI(ls.LitAPI):
-    @cached_predict(items="list", max_items=2, version="1")
+    @cached_predict(items="list", max_items=2, version="1", trial=0)
     def predict(self, texts):
         if "error" in texts:
             raise ValueError("error")
@@ -56,7 +56,7 @@ class AsyncListAPI(ls.LitAPI):
     async def encode_response(self, output):
         return output
 
-    @cached_predict(items="list", version="1")
+    @cached_predict(items="list", version="1", trial=0)
     async def predict(self, texts):
         return [text.upper() for text in texts]
 
@@ -137,7 +137,7 @@ def test_an_open_breaker_is_seen(tiered, registry):
     store = TieredStore(MemoryStore(), store) if tiered else store
 
     class RemoteAPI(ls.LitAPI):
-        @cached_predict(store=store, namespace="n", version="1")
+        @cached_predict(store=store, namespace="n", version="1", trial=0)
         def predict(self, text):
             return text
 

@@ -26,7 +26,7 @@ class WordAPI(ls.LitAPI):
     def batch(self, inputs):
         return " ".join(inputs)
 
-    @cached_predict(version="1")
+    @cached_predict(version="1", trial=0)
     def predict(self, joined, context):
         words = joined.split()
         self.computed += len(words)

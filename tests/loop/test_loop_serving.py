@@ -31,7 +31,7 @@ class WordAPI(ls.LitAPI):
         context["worker"] = os.getpid()
         return request["text"]
 
-    @cached_predict(namespace="words", version="1", store=store)
+    @cached_predict(namespace="words", version="1", store=store, trial=0)
     def predict(self, words):
         assert threading.current_thread() is threading.main_thread()  # where setup ran
         if "die" in words:

@@ -12,7 +12,7 @@ class EmbeddingAPI(ls.LitAPI):
     def decode_request(self, request):
         return request.input
 
-    @cached_predict(store=SharedStore(os.environ["FOLDER"]), namespace="n", version="1")
+    @cached_predict(store=SharedStore(os.environ["FOLDER"]), namespace="n", version="1", trial=0)
     def predict(self, text):
         return np.full(8, len(text), np.float32)
 

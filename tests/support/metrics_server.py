@@ -16,7 +16,7 @@ class TextAPI(ls.LitAPI):
     def decode_request(self, request):
         return request["text"]
 
-    @cached_predict(version="words 1", bypass_if=lambda text: text == "bypass")
+    @cached_predict(version="words 1", trial=0, bypass_if=lambda text: text == "bypass")
     def predict(self, texts):
         return [text.upper() for text in texts]
 
@@ -33,7 +33,12 @@ class ListAPI(ls.LitAPI):
         return request["texts"]
 
     @cached_predict(
-        items="list", max_items=4, store=shared_store, namespace="lists", version="words 2"
+        items="list",
+        max_items=4,
+        store=shared_store,
+        namespace="lists",
+        version="words 2",
+        trial=0,
     )
     def predict(self, texts):
         return [text.upper() for text in texts]

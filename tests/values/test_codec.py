@@ -722,7 +722,7 @@ def golden_tensors():
 
 @pytest.mark.parametrize("golden", [golden_builtins, golden_arrays, golden_tensors])
 def test_format_1_is_written_and_read_as_ever(golden):
-    assert FORMAT == 2
+    assert FORMAT == 3
     for value, layout, payload in golden():
         assert codec.encode(value) == (layout, bytes.fromhex(payload))
         assert facts(codec.decode(layout, bytes.fromhex(payload))) == facts(value)

@@ -99,7 +99,7 @@ def _decorate(cls: Any, hooks: list[str]) -> None:
         if not inspect.isfunction(function):
             continue
         try:
-            methods[name] = cached_predict(function)
+            methods[name] = cached_predict(trial=0)(function)
         except UnsupportedMethodError:  # it streams, or the like
             count(f"{name} left as it is")
     for name, method in methods.items():
