@@ -1,6 +1,7 @@
 """Testing a cached LitAPI, and stores, without a server."""
 
 from litcache.switches import strict
+from litcache.testing.cacheable import assert_cacheable
 from litcache.testing.contract import StoreContract
 from litcache.testing.doubles import FailingStore, FakeClock
 from litcache.testing.invariance import assert_batch_invariant
@@ -12,5 +13,6 @@ __all__ = [
     "FakeClock",
     "StoreContract",
     "assert_batch_invariant",
+    "assert_cacheable",
     "strict",
 ]
