@@ -17,6 +17,7 @@ from litcache.litapi.classes import attribute_of, cached_methods, policy_of
 from litcache.litapi.identity import ByIdentity
 from litcache.litapi.proving import proving
 from litcache.litapi.proxies import Acting
+from litcache.litapi.start import usual_causes, warn_of_source
 from litcache.litapi.state import cache_of, is_served, state_of
 from litcache.litapi.tokens import Items, Outputs
 from litcache.observe.log import logger, show_log_lines
@@ -259,6 +260,7 @@ def after_setup(api: LitAPI) -> None:
         _log_start(cache)
         if not warn_of_own(cache, api, name):
             _begin_trial(api, cache)
+    warn_of_source(type(api), state.caches)
 
 
 def _begin_trial(api: LitAPI, cache: Cache) -> None:
@@ -268,7 +270,7 @@ def _begin_trial(api: LitAPI, cache: Cache) -> None:
     streams = api.stream and cache.labels.method == "predict"
     if trial is None or cache.verdict is not None or streams:
         return
-    verdict = cache.begin_trial(trial, tuple)
+    verdict = cache.begin_trial(trial, partial(usual_causes, type(api), cache.labels.method))
     logger.info("%s: %s", cache.method, verdict.announcement())
     if state.arrivals is None:
         state.arrivals = ByIdentity()

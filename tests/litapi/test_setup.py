@@ -135,3 +135,41 @@ def test_a_setup_that_fails_has_ended():
     with APIRunner(api) as runner:
         assert [runner.run("a"), runner.run("a")] == ["a", "a"]
         assert runner.model_batches == [1]
+
+
+# ---------------------------------------------------------------------- said at start
+
+
+def test_what_the_source_shows_is_warned_of_once_when_setup_has_run(caplog):
+    class API(ls.LitAPI):
+        def setup(self, device):
+            pass
+
+        def decode_request(self, request):
+            self.language = request["language"]
+            return request["text"]
+
+        @cached_predict
+        def predict(self, text):
+            return text, self.language
+
+    api = API()
+    with APIRunner(api):
+        api.setup("cpu")
+    (line,) = [r.getMessage() for r in caplog.records if "self.language" in r.getMessage()]
+    assert line.startswith(f"{API.__qualname__}.predict: tests/litapi/test_setup.py:")
+    assert "decode_request sets it and predict reads it" in line
+
+
+def test_an_api_without_a_server_is_told_nothing(caplog):
+    class API(ls.LitAPI):
+        def setup(self, device):
+            self.setup_again = self.setup
+
+        @cached_predict
+        def predict(self, text):
+            self.setup("cpu")
+            return text
+
+    API().setup("cpu")
+    assert caplog.records == []
