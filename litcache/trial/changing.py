@@ -150,7 +150,7 @@ def _sampling(named: dict[str, Any]) -> str:
         return ""
     if chosen is not None:
         return "do_sample=True"
-    temperature = named.get("temperature")
+    temperature = None if "num_beams" in named else named.get("temperature")
     value = None if temperature is None else _constant(temperature)
     is_number = isinstance(value, int | float) and value > 0
     return f"temperature={value}" if is_number else ""

@@ -256,7 +256,8 @@ class Reader:
             return
         root, shown, depth = self._frame.place(owner)
         if root and name in _APPENDS | _ITEMS:
-            self._note("item" if name in _ITEMS and not depth else "append", root, shown, node)
+            is_item = name in _ITEMS or (name == "update" and not is_used)
+            self._note("item" if is_item and not depth else "append", root, shown, node)
             if is_used:
                 self._note("read" if name in _APPENDS else "lookup", root, shown, node)
         elif root and name == "get":

@@ -25,7 +25,8 @@ _PASSING = {
     "lower", "upper", "min", "max", "abs", "sum", "sorted", "get", "items", "values", "copy",
     "fromtimestamp", "mktime", "enumerate", "zip", "reversed", "next", "iter", "as_posix",
     "resolve", "with_suffix", "localtime", "gmtime", "model_dump", "array", "asarray", "tensor",
-    "append", "fspath", "abspath", "basename", "expanduser",
+    "append", "fspath", "abspath", "basename", "expanduser", "splitext", "guess_type", "urlparse",
+    "quote", "unquote", "len", "isinstance", "endswith", "startswith",
 }  # fmt: skip
 _CONTENTS = {"BytesIO", "StringIO"}
 _ADDS = {"append", "extend", "insert", "add", "update", "setdefault"}

@@ -570,6 +570,66 @@ class Memo(ls.LitAPI):
 
 
 @quiet
+class MemoOfABatch(ls.LitAPI):
+    def setup(self, device):
+        self.known = {}
+
+    @cached_predict
+    def predict(self, texts):
+        new = [text for text in texts if text not in self.known]
+        self.known.update(zip(new, self.model(new), strict=True))
+        return [self.known[text] for text in texts]
+
+
+@quiet
+class NamesOfUploads(ls.LitAPI):
+    def decode_request(self, request):
+        return {"filename": request["filename"], "data": request["file"].file.read()}
+
+    @cached_predict
+    def predict(self, item):
+        name, suffix = os.path.splitext(item["filename"])
+        if item["filename"].endswith(".pdf"):
+            suffix = "pdf"
+        logger.info("read %s", item["filename"])
+        text = self.model.read(io.BytesIO(item["data"]), suffix)
+        return {"name": name, "text": text, "beams": self.model.generate(num_beams=4)}
+
+
+@quiet
+class TemporaryFolder(ls.LitAPI):
+    @cached_predict
+    def predict(self, prompt):
+        time.sleep(dice.random())
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, "image.png")
+            self.pipe(prompt).save(path)
+            with open(path, "rb") as file:
+                return {"filename": "image.png", "image": file.read()}
+
+
+@quiet
+class RequestIds(ls.LitAPI):
+    def decode_request(self, request):
+        self.id = str(uuid.uuid4())
+        self.started = time.time()
+        return request["text"]
+
+    @cached_predict
+    def predict(self, text):
+        self.parts, self.sizes = [], []
+        self._add(text)
+        logger.info(f"{self.id}: {time.time() - self.started:.3f} s")
+        return self.model(self.parts)
+
+    def _add(self, text):
+        self.parts.append(text)
+
+    def encode_response(self, output):
+        return {"id": self.id, "output": output}
+
+
+@quiet
 class Voices(ls.LitAPI):
     def setup(self, device):
         self.voices = {}
