@@ -20,7 +20,7 @@ from litcache.litapi.proxies import Acting
 from litcache.litapi.start import usual_causes, warn_of_source
 from litcache.litapi.state import cache_of, is_served, state_of
 from litcache.litapi.tokens import Items, Outputs
-from litcache.observe.log import logger, show_log_lines
+from litcache.observe.log import show_log_lines
 from litcache.policy import CachePolicy
 from litcache.stores.memory import MemoryStore
 from litcache.switches import is_disabled
@@ -131,7 +131,7 @@ class Hook:
         self, api: LitAPI, original: Callable[..., Any]
     ) -> Callable[..., Any] | None:
         call = _in_batches(api, original)
-        if state_of(api).arrivals is None:
+        if state_of(api).arrivals is None or is_disabled():
             return call
         return noting(api, original, call or original)
 
@@ -257,9 +257,9 @@ def after_setup(api: LitAPI) -> None:
         return
     for name in cached_methods(type(api)):
         cache = cache_of(api, name)
+        _begin_trial(api, cache)
         _log_start(cache)
-        if not warn_of_own(cache, api, name):
-            _begin_trial(api, cache)
+        warn_of_own(cache, api, name)
     warn_of_source(type(api), state.caches)
 
 
@@ -270,16 +270,19 @@ def _begin_trial(api: LitAPI, cache: Cache) -> None:
     streams = api.stream and cache.labels.method == "predict"
     if trial is None or cache.verdict is not None or streams:
         return
-    verdict = cache.begin_trial(trial, partial(usual_causes, type(api), cache.labels.method))
-    logger.info("%s: %s", cache.method, verdict.announcement())
+    cache.begin_trial(trial, partial(usual_causes, type(api), cache.labels.method))
     if state.arrivals is None:
-        state.arrivals = ByIdentity()
+        # A loop decodes a batch before it goes on; an async one, as many requests as there are.
+        state.arrivals = ByIdentity(
+            4096 if api.enable_async or state.has_own_trial else 64 + 2 * api.max_batch_size
+        )
 
 
 def _log_start(cache: Cache) -> None:
     store = cache.store
     namespace, version = cache.scope.namespace, cache.keyring.version
-    cache.reporter.started(namespace, version, store, "worker")
+    trial = "" if cache.verdict is None else cache.verdict.announcement()
+    cache.reporter.started(namespace, version, store, "worker", trial)
     # LitServe numbers the workers of an API from 0, so exactly one of several is number 1.
     if isinstance(store, MemoryStore) and os.environ.get("LITSERVE_WORKER_ID") == "1":
         cache.reporter.warn_once(

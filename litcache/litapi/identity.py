@@ -8,19 +8,22 @@ from collections.abc import Sequence
 from typing import Any, Generic, TypeVar
 
 _V = TypeVar("_V")
-_MOST = 4096
 
 
 class ByIdentity(Generic[_V]):
     """Values that belong to objects on their way through a loop, found by the object itself.
 
     Loops hand on what a hook returned as it is. What never comes back, because its request failed,
-    is forgotten after 4,096 others.
+    is forgotten after some others.
 
     Concurrency: safe in many threads. LitServe's async loop runs sync hooks in threads.
+
+    Args:
+        most: How many objects are kept.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, most: int) -> None:
+        self._most = most
         self._waiting: deque[tuple[object, _V]] = deque()
         self._lock = threading.Lock()
 
@@ -31,7 +34,7 @@ class ByIdentity(Generic[_V]):
         """Add the value of an object; return false if an older one had to be forgotten."""
         with self._lock:
             self._waiting.append((thing, value))
-            if len(self._waiting) <= _MOST:
+            if len(self._waiting) <= self._most:
                 return True
             self._waiting.popleft()
             return False

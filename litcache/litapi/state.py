@@ -20,6 +20,8 @@ from litcache.stores.base import Store
 from litcache.stores.memory import MemoryStore
 from litcache.trial_policy import Trial
 
+_MOST_EXPECTED = 1_024
+
 
 class ApiState:
     """What litcache keeps of one API in this process.
@@ -55,7 +57,7 @@ class ApiState:
         self.trial: Trial | None = None
         self.has_own_trial = False
         self.arrivals: ByIdentity[int] | None = None
-        self.expected: ByIdentity[Any] = ByIdentity()
+        self.expected: ByIdentity[Any] = ByIdentity(_MOST_EXPECTED)
         self.encodes_in_sight = True
         self.encode_watch: Any = None
         self.model_lock = threading.Lock()

@@ -71,7 +71,9 @@ class Reporter:
         if is_strict():
             raise error
 
-    def started(self, namespace: str, version: str, store: Store, process: str) -> None:
+    def started(
+        self, namespace: str, version: str, store: Store, process: str, trial: str = ""
+    ) -> None:
         """Log the start of a cache.
 
         Args:
@@ -79,14 +81,16 @@ class Reporter:
             version: The version of its entries.
             store: Where they live.
             process: The kind of process that has its own budget, if it does not share the store.
+            trial: How the cache proves itself; empty if it does not.
         """
         size = getattr(store, "max_bytes", None)
         budget = "no budget of its own" if size is None else format_bytes(parse_bytes(size))
         if size is not None and not store.persistent:
             budget += f" in each {process}"
         logger.info(
-            "%s: caching under namespace %r, version %r, in %s (%s)",
+            "%s: caching under namespace %r, version %r, in %s (%s)%s",
             self.method, namespace, version, type(store).__name__, budget,
+            f"; {trial}" if trial else "",
         )  # fmt: skip
 
     def tick(self, info: Callable[[], CacheInfo], *, hit: bool = False) -> None:
