@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import inspect
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
+import msgpack
 from litserve import LitAPI
+from xxhash import xxh3_64_intdigest
 
 from litcache.engine.cache import Cache
 from litcache.engine.call import Call
@@ -15,7 +17,6 @@ from litcache.errors import KeyEncodingError
 from litcache.keys.encoder import canonical
 from litcache.litapi.state import state_of
 
-DIGEST_BYTES = 8
 _LARGE = 64 * 1024
 _NUMBER_BYTES = 9
 _LEVELS = 4
@@ -38,10 +39,14 @@ def digest_of(request: object, *, large: bool = True) -> int:
     if not large and _size(request, _LEVELS) > _LARGE:
         return 0
     try:
-        data = canonical(request)
-    except KeyEncodingError:
-        return 0
-    return int.from_bytes(hashlib.blake2b(data, digest_size=DIGEST_BYTES).digest(), "little") or 1
+        # Most requests are JSON. Two that differ in the order of a dict alone may count as two.
+        data = msgpack.packb(request)
+    except (TypeError, ValueError, OverflowError, RecursionError):
+        try:
+            data = canonical(request)
+        except KeyEncodingError:
+            return 0
+    return xxh3_64_intdigest(data) or 1
 
 
 def _size(value: object, levels: int) -> int:
@@ -87,10 +92,10 @@ def enter(cache: Cache, call: Call, decoded: Sequence[Any], digest: int | None =
 
 def digest_for(api: LitAPI, request: Any) -> int:
     """Return the digest of a request of an API, as its trial needs it."""
-    caches = state_of(api).caches.values()
-    return digest_of(
-        request, large=any(c.verdict is not None and c.verdict.wants_large for c in caches)
-    )
+    for cache in state_of(api).caches.values():
+        if cache.verdict is not None and cache.verdict.wants_large:
+            return digest_of(request)
+    return digest_of(request, large=False)
 
 
 def note(api: LitAPI, decoded: Any, digest: int) -> None:
@@ -108,17 +113,21 @@ def note_decoded(cache: Cache, output: Any, digest: int) -> None:
 
 def noting(api: LitAPI, hook: Any, call: Callable[..., Any]) -> Callable[..., Any]:
     """Return `decode_request` as one that notes of which request an item was decoded."""
+    is_async = api.enable_async and inspect.iscoroutinefunction(hook)
+    return partial(_decode_async if is_async else _decode, api, call)
 
-    def decode(request: Any, *args: Any, **context: Any) -> Any:
-        digest = digest_for(api, request)
-        decoded = call(request, *args, **context)
-        note(api, decoded, digest)
-        return decoded
 
-    async def decode_async(request: Any, *args: Any, **context: Any) -> Any:
-        digest = digest_for(api, request)
-        decoded = await call(request, *args, **context)
-        note(api, decoded, digest)
-        return decoded
+def _decode(api: LitAPI, call: Callable[..., Any], request: Any, *args: Any, **context: Any) -> Any:
+    digest = digest_for(api, request)
+    decoded = call(request, *args, **context)
+    note(api, decoded, digest)
+    return decoded
 
-    return decode_async if inspect.iscoroutinefunction(hook) else decode
+
+async def _decode_async(
+    api: LitAPI, call: Callable[..., Any], request: Any, *args: Any, **context: Any
+) -> Any:
+    digest = digest_for(api, request)
+    decoded = await call(request, *args, **context)
+    note(api, decoded, digest)
+    return decoded
