@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import threading
 from collections.abc import Callable, Collection, Sequence
@@ -158,14 +159,22 @@ class Verdict:
             self.agreed(tried)
 
     def differences(
-        self, stored: Frozen, fresh: Frozen, ignore: Collection[str] = (), limit: int = 16
+        self,
+        stored: Frozen,
+        fresh: Frozen,
+        ignore: Collection[str] = (),
+        limit: int = 16,
+        tolerance: float = math.inf,
     ) -> list[Difference]:
-        """Return where two answers differ, as far as the options of the trial do not allow it."""
+        """Return where two answers differ, as far as the options of the trial do not allow it.
+
+        With `tolerance`, floats may differ no more than that, even if the options allow more.
+        """
         trial = self.trial
         return differences(
             stored,
             fresh,
-            tolerance=trial.tolerance,
+            tolerance=min(trial.tolerance, tolerance),
             ignore=(*trial.ignore, *ignore),
             limit=limit,
         )

@@ -134,7 +134,26 @@ def key_without_the_user(cached):
     return API
 
 
+def scores_read_by_encode(cached):
+    """Another request's scores hide beside coordinates, within the tolerance of the model."""
+
+    class API(ls.LitAPI):
+        def decode_request(self, request):
+            return request["text"]
+
+        @cached()
+        def predict(self, x):
+            self.scores = [len(text) / 10 for text in (x if self.max_batch_size > 1 else [x])]
+            return each(self, x, lambda text: 1)
+
+        def encode_response(self, count):
+            return {"boxes": [[0.0, 0.0, 640.0, 480.0, score] for score in self.scores]}
+
+    return API
+
+
 CAUGHT_BY_ANOTHER_REQUEST = [
+    scores_read_by_encode,
     language_on_self, voice_read_by_encode, another_model_by_a_hook, key_without_the_user,
 ]  # fmt: skip
 
