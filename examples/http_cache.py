@@ -5,8 +5,9 @@
     curl -i localhost:8000/predict -H 'X-API-Key: secret' -H 'Content-Type: application/json' \\
         -d '{"text": "hello"}'
 
-The first answer says `Cache-Status: litcache; fwd=miss; stored`, the next ones `litcache; hit;
-ttl=…`. LitServe refuses a client without the right key, as ever: the middleware runs LitServe's own
+The first answer says `Cache-Status: litcache; fwd=miss; stored`. The next 16 are hits on trial:
+LitServe answers them as well, and both answers are compared (`litcache; fwd=miss; detail=trial`).
+From then on it says `litcache; hit; ttl=…`. LitServe refuses a client without the right key, as ever: the middleware runs LitServe's own
 check before it gives a stored answer.
 """
 

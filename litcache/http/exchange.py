@@ -13,13 +13,17 @@ from litcache.engine import threads
 from litcache.engine.call import Misses
 from litcache.engine.run import Steps
 from litcache.http.body import Body
+from litcache.http.clients import client_of
 from litcache.http.endpoint import ASKED, is_as_sent
 from litcache.http.recorder import Recorder
 from litcache.http.responses import CACHE_STATUS, LARGEST_BODY, Stored, tokens
 from litcache.http.route_check import RouteCheck
 from litcache.http.tier import Lookup, ResponseTier
+from litcache.http.trials import PathTrial, TriedHit
 
 _BYPASS = b"litcache; fwd=bypass"
+_OFF = b"litcache; fwd=bypass; detail=disagreement"
+_TRIED = b"litcache; fwd=miss; detail=trial"
 
 
 class Exchange:
@@ -34,12 +38,14 @@ class Exchange:
 
     Attributes:
         status: The Cache-Status of the answer.
+        client: A digest of the client, if the answer is to be stored.
         misses: The misses that wait for the answer; `None` if the answer is not to be stored.
+        tried: The hit with which the answer is compared, if it is a hit of a trial.
     """
 
     __slots__ = (
         "_answered", "_app", "_asked", "_body", "_check", "_scope", "_send", "_started", "_steps",
-        "_tier", "misses", "status",
+        "_tier", "_trial", "client", "misses", "status", "tried",
     )  # fmt: skip
 
     def __init__(
@@ -51,25 +57,29 @@ class Exchange:
         self._body = Body(receive)
         self._send = send
         self.status = b"litcache; fwd=miss"
+        self.client = 0
         self.misses: Misses | None = None
+        self.tried: TriedHit | None = None
+        self._trial: PathTrial | None = None
         self._steps: Steps | None = None
         self._answered = self._asked = False
 
-    async def run(self, check: RouteCheck | None) -> None:
+    async def run(self, check: RouteCheck | None, trial: PathTrial | None) -> None:
         """Answer the request: from the cache, or by sending it on to LitServe.
 
         Args:
             check: The check of its route; `None` if nothing may be cached there.
+            trial: The trial of its path; `None` without one.
         """
         if check is not None and check.is_overridden():
             why = "nothing is cached while app.dependency_overrides is set: it may change the check"
             self._tier.reporter.warn_once("overrides", why)
             check = None
-        if check is None:
-            self._pass()
+        if check is None or (trial is not None and trial.is_off):
+            self._pass(_BYPASS if check is None else _OFF)
             await self._send_on()
             return
-        self._check = check
+        self._check, self._trial = check, trial
         try:
             if check.in_route:
                 await self._send_on_to_check()
@@ -116,9 +126,7 @@ class Exchange:
             self._steps = tier.look_up(lookup)
         if self._steps is not None:
             self.misses = await tier.advance(self._steps)
-        if self.misses is not None:
-            if lookup.refreshed:
-                self.status = b"litcache; fwd=request"
+        if self._holds_back(lookup):
             self._started = time.perf_counter()  # LitServe begins to work for it
             return None
         stored = lookup.stored
@@ -134,6 +142,25 @@ class Exchange:
         tier.count_hit()
         return stored
 
+    def _holds_back(self, lookup: Lookup) -> bool:
+        """Return whether LitServe must answer, because nothing was found or for the trial."""
+        trial = self._trial
+        if self.misses is not None:
+            if lookup.refreshed:
+                self.status = b"litcache; fwd=request"
+            if trial is not None:
+                self.client = client_of(self._scope["headers"])
+            return True
+        if trial is None:
+            return False
+        if trial.is_off:  # since this request waited for an equal one
+            self._pass(_OFF)
+            return True
+        self.tried = trial.take_up(lookup, self._scope)
+        if self.tried is not None:
+            self.status = _TRIED
+        return self.tried is not None
+
     async def _answer(self, stored: Stored) -> None:
         """Send a response in LitServe's place."""
         scope, check = self._scope, self._check
@@ -148,9 +175,9 @@ class Exchange:
 
     # ------------------------------------------------------------------ by sending it on
 
-    def _pass(self) -> None:
+    def _pass(self, status: bytes = _BYPASS) -> None:
         """Pass the request and its answer on as they come."""
-        self.status = _BYPASS
+        self.status = status
         self._body.forget()
 
     async def _send_on_to_check(self) -> None:
@@ -182,9 +209,11 @@ class Exchange:
                 # An answer that only says that a client or the API failed does not count as
                 # uncacheable: the share of uncacheable answers shows whether the tier suits a path.
                 failed = recorder.status == 0 or recorder.status >= 400
+                tried = self.tried
                 self._tier.count_sent_on(
                     kept=recorder.kept,
-                    bypassed=failed or self.status is _BYPASS,
+                    verified=tried is not None and (tried.is_compared or not failed),
+                    bypassed=failed or self.status in (_BYPASS, _OFF),
                     seconds=time.perf_counter() - self._started,
                 )
         return recorder.status

@@ -12,18 +12,21 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from litcache.http.exchange import Exchange
 from litcache.http.route_check import RouteCheck, UncheckableError, find
 from litcache.http.tier import ResponseTier
+from litcache.http.trials import PathTrial, Standings
 from litcache.litapi.litserve import refuse, submission_faults
 from litcache.observe.counters import CacheInfo, Labels
 from litcache.policy import CachePolicy, Default
 from litcache.stores.base import Store
 from litcache.stores.memory import MemoryStore
 from litcache.switches import is_disabled
+from litcache.trial_policy import Trial, trial_of
 
 __all__ = ["CacheMiddleware"]
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
 _NAMESPACE = Default("http")
 _SIZE = Default("64 MiB")
+_TRIAL = Trial()
 
 
 class CacheMiddleware:
@@ -62,6 +65,8 @@ class CacheMiddleware:
         vary: Names of request headers whose values change the answer; they are part of the key.
         client_control: Whether requests may ask for `Cache-Control: no-cache` (a new answer) or
             `no-store`.
+        trial: How the cache proves itself on each path: a `Trial`, or how many first hits are
+            answered by LitServe and compared; 0: none.
 
     Raises:
         ValueError: If an option's value is not allowed, or options contradict each other.
@@ -87,12 +92,14 @@ class CacheMiddleware:
         version: str = "",
         vary: Iterable[str] = (),
         client_control: bool = False,
+        trial: Trial | int = _TRIAL,
     ) -> None:
         if faults := submission_faults():
             refuse(faults, "CacheMiddleware")
         policy = _policy(ttl, max_bytes, store, namespace, version)
         if not isinstance(client_control, bool):
             raise TypeError(f"client_control={client_control!r} must be True or False")
+        tries = _trial(trial)
         self._app = app
         self._paths = frozenset(_names("paths", paths))
         self._checks: dict[str, RouteCheck | None] = {}
@@ -105,6 +112,12 @@ class CacheMiddleware:
             client_control=client_control,
             labels=Labels(" ".join(sorted(self._paths)), "POST", "http"),
         )
+        self._standings = Standings(self._tier.counters)
+        self._trials = (
+            {path: PathTrial(path, tries, self._tier, self._standings) for path in self._paths}
+            if tries is not None
+            else {}
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one connection; the cache may answer a POST to a cached path."""
@@ -112,7 +125,8 @@ class CacheMiddleware:
             path = _path_in_app(scope)
             if path in self._paths:
                 check = self._checks.get(path) or self._check(scope, path)
-                await Exchange(self._tier, self._app, scope, receive, send).run(check)
+                exchange = Exchange(self._tier, self._app, scope, receive, send)
+                await exchange.run(check, self._trials.get(path))
                 return
         elif scope["type"] == "lifespan":
             self._start(scope)
@@ -133,7 +147,8 @@ class CacheMiddleware:
 
     def _start(self, scope: Scope) -> None:
         """Log what is cached, and find the check of each path, before the first request."""
-        self._tier.started()
+        trial = next(iter(self._trials.values()), None)
+        self._tier.started(trial.verdict.announcement() if trial else "")
         if "app" in scope and not is_disabled():
             for path in self._paths:
                 self._check(scope, path)
@@ -148,8 +163,12 @@ class CacheMiddleware:
                 why: Exception = error
             except Exception as error:  # routes and apps may be anybody's
                 why = error
+            else:
+                if trial := self._trials.get(path):
+                    trial.remade = check.remade
             if check is None:
                 self._tier.reporter.warn_once(path, f"nothing is cached on {path}: {why}")
+                self._standings.note(path, "on", "")  # nothing is tried there
             self._checks[path] = check
         return self._checks[path]
 
@@ -172,6 +191,14 @@ def _policy(ttl: Any, max_bytes: Any, store: Any, namespace: Any, version: Any) 
     return CachePolicy(
         ttl=ttl, max_bytes=max_bytes, store=store, namespace=namespace, version=version
     )
+
+
+def _trial(option: Any) -> Trial | None:
+    """Check the trial that is asked for."""
+    trial = trial_of(option)
+    if trial is not None and trial.compare != "response":
+        raise ValueError(f'trial={option!r}: CacheMiddleware compares "response", and nothing else')
+    return trial
 
 
 def _names(option: str, names: Any) -> list[str]:

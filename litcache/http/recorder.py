@@ -9,6 +9,7 @@ from starlette.types import Message, Send
 from litcache.engine.call import Misses
 from litcache.http.responses import CACHE_STATUS, LARGEST_BODY, content_length, lifetime, pack
 from litcache.http.tier import ResponseTier
+from litcache.http.trials import TriedHit
 
 
 class Forward(Protocol):
@@ -16,11 +17,15 @@ class Forward(Protocol):
 
     Attributes:
         status: The Cache-Status of its answer.
+        client: A digest of the client; 0 if it is not known.
         misses: The misses that wait for the answer; `None` if the answer is not to be stored.
+        tried: The hit with which the answer is compared, if it is a hit of a trial.
     """
 
     status: bytes
+    client: int
     misses: Misses | None
+    tried: TriedHit | None
 
 
 class Recorder:
@@ -69,6 +74,8 @@ class Recorder:
             self._give_up()
         await self.flush()
         await self._send(message)
+        if self._forward.tried is not None:
+            await self._forward.tried.take(message)
 
     async def flush(self) -> None:
         """Send the start of the response if it is still held back."""
@@ -103,10 +110,11 @@ class Recorder:
             return
         headers, body = self._start.get("headers", ()), b"".join(self._parts)
         self.kept = True
-        entry = pack(headers, body, self._seconds, self._tier.clock())
-        misses = self._forward.misses
+        forward = self._forward
+        entry = pack(headers, body, self._seconds, self._tier.clock(), forward.client)
+        misses = forward.misses
         if misses is not None and await self._tier.keep(misses, entry):
-            self._forward.status += b"; stored"
+            forward.status += b"; stored"
 
     def _give_up(self) -> None:
         self._storable = False

@@ -101,7 +101,7 @@ def lifetime(
     return None if seconds <= 0 or (dated and not aged) else float(seconds)
 
 
-def pack(headers: Headers, body: bytes, seconds: float, now: float) -> NewEntry:
+def pack(headers: Headers, body: bytes, seconds: float, now: float, client: int = 0) -> NewEntry:
     """Return the entry of a response.
 
     Its layout is the headers without the length, so that responses with equal headers share it.
@@ -111,6 +111,7 @@ def pack(headers: Headers, body: bytes, seconds: float, now: float) -> NewEntry:
         body: Its whole body.
         seconds: How long other clients may get it.
         now: The store's clock, in seconds.
+        client: A digest of the client that it is the answer for; 0 if that is not known.
 
     Returns:
         The entry.
@@ -121,7 +122,7 @@ def pack(headers: Headers, body: bytes, seconds: float, now: float) -> NewEntry:
         (1060.0, [(b'content-length', b'2')])
     """
     shape = [[n, None if n.lower() == b"content-length" else v] for n, v in headers]
-    return NewEntry(msgpack.packb([base.FORMAT, seconds, shape]), body, now + seconds)
+    return NewEntry(msgpack.packb([base.FORMAT, seconds, shape]), body, now + seconds, client)
 
 
 class Stored(NamedTuple):

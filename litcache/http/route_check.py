@@ -20,6 +20,8 @@ _OF_ENDPOINTS = (
     "header_params", "cookie_params", "http_connection_param_name", "websocket_param_name",
     "security_scopes_param_name",
 )  # fmt: skip
+# LitServe's chat spec gives each response an id, and the time at which it was made.
+_REMADE: dict[str, tuple[str, ...]] = {"litserve.specs.openai": ("$.id", "$.created")}
 
 
 class UncheckableError(Exception):
@@ -44,6 +46,7 @@ class RouteCheck:
         is_open: Whether LitServe lets everybody in.
         in_route: Whether LitServe runs the check, on its way to the endpoint.
         may_change: Whether the check may change the body that the endpoint gets.
+        remade: Places of its responses that LitServe makes anew for each request.
 
     Raises:
         UncheckableError: If an answer may depend on more of the request than litcache can know.
@@ -53,6 +56,7 @@ class RouteCheck:
         _refuse_personal(route)
         self.path_params = child["path_params"]
         self.child = {"endpoint": child["endpoint"], "route": route}
+        self.remade = _REMADE.get(getattr(route.endpoint, "__module__", ""), ())
         self.seconds = seconds
         dependencies = [depends.dependency for depends in route.dependencies]
         self.is_open = all(dependency is server.no_auth for dependency in dependencies)

@@ -29,6 +29,7 @@ class Lookup(Call):
 
     Attributes:
         stored: The response, if there is one.
+        entry: Its entry.
     """
 
     mode = "response"
@@ -36,6 +37,7 @@ class Lookup(Call):
     contexts = None
     version = 0
     stored: Stored | None = None
+    entry: Entry | None = None
 
     def __init__(self, key: bytes, seconds: float, *, refresh: bool) -> None:
         # Not by super(): this is on the way of every hit.
@@ -139,7 +141,7 @@ class ResponseTier(Tier):
 
     def _read(self, lookup: Lookup, entry: Entry) -> bool:
         try:
-            lookup.stored = unpack(entry)
+            lookup.stored, lookup.entry = unpack(entry), entry
         except ValueEncodingError as error:
             self.reporter.swallow("entry", error, "a stored response cannot be read")
             return False  # and the new answer replaces it
@@ -195,29 +197,40 @@ class ResponseTier(Tier):
         self.guarded.get_many(now, ())
         return now.epoch == scope.epoch
 
-    def started(self) -> None:
-        """Log what is cached, and where."""
+    def started(self, trial: str) -> None:
+        """Log what is cached, where, and what is tried."""
         scope = self.scope
-        self.reporter.started(scope.namespace, scope.version, self.store, "HTTP process")
+        self.reporter.started(scope.namespace, scope.version, self.store, "HTTP process", trial)
+
+    def forget(self) -> None:
+        """Drop all entries of the namespace, if the store answers."""
+        try:
+            self.store.clear(self.scope.namespace)
+        except Exception as error:  # a store may be anybody's
+            self.reporter.warn_once("forget", f"its entries stay in the store: {error}")
 
     def count_hit(self) -> None:
         """Count a request that the store answered."""
         self.counters.add_hits(1)
         self.reporter.tick(self.info, hit=True)
 
-    def count_sent_on(self, *, kept: bool, bypassed: bool, seconds: float) -> None:
+    def count_sent_on(self, *, kept: bool, verified: bool, bypassed: bool, seconds: float) -> None:
         """Count a request that LitServe answered.
 
         Args:
             kept: Whether the answer could be stored.
+            verified: Whether the answer was for a hit of a trial.
             bypassed: Whether the request passed through, was refused or failed.
             seconds: How long it took.
         """
-        uncacheable = not (kept or bypassed)
-        self.counters.add(misses=kept, bypassed=bypassed, uncacheable=uncacheable, seconds=seconds)
+        bypassed = bypassed and not verified
+        self.counters.add(
+            misses=kept, verified=verified, bypassed=bypassed,
+            uncacheable=not (kept or verified or bypassed), seconds=seconds,
+        )  # fmt: skip
         if kept:
             self.reporter.missed(1, ())
-        self.reporter.tick(self.info)
+        self.reporter.tick(self.info, hit=verified)
 
     def sample(self) -> Sample:
         """Return what the metrics show beside the counters; never raises."""

@@ -354,7 +354,9 @@ class Typed:
 def service(check, decode=Untyped, *, cached=True, **options):
     """A LitServe whose one path has a tenant in it, and that of `secret` cached."""
     api = type("API", (decode, check, ls.LitAPI), {"predict": lambda self, x: x})
-    middlewares = [(CacheMiddleware, {"paths": ["/p/secret"], **options})] if cached else []
+    middlewares = (
+        [(CacheMiddleware, {"paths": ["/p/secret"], "trial": 0, **options})] if cached else []
+    )
     served = LitService(api(api_path="/p/{tenant}"), [*middlewares, (Kept, {})])
     served.app.state.keys_of_clients = {"k"}
     return served

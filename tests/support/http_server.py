@@ -135,7 +135,7 @@ def main():
     if os.environ.get("STREAM") == "1":  # one streaming API turns LitServe's gzip off for all
         apis.append(StreamAPI(api_path="/stream", stream=True))
     paths = [api.api_path.replace("{tenant}", "secret") for api in apis]
-    options = {"paths": paths, "ttl": 300}
+    options = {"paths": paths, "ttl": 300, "trial": int(os.environ.get("TRIAL", "0"))}
     if folder := os.environ.get("STORE"):
         options |= {"store": SharedStore(folder), "namespace": "http", "version": "1"}
     server = ls.LitServer(

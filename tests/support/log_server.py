@@ -21,7 +21,7 @@ class EmbeddingAPI(ls.LitAPI):
 
 
 if __name__ == "__main__":
-    options = {"paths": ["/v1/embeddings"], "max_bytes": "128 MiB"}
+    options = {"paths": ["/v1/embeddings"], "max_bytes": "128 MiB", "trial": 0}
     server = ls.LitServer(
         EmbeddingAPI(spec=ls.OpenAIEmbeddingSpec()),
         accelerator="cpu",

@@ -1,0 +1,251 @@
+"""The trial of a path: hits are sent on to LitServe, and both answers are compared."""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+from starlette.types import Message, Scope
+
+from litcache.engine import threads
+from litcache.http.clients import client_of
+from litcache.http.responses import LARGEST_BODY, Headers, content_length
+from litcache.http.tier import Lookup, ResponseTier
+from litcache.observe.counters import Counters
+from litcache.trial.compare import Difference, freeze
+from litcache.trial.verdict import Tried, Verdict
+from litcache.trial_policy import Trial
+
+_JSON = re.compile(rb"application/(.*\+)?json\s*(;.*)?", re.IGNORECASE)
+_SMALL = 65536
+# The service is busy or has failed: that is said of this moment, not of the entry.
+_OF_THE_MOMENT = frozenset({408, 425, 429})
+
+
+class Standings:
+    """The states of all paths of a middleware, of which its counters tell the worst.
+
+    Args:
+        counters: The counters of the middleware.
+    """
+
+    def __init__(self, counters: Counters) -> None:
+        self._counters = counters
+        self._lock = threading.Lock()
+        self._states: dict[str, str] = {}
+        self._disagreements: dict[str, str] = {}
+
+    def note(self, path: str, state: str, disagreement: str) -> None:
+        """Note the state of a path, and what differed there."""
+        with self._lock:
+            self._states[path] = state
+            self._disagreements[path] = disagreement
+            states, counters = self._states.values(), self._counters
+            counters.state = next((s for s in ("off", "trial") if s in states), "on")
+            counters.disagreement = "; ".join(
+                f"{path}: {text}" for path, text in self._disagreements.items() if text
+            )
+
+    def add(self, disagreements: int) -> None:
+        """Count disagreements of any path."""
+        self._counters.add(disagreements=disagreements)
+
+
+class _Standing:
+    """The state of one path, as `Verdict` keeps it.
+
+    Attributes:
+        state: `"trial"`, `"on"` or `"off"`.
+        disagreement: What differed; empty if nothing did.
+    """
+
+    def __init__(self, standings: Standings, path: str) -> None:
+        self._standings = standings
+        self._path = path
+        self._state, self._disagreement = "on", ""
+
+    @property
+    def state(self) -> str:
+        return self._state
+
+    @state.setter
+    def state(self, state: str) -> None:
+        self._state = state
+        self._standings.note(self._path, state, self._disagreement)
+
+    @property
+    def disagreement(self) -> str:
+        return self._disagreement
+
+    @disagreement.setter
+    def disagreement(self, text: str) -> None:
+        self._disagreement = text
+        self._standings.note(self._path, self._state, text)
+
+    def add(self, *, disagreements: int) -> None:
+        self._standings.add(disagreements)
+
+
+class PathTrial:
+    """The trial of one path in this process.
+
+    Args:
+        path: The path.
+        trial: The options of the trial.
+        tier: The cache of the middleware.
+        standings: The states of its paths.
+
+    Attributes:
+        remade: Places of a response that LitServe itself makes anew for each request.
+    """
+
+    def __init__(self, path: str, trial: Trial, tier: ResponseTier, standings: Standings) -> None:
+        self.remade: Sequence[str] = ()
+        self._tier = tier
+        self._hint: Sequence[str] = ()
+        self.verdict = Verdict(
+            f"{tier.reporter.method} {path}", trial, _Standing(standings, path), tier.reporter,
+            stop=tier.forget, causes=lambda: self._hint,
+        )  # fmt: skip
+
+    @property
+    def is_off(self) -> bool:
+        """Whether a disagreement has ended caching on this path."""
+        return self.verdict.is_off
+
+    def take_up(self, lookup: Lookup, scope: Scope) -> TriedHit | None:
+        """Return a hit that LitServe is to answer, too; `None` if the stored response is given."""
+        verdict, entry = self.verdict, lookup.entry
+        client = client_of(scope["headers"]) if verdict.wants_large else 0
+        if not verdict.choose((client,), (entry,)):
+            return None
+        is_other = verdict.is_other(client, getattr(entry, "request", 0))
+        return TriedHit(self, lookup, Tried(entry, is_other=is_other))
+
+    async def compare(self, hit: TriedHit) -> None:
+        """Compare the two answers of a hit, and draw the conclusion.
+
+        Raises:
+            DisagreementError: In strict mode, if they differ.
+        """
+        if self._tier.blocking or len(hit.stored.body) > _SMALL or hit.size > _SMALL:
+            await threads.run(self._compare, hit)
+        else:
+            self._compare(hit)
+
+    def _compare(self, hit: TriedHit) -> None:
+        if found := self._differences(hit):
+            self._hint = _causes(hit.tried, found[0])
+            self.verdict.disagreed(found)
+        else:
+            self.verdict.agreed(hit.tried)
+
+    def _differences(self, hit: TriedHit) -> Sequence[Difference]:
+        stored, kind = hit.stored.body, _content_type(hit.stored.headers)
+        if hit.status != 200:
+            return [Difference("status", "200", str(hit.status))]
+        if hit.kind != kind:
+            return [Difference("content-type", _shown(kind), _shown(hit.kind))]
+        fresh = hit.body()
+        if fresh is None:
+            return [Difference("$", f"{len(stored)} bytes", f"more than {LARGEST_BODY}")]
+        if fresh == stored:
+            return []
+        one, other = _values(stored, fresh, kind)
+        return self.verdict.differences(freeze(one), freeze(other), self.remade)
+
+
+class TriedHit:
+    """A hit that LitServe answers, too.
+
+    Args:
+        trial: The trial of its path.
+        lookup: The look-up that has found a response.
+        tried: Its place in the trial.
+
+    Attributes:
+        stored: The response that was found.
+        tried: Its place in the trial.
+        status: The status of LitServe's answer.
+        kind: Its content type.
+        size: How many bytes its body has so far.
+        is_compared: Whether the answers were compared.
+    """
+
+    def __init__(self, trial: PathTrial, lookup: Lookup, tried: Tried) -> None:
+        assert lookup.stored is not None
+        self.stored = lookup.stored
+        self.tried = tried
+        self.status = self.size = 0
+        self.kind = b""
+        self.is_compared = False
+        self._trial = trial
+        self._parts: list[bytes] = []
+        self._length: int | None = None
+
+    async def take(self, message: Message) -> None:
+        """Take a message of LitServe's answer that was sent; compare after the last.
+
+        Raises:
+            DisagreementError: In strict mode, if the answers differ.
+        """
+        if message["type"] == "http.response.start":
+            headers = message.get("headers", ())
+            self.status, self.kind = message["status"], _content_type(headers)
+            self._length = content_length(headers)
+        elif message["type"] == "http.response.body":
+            part = message.get("body", b"")
+            self.size += len(part)
+            if self.size <= LARGEST_BODY:
+                self._parts.append(bytes(part))
+            else:
+                self._parts.clear()
+            if not message.get("more_body", False) and self._tells:
+                self.is_compared = True
+                await self._trial.compare(self)
+
+    @property
+    def _tells(self) -> bool:
+        """Whether the answer came as a whole, and says something of the entry."""
+        passing = self.status >= 500 or self.status in _OF_THE_MOMENT
+        return not passing and self._length in (None, self.size)
+
+    def body(self) -> bytes | None:
+        """Return the body of LitServe's answer; `None` if it was too large to be kept."""
+        return b"".join(self._parts) if self.size <= LARGEST_BODY else None
+
+
+def _content_type(headers: Headers) -> bytes:
+    return b", ".join(value for name, value in headers if name.lower() == b"content-type")
+
+
+def _shown(kind: bytes) -> str:
+    return kind.decode("latin-1") or "none"
+
+
+def _values(stored: bytes, fresh: bytes, kind: bytes) -> tuple[Any, Any]:
+    """Return two bodies as what they hold if both are JSON, else as they are."""
+    if _JSON.fullmatch(kind):
+        try:
+            return json.loads(stored), json.loads(fresh)
+        except (ValueError, RecursionError):
+            pass
+    return stored, fresh
+
+
+def _causes(tried: Tried, difference: Difference) -> list[str]:
+    """Return the usual causes of a disagreement, the likeliest first."""
+    client = (
+        "the answer depends on who asks, by a header or by what authorize keeps of it: name the "
+        "header in vary, or leave the path out of paths"
+    )
+    place = difference.place if difference.place.startswith("$") else "$.id"
+    changing = (
+        "the answer holds a clock, an id or a random number: leave its place out with "
+        f"trial=Trial(ignore=({place!r},))"
+    )
+    model = "the model samples, or it was replaced: leave the path out of paths, or set version"
+    return [client, changing, model] if tried.is_other else [changing, model, client]
