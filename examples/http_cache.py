@@ -7,8 +7,8 @@
 
 The first answer says `Cache-Status: litcache; fwd=miss; stored`. The next 16 are hits on trial:
 LitServe answers them as well, and both answers are compared (`litcache; fwd=miss; detail=trial`).
-From then on it says `litcache; hit; ttl=…`. LitServe refuses a client without the right key, as ever: the middleware runs LitServe's own
-check before it gives a stored answer.
+From then on it says `litcache; hit; ttl=…`. LitServe refuses a client without the right key, as
+ever: the middleware runs LitServe's own check before it gives a stored answer.
 """
 
 import os

@@ -147,8 +147,9 @@ class CacheMiddleware:
 
     def _start(self, scope: Scope) -> None:
         """Log what is cached, and find the check of each path, before the first request."""
-        trial = next(iter(self._trials.values()), None)
-        self._tier.started(trial.verdict.announcement() if trial else "")
+        self._tier.started()
+        for trial in self._trials.values():
+            trial.announce()
         if "app" in scope and not is_disabled():
             for path in self._paths:
                 self._check(scope, path)

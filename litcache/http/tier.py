@@ -197,10 +197,10 @@ class ResponseTier(Tier):
         self.guarded.get_many(now, ())
         return now.epoch == scope.epoch
 
-    def started(self, trial: str) -> None:
-        """Log what is cached, where, and what is tried."""
+    def started(self) -> None:
+        """Log what is cached, and where."""
         scope = self.scope
-        self.reporter.started(scope.namespace, scope.version, self.store, "HTTP process", trial)
+        self.reporter.started(scope.namespace, scope.version, self.store, "HTTP process")
 
     def forget(self) -> None:
         """Drop all entries of the namespace, if the store answers."""

@@ -15,6 +15,7 @@ from litcache.http.clients import client_of
 from litcache.http.responses import LARGEST_BODY, Headers, content_length
 from litcache.http.tier import Lookup, ResponseTier
 from litcache.observe.counters import Counters
+from litcache.observe.log import logger
 from litcache.trial.compare import Difference, freeze
 from litcache.trial.verdict import Tried, Verdict
 from litcache.trial_policy import Trial
@@ -106,10 +107,15 @@ class PathTrial:
         self.remade: Sequence[str] = ()
         self._tier = tier
         self._hint: Sequence[str] = ()
+        self._name = f"{tier.reporter.method} {path}"
         self.verdict = Verdict(
-            f"{tier.reporter.method} {path}", trial, _Standing(standings, path), tier.reporter,
+            self._name, trial, _Standing(standings, path), tier.reporter,
             stop=tier.forget, causes=lambda: self._hint,
         )  # fmt: skip
+
+    def announce(self) -> None:
+        """Log what is tried."""
+        logger.info("%s: %s", self._name, self.verdict.announcement())
 
     @property
     def is_off(self) -> bool:
@@ -120,7 +126,7 @@ class PathTrial:
         """Return a hit that LitServe is to answer, too; `None` if the stored response is given."""
         verdict, entry = self.verdict, lookup.entry
         client = client_of(scope["headers"]) if verdict.wants_large else 0
-        if not verdict.choose((client,), (entry,)):
+        if not verdict.choose([client], [entry]):
             return None
         is_other = verdict.is_other(client, getattr(entry, "request", 0))
         return TriedHit(self, lookup, Tried(entry, is_other=is_other))

@@ -6,9 +6,9 @@ import math
 import random
 import threading
 from collections.abc import Callable, Collection, Sequence
+from typing import Protocol
 
 from litcache.errors import DisagreementError
-from litcache.observe.counters import Counters
 from litcache.observe.log import Reporter, logger
 from litcache.stores.base import Entry
 from litcache.trial.compare import Difference, Frozen, differences
@@ -16,6 +16,21 @@ from litcache.trial_policy import Trial
 
 _MOST_DIFFERENCES = 3
 _MOST_CAUSES = 3
+
+
+class Standing(Protocol):
+    """Where a verdict is told: the counters of a method, or the state of one path of several.
+
+    Attributes:
+        state: `"trial"`, `"on"` or `"off"`.
+        disagreement: What differed; empty if nothing did.
+    """
+
+    state: str
+    disagreement: str
+
+    def add(self, *, disagreements: int) -> None:
+        """Count disagreements."""
 
 
 class Tried:
@@ -62,7 +77,7 @@ class Verdict:
         self,
         method: str,
         trial: Trial,
-        counters: Counters,
+        counters: Standing,
         reporter: Reporter,
         *,
         stop: Callable[[], object],
@@ -136,8 +151,12 @@ class Verdict:
         return (random.choice(hits),) if hits else ()
 
     def _until_next(self) -> float:
-        """Return after how many hits the next one is verified: at random, so in no rhythm."""
-        return random.expovariate(self.trial.verify) if self.trial.verify else 0.0
+        """Return which of the next hits is verified, from 1 on: at random, so in no rhythm."""
+        share = self.trial.verify
+        if not 0 < share < 1:
+            return 1.0  # each, or none is asked for
+        # How often a coin that falls so rarely is thrown until it does.
+        return 1 + math.floor(math.log1p(-random.random()) / math.log1p(-share))
 
     def wants_equal(self, request: int, other: int) -> bool:
         """Return whether an item is computed though an equal one of another request is, too."""
