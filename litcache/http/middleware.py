@@ -147,9 +147,8 @@ class CacheMiddleware:
 
     def _start(self, scope: Scope) -> None:
         """Log what is cached, and find the check of each path, before the first request."""
-        self._tier.started()
-        for trial in self._trials.values():
-            trial.announce()
+        trial = next(iter(self._trials.values()), None)  # that of each path is the same
+        self._tier.started("" if trial is None else trial.verdict.announcement())
         if "app" in scope and not is_disabled():
             for path in self._paths:
                 self._check(scope, path)

@@ -197,10 +197,10 @@ class ResponseTier(Tier):
         self.guarded.get_many(now, ())
         return now.epoch == scope.epoch
 
-    def started(self) -> None:
-        """Log what is cached, and where."""
+    def started(self, trial: str) -> None:
+        """Log what is cached, where, and how it proves itself."""
         scope = self.scope
-        self.reporter.started(scope.namespace, scope.version, self.store, "HTTP process")
+        self.reporter.started(scope.namespace, scope.version, self.store, "HTTP process", trial)
 
     def forget(self) -> None:
         """Drop all entries of the namespace, if the store answers."""

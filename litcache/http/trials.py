@@ -15,7 +15,6 @@ from litcache.http.clients import client_of
 from litcache.http.responses import LARGEST_BODY, Headers, content_length
 from litcache.http.tier import Lookup, ResponseTier
 from litcache.observe.counters import Counters
-from litcache.observe.log import logger
 from litcache.trial.compare import Difference, freeze
 from litcache.trial.verdict import Tried, Verdict
 from litcache.trial_policy import Trial
@@ -107,15 +106,10 @@ class PathTrial:
         self.remade: Sequence[str] = ()
         self._tier = tier
         self._hint: Sequence[str] = ()
-        self._name = f"{tier.reporter.method} {path}"
         self.verdict = Verdict(
-            self._name, trial, _Standing(standings, path), tier.reporter,
+            f"{tier.reporter.method} {path}", trial, _Standing(standings, path), tier.reporter,
             stop=tier.forget, causes=lambda: self._hint,
         )  # fmt: skip
-
-    def announce(self) -> None:
-        """Log what is tried."""
-        logger.info("%s: %s", self._name, self.verdict.announcement())
 
     @property
     def is_off(self) -> bool:
