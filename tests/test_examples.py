@@ -202,6 +202,17 @@ def spy(module, name, monkeypatch):
 # --------------------------------------------------------------------- as servers
 
 
+def prove(server, path, body):
+    """Ask for one item until its hits are proven: the first is a miss, then 16 are tried."""
+    for _ in range(17):
+        server.post(path, body)
+
+
+def found(counters):
+    """How many items were in the store, or were those of an equal item."""
+    return counters["hits"] + counters["coalesced"] + counters["verified"]
+
+
 @pytest.mark.e2e
 def test_the_text_server_answers_hits_in_each_of_two_workers():
     need(*MINILM)
@@ -210,7 +221,7 @@ def test_the_text_server_answers_hits_in_each_of_two_workers():
         counters = server.counters("TextEmbeddingAPI.predict")
         assert len(answers) == 1
         assert counters["misses"] <= 2  # one in each worker
-        assert counters["hits"] + counters["misses"] == 3
+        assert found(counters) + counters["misses"] == 3
         assert "workers, each with a MemoryStore of its own" in server.log
 
 
@@ -223,7 +234,7 @@ def test_the_server_of_the_loop_answers_hits_and_refuses_what_is_no_text():
         refused = server.client.post("/predict", json={"text": 1})
         assert (refused.status_code, refused.json()["detail"]) == (422, "text must be a string")
         counters = server.counters("TextEmbeddingAPI.predict")
-        assert (counters["misses"], counters["hits"]) == (1, 2)
+        assert (counters["misses"], found(counters)) == (1, 2)
 
 
 @pytest.mark.e2e
@@ -260,7 +271,7 @@ def test_the_image_server_computes_an_image_once_by_each_path():
             "DecodedImageEmbeddingAPI.decode_request",
         ):
             counters = server.counters(method)
-            assert (counters["misses"], counters["hits"]) == (1, 1), method
+            assert (counters["misses"], found(counters)) == (1, 1), method
 
 
 @pytest.mark.e2e
@@ -285,7 +296,7 @@ def test_the_openai_client_gets_right_vectors_and_usage_on_partial_hits(minilm):
                 got = [floats(item.embedding) for item in answer.data]
                 assert got == minilm.embed(ids).tolist(), (given, encoding)
         counters = server.counters("OpenAIEmbeddingAPI.predict")
-        assert (counters["misses"], counters["hits"]) == (6, 12)
+        assert (counters["misses"], found(counters)) == (6, 12)
         with pytest.raises(openai.BadRequestError) as refused:
             client.embeddings.create(model="minilm", input="hello", dimensions=256)
         assert "384" in refused.value.response.json()["detail"]
@@ -303,21 +314,25 @@ def test_the_reranking_server_scores_a_pair_once():
     need(*MINILM)
     with serve("-m", "examples.reranker") as server:
         first = server.post("/rerank", RERANKED[0]).json()
+        prove(server, "/rerank", RERANKED[3])
+        before = server.counters("RerankerAPI.predict")
         again = server.post("/rerank", RERANKED[0]).json()
         assert first == again
         assert first["ranking"] == [1, 0, 2]
         counters = server.counters("RerankerAPI.predict")
-        assert (counters["misses"], counters["hits"] + counters["coalesced"]) == (2, 4)
+        assert counters["misses"] == before["misses"] == 2
+        assert counters["hits"] + counters["coalesced"] >= 3
 
 
 @pytest.mark.e2e
 def test_concurrent_clients_of_the_async_server_share_one_computation():
     need(*MINILM)
     with serve("-m", "examples.async_api") as server, ThreadPoolExecutor(8) as clients:
+        prove(server, "/predict", {"text": "hi"})
         asked = [clients.submit(server.post, "/predict", {"text": "hello"}) for _ in range(8)]
         assert len({future.result().text for future in asked}) == 1
         counters = server.counters("AsyncEmbeddingAPI.predict")
-        assert (counters["misses"], counters["hits"] + counters["coalesced"]) == (1, 7)
+        assert (counters["misses"], counters["hits"] + counters["coalesced"]) == (2, 7)
 
 
 @pytest.mark.e2e
