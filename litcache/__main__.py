@@ -23,23 +23,25 @@ from litcache.stores.redis.store import RedisStore
 from litcache.stores.shared.store import SharedStore
 
 # The exit codes, for scripts. Argparse itself exits with 2 if it does not understand the command.
-OK, CORRUPT, FAILED = 0, 1, 3
+OK, CORRUPT, FOUND, WRONG, FAILED = 0, 1, 1, 2, 3
 
 _EPILOG = """
-exit codes: 0 done; 1 verify found corrupt entries; 2 the command is wrong;
-3 there is no such store or namespace, it does not answer, or the result cannot be written
+exit codes: 0 done; 1 verify found corrupt entries, or check has findings; 2 the command is wrong,
+or check cannot look at the class; 3 there is no such store or namespace, it does not answer, or the
+result cannot be written
 """
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run `litcache info | clear | verify`.
+    """Run `litcache info | clear | verify | check`.
 
     Args:
         arguments: The words after the command's name; by default those of this process.
 
     Returns:
-        The exit code: 0 when done; 1 if `verify` found corrupt entries; 3 if there is no such store
-        or namespace, it does not answer, or the result cannot be written.
+        The exit code: 0 when done; 1 if `verify` found corrupt entries or `check` has findings; 2
+        if `check` cannot look at the class; 3 if there is no such store or namespace, it does not
+        answer, or the result cannot be written.
 
     Raises:
         SystemExit: With 2 if the command is wrong, with 0 after `--help` or `--version`.
@@ -53,7 +55,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
     try:
-        if options.target is None:
+        if options.run is _check:
+            code, result, text = _check(options)
+        elif options.target is None:
             code, result, text = _services()
         else:
             store = _store(options)
@@ -64,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             result = {"store": repr(store), **result}
     except (StoreError, ValueError, ImportError) as error:
         print(f"litcache: {_printable(str(error))}", file=sys.stderr)
-        return FAILED
+        return WRONG if options.run is _check else FAILED
     return _print(json.dumps(result) if options.json else text, code)
 
 
@@ -83,11 +87,13 @@ def _print(text: str, code: int) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        "litcache", description="Look at, clear and verify a store while services use it.",
+        "litcache",
+        description="Check a class; look at, clear and verify a store while services use it.",
         epilog=_EPILOG,
     )  # fmt: skip
     parser.add_argument("--version", action="version", version=f"litcache {__version__}")
     commands = parser.add_subparsers(required=True, metavar="command")
+    _add_check(commands)
     for run, text in (
         (_info, "show namespaces, versions, entries, bytes and the state of caches that serve"),
         (_clear, "drop all entries of a namespace"),
@@ -121,6 +127,16 @@ def _parser() -> argparse.ArgumentParser:
             which.add_argument("--namespace", help="drop the entries of this namespace")
             which.add_argument("--all", action="store_true", help="drop those of all namespaces")
     return parser
+
+
+def _add_check(commands: Any) -> None:
+    text = "show what a LitAPI caches, and what its source shows to pass the cache"
+    command = commands.add_parser(
+        "check", help=text, description=f"{text}. It is imported; no model is loaded."
+    )
+    command.set_defaults(run=_check)
+    command.add_argument("target", help="the class: module:Class, or path/to/server.py:Class")
+    command.add_argument("--json", action="store_true", help="print JSON for programs")
 
 
 def _target(text: str) -> str:
@@ -223,6 +239,13 @@ def _states(serving: Sequence[Page]) -> list[str]:
     return [*_table(rows, left=5), *sorted(set(differed))] if serving else []
 
 
+def _check(options: Any) -> _Result:
+    from litcache.litapi.check import check
+
+    is_found, result, text = check(options.target)
+    return FOUND if is_found else OK, result, _printable_lines(text)
+
+
 def _clear(store: SharedStore | RedisStore, options: Any) -> _Result:
     name = options.namespace
     if name is not None:
@@ -245,6 +268,10 @@ def _printable(text: str) -> str:
     """Return text without control characters of a terminal: names may hold anything."""
     shown = (c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
     return "".join(shown)
+
+
+def _printable_lines(text: str) -> str:
+    return "\n".join(map(_printable, text.split("\n")))
 
 
 def _table(rows: Sequence[tuple[str, ...]], left: int = 2) -> list[str]:

@@ -401,3 +401,122 @@ def test_credentials_are_not_printed():
 
 def test_help_names_the_exit_codes():
     assert "exit codes" in run("--help").stdout
+
+
+# ---------------------------------------------------------------------- check
+
+SERVER = """
+import sys
+import litserve as ls
+from litcache import cached_predict
+
+print("a line that the service prints")
+
+class Base(ls.LitAPI):
+    def setup(self, device):
+        raise RuntimeError("the model is loaded")
+
+class TextAPI(Base):
+    def __init__(self):
+        raise RuntimeError("an API is made")
+
+    def decode_request(self, request):
+        return request["text"]
+
+    @cached_predict(ttl=60, version=lambda api: "1")
+    def predict(self, text):
+        return text
+
+class LanguageAPI(Base):
+    def decode_request(self, request):
+        self.language = request["language"]
+        return request["text"]
+
+    @cached_predict(namespace="languages")
+    def predict(self, text):
+        return text, self.language
+
+class PlainAPI(Base):
+    pass
+
+api = LanguageAPI(api_path="/languages")
+number = 3
+
+if __name__ == "__main__":
+    sys.exit("it is served")
+"""
+
+
+def check(folder, target, *more):
+    done = subprocess.run(
+        [sys.executable, "-m", "litcache", "check", target, *more],
+        capture_output=True, text=True, check=False, cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.fixture
+def project(tmp_path):
+    (tmp_path / "server.py").write_text(SERVER)
+    (tmp_path / "app").mkdir()
+    (tmp_path / "app" / "api.py").write_text(SERVER)
+    return tmp_path
+
+
+def test_check_shows_what_a_class_caches_without_loading_a_model(project):
+    code, text, printed = check(project, "server:TextAPI")
+    assert (code, printed) == (0, "a line that the service prints\n")
+    method, count = text.splitlines()
+    assert method == (
+        "predict: namespace 'server.TextAPI.predict/predict', version 'TextAPI.<lambda>', ttl=60"
+    )
+    assert count.startswith("nothing found")
+
+
+@pytest.mark.parametrize("target", ["app.api:LanguageAPI", "app/api.py:LanguageAPI", "app.api:api"])
+def test_check_shows_findings_and_says_so_by_its_code(project, target):
+    code, text, _ = check(project, target)
+    method, finding, count = text.splitlines()
+    assert (code, count) == (1, "1 finding")
+    assert method == "predict: namespace 'languages', version ''"
+    assert finding.startswith(f"{Path('app', 'api.py')}:25: self.language: decode_request sets it")
+
+
+def test_check_tells_programs(project):
+    code, text, _ = check(project, "server:LanguageAPI", "--json")
+    found = json.loads(text)
+    assert (code, found["class"]) == (1, "server.LanguageAPI")
+    (method,), (finding,) = found["methods"], found["findings"]
+    assert method == {"method": "predict", "namespace": "languages", "version": "", "options": {}}
+    assert (finding["file"], finding["line"], finding["cause"]) == ("server.py", 25, "state")
+
+
+@pytest.mark.parametrize(
+    ("target", "said"),
+    [
+        ("server", "'server' names no class; name it as module:Class"),
+        ("server:", "'server:' names no class"),
+        ("nowhere:API", "there is no module nowhere in "),
+        ("nowhere.py:API", "there is no file "),
+        (
+            "server:TxtAPI",
+            "server has no TxtAPI; its APIs are Base, TextAPI, LanguageAPI, P",
+        ),
+        ("server:number", "server:number is no litserve.LitAPI but 3"),
+        ("server:PlainAPI", "PlainAPI caches nothing: put @cached_predict on its predict"),
+        ("json:API", "json has no API; it has no LitAPI at all"),
+        ("broken:API", "broken cannot be imported: ModuleNotFoundError: No module named 'gone'"),
+        ("faulty.py:API", "faulty.py cannot be imported: SyntaxError: "),
+        ("leaving:API", "leaving called sys.exit('usage: …') when it was imported; put what runs"),
+    ],
+)
+def test_check_says_what_it_cannot_look_at(project, target, said):
+    (project / "broken.py").write_text("import gone\n")
+    (project / "faulty.py").write_text("class API(:\n")
+    (project / "leaving.py").write_text("import sys\nsys.exit('usage: …')\n")
+    code, text, error = check(project, target)
+    assert (code, text) == (2, "")
+    line = error.splitlines()[-1]
+    assert line.startswith("litcache: ")
+    assert said in line

@@ -17,7 +17,7 @@ from litcache.litapi.classes import attribute_of, cached_methods, policy_of
 from litcache.litapi.identity import ByIdentity
 from litcache.litapi.proving import proving
 from litcache.litapi.proxies import Acting
-from litcache.litapi.start import usual_causes, warn_of_source
+from litcache.litapi.start import drop_entries, usual_causes, warn_of_equals, warn_of_source
 from litcache.litapi.state import cache_of, is_served, state_of
 from litcache.litapi.tokens import Items, Outputs
 from litcache.observe.log import show_log_lines
@@ -27,7 +27,7 @@ from litcache.switches import is_disabled
 from litcache.trial_policy import trial_of
 
 _T = TypeVar("_T")
-_HOOKS = ("setup", "decode_request", "batch", "unbatch", "encode_response")
+_HOOKS = ("pre_setup", "setup", "decode_request", "batch", "unbatch", "encode_response")
 
 
 class _Thread(threading.local):
@@ -120,12 +120,24 @@ class Hook:
         def setup(*args: Any, **kwargs: Any) -> Any:
             if api.request_timeout is not None:
                 show_log_lines()
-            with state_of(api).setting_up():
+            state = state_of(api)
+            with state.setting_up():
+                if state.has_served and api.request_timeout is not None:
+                    # Before `setup` itself, which may warm the cache.
+                    drop_entries(state.caches)
                 result = _call_from_loop(original, *args, **kwargs)
             after_setup(api)
             return result
 
         return setup
+
+    def _pre_setup(self, api: LitAPI, original: Callable[..., Any]) -> Callable[..., Any]:
+        def pre_setup(*args: Any, **kwargs: Any) -> Any:
+            result = call_users(original, *args, **kwargs)
+            warn_of_equals(api)
+            return result
+
+        return pre_setup
 
     def _decode_request(
         self, api: LitAPI, original: Callable[..., Any]
@@ -251,6 +263,7 @@ def after_setup(api: LitAPI) -> None:
     """Note that `setup` has run; in a worker, ask for the versions and log the start."""
     state = state_of(api)
     state.ready = True
+    state.has_served = api.request_timeout is not None
     for cache in state.caches.values():
         cache.keyring.resume()
     if api.request_timeout is None or is_disabled():

@@ -1,14 +1,24 @@
-"""What is said of a cached method when its service starts."""
+"""What is done and said of cached methods when a service starts, and when it is set up again."""
 
 from __future__ import annotations
 
+import logging
+import weakref
 from collections.abc import Mapping
+
+from litserve import LitAPI
 
 from litcache.engine.cache import Cache
 from litcache.litapi.classes import cached_methods, policy_of
 from litcache.trial.source import causes, look
 
+logger = logging.getLogger("litcache")
+
 _MOST_FINDINGS = 10
+
+# The APIs of the server that is being made, by their paths. A `LitServer` prepares all of its APIs
+# one after the other in the main process; a worker knows only its own.
+_apis: weakref.WeakValueDictionary[str, LitAPI] = weakref.WeakValueDictionary()
 
 
 def warn_of_source(cls: type, caches: Mapping[str, Cache]) -> None:
@@ -23,3 +33,47 @@ def usual_causes(cls: type, name: str) -> list[str]:
     """Return the usual causes of a disagreement of a method, those that the source shows first."""
     policy = policy_of(cls, name)
     return causes([] if policy is None else look(cls, {name: policy}))
+
+
+def drop_entries(caches: Mapping[str, Cache]) -> None:
+    """Clear what the model before computed: `setup` runs again, and the version stays the same."""
+    for cache in caches.values():
+        if isinstance(cache.policy.version, str):  # a function is asked again
+            cache.guarded.clear(cache.scope.namespace)
+            cache.reporter.warn_once(
+                "setup again",
+                "setup runs again, and version= is no function that names the model: the entries "
+                "are cleared, now and each time. Give version=lambda api: … to keep those of each "
+                "model, and so that workers that share a store and have another model do not mix",
+            )
+
+
+def warn_of_equals(api: LitAPI) -> None:
+    """Warn if two APIs of a server have one namespace and version, by which they share entries."""
+    path = str(getattr(api, "api_path", ""))
+    if path in _apis:  # the paths of a server differ: here begins another one
+        _apis.clear()
+    for other_path, other in list(_apis.items()):
+        for name, identity in _identities(api).items():
+            if identity == _identities(other).get(name):
+                namespace, version = identity
+                logger.warning(
+                    "%s.%s at %s and %s.%s at %s have the same namespace %r and version %r: in a "
+                    "store that they share, one answers with what the other has computed. Give "
+                    "each its own namespace, or a version= that names the model",
+                    type(other).__qualname__, name, other_path, type(api).__qualname__, name, path,
+                    namespace, version,
+                )  # fmt: skip
+    _apis[path] = api
+
+
+def _identities(api: LitAPI) -> dict[str, tuple[str, str]]:
+    """Return namespace and version of each cached method where both are given as text.
+
+    A namespace by default has the path of its API, and a version that is a function asks the model.
+    """
+    return {
+        name: (policy.namespace, policy.version)
+        for name, policy in cached_methods(type(api)).items()
+        if policy.namespace and isinstance(policy.version, str)
+    }

@@ -34,6 +34,7 @@ class ApiState:
         caches: The cache of each cached method, by the method's name.
         answering: Those that calls are answered from: `caches`, but none while `setup` runs.
         ready: Whether `setup` has run.
+        has_served: Whether `setup` has run before, and a server has called it.
         store: The store that the `APIRunner` uses instead of those of the policies.
         trial: The trial that the `APIRunner` wants instead of those of the policies, if it
             `has_own_trial`; `None`: no trial.
@@ -56,6 +57,7 @@ class ApiState:
         self.on_model_call: Callable[[int | None], None] | None = None
         self.trial: Trial | None = None
         self.has_own_trial = False
+        self.has_served = False
         self.arrivals: ByIdentity[int] | None = None
         self.expected: ByIdentity[Any] = ByIdentity(_MOST_EXPECTED)
         self.encodes_in_sight = True

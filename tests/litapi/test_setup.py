@@ -6,8 +6,8 @@ import litserve as ls
 import numpy as np
 import pytest
 
-from litcache import cached_predict
-from litcache.testing import APIRunner
+from litcache import SharedStore, cached_predict
+from litcache.testing import APIRunner, FailingStore
 
 WARM_UPS = {
     "one item": (1, {}, lambda api: api.predict("warm")),
@@ -173,3 +173,129 @@ def test_an_api_without_a_server_is_told_nothing(caplog):
 
     API().setup("cpu")
     assert caplog.records == []
+
+
+# ---------------------------------------------------------------------- setup again
+
+
+def scaled(**options):
+    class API(ls.LitAPI):
+        def setup(self, device):
+            self.factor = getattr(self, "next_factor", 2)
+
+        @cached_predict(**options)
+        def predict(self, x):
+            return x * self.factor
+
+    return API()
+
+
+def lines_of(caplog, text):
+    return [record.getMessage() for record in caplog.records if text in record.getMessage()]
+
+
+@pytest.mark.parametrize("kind", ["memory", "shared"])
+def test_a_setup_that_runs_again_while_serving_clears_the_entries(kind, tmp_path, caplog):
+    store = SharedStore(tmp_path) if kind == "shared" else None
+    api = scaled(store=store, namespace="n", version="1") if store else scaled()
+    with APIRunner(api) as runner:
+        assert [runner.run(3), runner.run(3)] == [6, 6]
+        assert api.predict.cache.info().hits == 1
+        for factor in (5, 7):
+            api.next_factor = factor
+            api.setup("cpu")
+            assert [runner.run(3), runner.run(3)] == [3 * factor] * 2
+        assert api.predict.cache.info().misses == 3
+    (line,) = lines_of(caplog, "setup runs again")
+    assert "version=lambda api: …" in line
+
+
+def test_a_version_that_is_a_function_is_asked_again_and_keeps_the_entries_of_each_model(caplog):
+    api = scaled(version=lambda api: str(api.factor))
+    with APIRunner(api) as runner:
+        assert runner.run(3) == 6
+        for factor in (5, 2):
+            api.next_factor = factor
+            api.setup("cpu")
+            assert runner.run(3) == 3 * factor
+        info = api.predict.cache.info()
+        assert (info.misses, info.hits) == (2, 1)
+    assert lines_of(caplog, "setup runs again") == []
+
+
+def test_the_first_setup_of_another_worker_clears_nothing_of_a_shared_store(tmp_path, caplog):
+    options = {"store": SharedStore(tmp_path), "namespace": "n", "version": "1"}
+    with APIRunner(scaled(**options)) as first, APIRunner(scaled(**options)) as second:
+        assert [first.run(3), second.run(3)] == [6, 6]
+        assert second.api.predict.cache.info().hits == 1
+    by_hand = scaled(**options)
+    by_hand.setup("cpu")
+    by_hand.setup("cpu")
+    with APIRunner(by_hand) as third:
+        third.run(3)
+        assert by_hand.predict.cache.info().hits == 1
+    assert lines_of(caplog, "setup runs again") == []
+
+
+def test_what_setup_warms_when_it_runs_again_is_served():
+    class API(ls.LitAPI):
+        def setup(self, device):
+            self.predict.cache.warm(["a"], ["warm"])
+
+        @cached_predict
+        def predict(self, x):
+            return x
+
+    api = API()
+    with APIRunner(api) as runner:
+        runner.run("b")
+        api.setup("cpu")
+        assert [runner.run("a"), runner.run("b")] == ["warm", "b"]
+        assert api.predict.cache.info().misses == 2
+
+
+def test_a_store_that_cannot_be_cleared_does_not_end_setup():
+    api = scaled(store=FailingStore(fail=("clear",)), namespace="n", version="1")
+    with APIRunner(api) as runner:
+        api.setup("cpu")
+        assert runner.run(3) == 6
+
+
+# ---------------------------------------------------------------------- two APIs of a server
+
+
+def api_at(path, **options):
+    class API(ls.LitAPI):
+        @cached_predict(**options)
+        def predict(self, x):
+            return x
+
+    return API(api_path=path)
+
+
+def server(*apis):
+    return ls.LitServer(list(apis), accelerator="cpu")
+
+
+def test_two_apis_of_a_server_with_one_namespace_and_version_are_named(caplog):
+    same = {"namespace": "texts", "version": "1"}
+    server(api_at("/a", **same), api_at("/b", **same), api_at("/c", namespace="texts"))
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert "API.predict at /a and " in line
+    assert "API.predict at /b have the same namespace 'texts' and version '1'" in line
+
+
+def test_apis_with_namespaces_or_versions_of_their_own_are_not_named(caplog):
+    version = {"namespace": "texts", "version": lambda api: api.api_path}
+    server(api_at("/a"), api_at("/b"))
+    server(api_at("/a", namespace="one"), api_at("/b", namespace="two"))
+    server(api_at("/a", **version), api_at("/b", **version))
+    assert caplog.records == []
+
+
+def test_the_apis_of_two_servers_are_not_compared(caplog):
+    same = {"namespace": "texts", "version": "1"}
+    first = server(api_at("/a", **same))
+    second = server(api_at("/a", **same), api_at("/b", namespace="other"))
+    assert caplog.records == []
+    del first, second
