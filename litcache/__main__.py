@@ -87,8 +87,7 @@ def _print(text: str, code: int) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        "litcache",
-        description="Check a class; look at, clear and verify a store while services use it.",
+        "litcache", description="Check a class; look at, clear and verify a store in use.",
         epilog=_EPILOG,
     )  # fmt: skip
     parser.add_argument("--version", action="version", version=f"litcache {__version__}")
