@@ -145,6 +145,7 @@ class CacheOptions(TypedDict, total=False):
     store_if: Callable[..., bool] | None
     digest: Literal["blake", "sha256"]
     trial: Trial | int
+    outcome_in: str | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,6 +176,9 @@ class CachePolicy:
         digest: `"blake"` (BLAKE2b and BLAKE3) or `"sha256"` (where FIPS 180-4 is required).
         trial: How the cache proves itself on a served API: a `Trial`, or how many first hits are
             proven; 0: not at all.
+        outcome_in: The name of a context entry in which `encode_response` finds `"hit"`, `"miss"`,
+            `"coalesced"`, `"verified"`, `"bypassed"` or `"uncacheable"`; with `items="list"`, how
+            many items of the request were each. In no key and in no entry.
 
     Raises:
         ValueError: If a value is not allowed, or options contradict each other.
@@ -200,6 +204,7 @@ class CachePolicy:
     store_if: Callable[..., bool] | None = None
     digest: Literal["blake", "sha256"] = "blake"
     trial: Trial | int = _DEFAULT_TRIAL
+    outcome_in: str | None = None
 
     def __post_init__(self) -> None:
         _ = self.seconds  # raises
@@ -274,6 +279,18 @@ class CachePolicy:
         if self.key is not None and names is not True:
             raise ValueError(
                 f"context={names!r} has no meaning beside key=, which is the whole of the key"
+            )
+
+        self._check_outcome_in()
+
+    def _check_outcome_in(self) -> None:
+        name = self.outcome_in
+        if name is not None and not isinstance(name, str):
+            raise TypeError(f"outcome_in={name!r} must be the name of a context entry, or None")
+        if name == "" or (isinstance(self.context, tuple) and name in self.context):
+            raise ValueError(
+                f"outcome_in={name!r} must be the name of a context entry that is not in the key, "
+                f"and the key has context={self.context!r}"
             )
 
     def _check_items(self) -> None:

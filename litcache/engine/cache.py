@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
-from litcache.engine import threads, trials
+from litcache.engine import outcomes, threads, trials
 from litcache.engine.call import BYPASSED, HIT, Call, Misses, Part, Place, uncached
 from litcache.engine.entries import Entries
 from litcache.engine.files import FileWatch
@@ -63,7 +63,9 @@ class Cache(Tier):
         )  # fmt: skip
         self.predicates = Predicates(policy, self.keyring, self.reporter)
         self.files = FileWatch(self.reporter, items=policy.key is None)
-        self._entries = Entries(method, policy.seconds, self.predicates, self.reporter, self.files)
+        self._entries = Entries(
+            method, policy.seconds, self.predicates, self.reporter, self.files, policy.outcome_in
+        )
         self._plain = not (policy.bypass_if or policy.refresh_if or policy.key)
         self.verdict: Verdict | None = None
 
@@ -262,6 +264,12 @@ class Cache(Tier):
             return misses.remaining(BY_HAND_SECONDS)
         # As LitServe's loops read it.
         return None if timeout in (False, -1) else misses.remaining(float(timeout))
+
+    def finish(self, misses: Misses) -> None:
+        """Count the items of a call, and tell its requests what became of them."""
+        misses.call.outcomes = misses.outcomes
+        outcomes.tell(self.policy, misses.call)
+        super().finish(misses)
 
     def contexts(self, misses: Misses) -> Sequence[Context]:
         """Return the contexts that the method reads."""

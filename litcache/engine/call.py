@@ -42,6 +42,7 @@ class Call:
         verdict: The verdict that some of its hits are tried for; `None`: none is tried.
         requests: With a verdict, a digest of the request of each item; 0 if it is not known.
         copies: What the items were before a task waited; `None` if it has not.
+        outcomes: The outcome of each item of a finished call that may have missed.
     """
 
     mode: ClassVar[str]
@@ -58,6 +59,7 @@ class Call:
     bypassed: Set[int] = frozenset()
     uncacheable: Set[int] = frozenset()
     copies: list[object] | None = None
+    outcomes: Sequence[str | None] = ()
 
     def __init__(self, items: Sequence[object], contexts: Sequence[Context] | None = None) -> None:
         self.items = items

@@ -29,6 +29,7 @@ class Entries:
         predicates: Decides which outputs are stored.
         reporter: Warns of outputs that cannot be stored.
         files: Tells which outputs name files.
+        outcome_in: The entry of a context that is the cache's own, and not stored.
     """
 
     def __init__(
@@ -38,12 +39,14 @@ class Entries:
         predicates: Predicates,
         reporter: Reporter,
         files: FileWatch,
+        outcome_in: str | None,
     ) -> None:
         self._method = method
         self._seconds = seconds
         self._predicates = predicates
         self._reporter = reporter
         self._files = files
+        self._outcome_in = outcome_in
 
     def keep(
         self, places: Sequence[Place], output: Any, device: Any, clock: Callable[[], float]
@@ -108,7 +111,7 @@ class Entries:
         removed: list[str] = []
         before, context = misses.snapshots.get(position), misses.call.context(position)
         if before is not None and context is not None:
-            changed, removed = changes(before, context)
+            changed, removed = changes(before, context, self._outcome_in)
             misses.call.change(position, changed, removed)
         try:
             if isinstance(encoded, ValueEncodingError):

@@ -19,12 +19,15 @@ _MOST_PARTS = 1_000
 _LARGEST = 1 << 16
 
 
-def select(context: Mapping[str, object], names: bool | tuple[str, ...]) -> dict[str, object]:
+def select(
+    context: Mapping[str, object], names: bool | tuple[str, ...], hidden: str | None = None
+) -> dict[str, object]:
     """Return the entries of a context that are in the key.
 
     Args:
         context: One item's context.
         names: `True` for all entries, or the names of the wanted ones.
+        hidden: The name of an entry that is the cache's own, if there is one.
 
     Returns:
         The entries, without those that the context does not have.
@@ -35,7 +38,10 @@ def select(context: Mapping[str, object], names: bool | tuple[str, ...]) -> dict
     """
     if isinstance(names, tuple):
         return {name: context[name] for name in names if name in context}
-    return dict(context)
+    selected = dict(context)
+    if hidden is not None:
+        selected.pop(hidden, None)
+    return selected
 
 
 def snapshot(context: Mapping[str, object]) -> dict[str, object]:
@@ -51,13 +57,14 @@ def snapshot(context: Mapping[str, object]) -> dict[str, object]:
 
 
 def changes(
-    before: Mapping[str, object], context: Mapping[str, object]
+    before: Mapping[str, object], context: Mapping[str, object], hidden: str | None = None
 ) -> tuple[dict[str, object], list[str]]:
     """Return the changes of a context since its snapshot.
 
     Args:
         before: What `snapshot` returned.
         context: The context now.
+        hidden: The name of an entry that is the cache's own, if there is one.
 
     Returns:
         The entries that were added or changed, also in place, and the names of those removed.
@@ -72,9 +79,9 @@ def changes(
     changed = {
         name: value
         for name, value in context.items()
-        if name not in before or not _same(before[name], _form(value))
+        if name != hidden and (name not in before or not _same(before[name], _form(value)))
     }
-    return changed, [name for name in before if name not in context]
+    return changed, [name for name in before if name not in context and name != hidden]
 
 
 class Opaque:

@@ -259,7 +259,7 @@ class Keyring:
         digest = self._policy.digest
         prefix = form = b"" if self._policy.list_at is None else canonical(rest, digest)
         if context is not None and self._context is not False:
-            form += canonical(select(context, self._context), digest, "$context")
+            form += canonical(self._selected(context), digest, "$context")
         return Shared(prefix if self.is_custom else form, form)
 
     def key(
@@ -289,4 +289,8 @@ class Keyring:
             return self.keyer(mode).key(item, prefix=prefix)
         if context is None or self._context is False:
             return self.keyer(mode).key(item)
-        return self.keyer(mode).key(item, select(context, self._context))
+        return self.keyer(mode).key(item, self._selected(context))
+
+    def _selected(self, context: Mapping[str, object]) -> dict[str, object]:
+        """Return the entries of a context that are in the key."""
+        return select(context, self._context, self._policy.outcome_in)

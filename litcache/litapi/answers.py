@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from litcache.engine import run
+from litcache.engine import outcomes, run
 from litcache.engine.cache import Cache
-from litcache.engine.call import Misses, NotRowsError, Part
+from litcache.engine.call import UNCACHEABLE, Misses, NotRowsError, Part
 from litcache.engine.lists import Lists, answered
 from litcache.engine.modes import Batch, One, Rows
 from litcache.errors import ValueEncodingError
@@ -213,6 +213,7 @@ def _whole(cache: Cache, call: Rows | Lists, error: Exception) -> tuple[Any] | N
 
 def count(cache: Cache, call: Rows | Lists, misses: Misses | None) -> None:
     """Count the requests of a call of lists by how many of their items were answered."""
+    outcomes.tell(cache.policy, call)  # anew, if the contexts were put back
     if isinstance(call, Lists):
         cache.counters.add_requests(*answered(misses, call.sizes))
 
@@ -225,8 +226,10 @@ def list_of(policy: CachePolicy, decoded: Any, context: Any) -> Lists | None:
     return Lists([found], policy.max_items, None if context is None else [context])
 
 
-def note_uncut(cache: Cache, decoded: Any) -> None:
+def note_uncut(cache: Cache, decoded: Any, context: Any) -> None:
     """Count and warn of an input that cannot be cut into items; an empty list needs no cutting."""
+    contexts = context if isinstance(context, list) else [context]
+    outcomes.tell_alike(cache.policy, [decoded] * len(contexts), contexts, UNCACHEABLE)
     at = cache.policy.list_at
     if is_empty(decoded, at):
         return

@@ -116,6 +116,7 @@ def wants_contexts(cls: type, name: str, policy: CachePolicy) -> bool:
         or wants_context(policy.refresh_if, 1)
         or wants_context(policy.store_if, 2)
         or (callable(policy.ttl) and wants_context(policy.ttl, 2))
+        or policy.outcome_in is not None
         or bool(context_takers(cls, name))
     )
 

@@ -93,6 +93,12 @@ def _decorate(
         raise type(error)(f"{name}: {error}") from None
     if policy.items == "list" and function.__name__ == "decode_request":
         raise UnsupportedMethodError(name, 'items="list" is not for decode_request')
+    if policy.outcome_in is not None and function.__name__ != "predict":
+        raise UnsupportedMethodError(
+            name,
+            f"outcome_in={policy.outcome_in!r} is for predict alone: what comes after another "
+            "method would read it as a part of the request",
+        )
     return CachedMethod(function, policy)
 
 

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar,
 import wrapt
 from litserve import LitAPI
 
+from litcache.engine import outcomes
 from litcache.engine.cache import Cache
+from litcache.engine.call import BYPASSED
 from litcache.engine.handle import CacheHandle
 from litcache.engine.modes import Rows
 from litcache.engine.run import caches_computing
@@ -176,7 +178,7 @@ class BoundCachedMethod(
 
     def _uncut(self, cache: Cache, item: Any, context: Any) -> Any:
         """Call the user's method with an argument that cannot be cut into items."""
-        note_uncut(cache, item)
+        note_uncut(cache, item, context)
         return self.compute(item, context)
 
     def _pass(self, role: Role, args: Any, kwargs: Any) -> Any:
@@ -184,15 +186,25 @@ class BoundCachedMethod(
         if args and type(args[0]) is Items:  # see hooks.Hook: LitServe does not pool lists
             if role.in_rows and not args[0].is_opened:
                 api, policy = self._self_instance, self._self_parent.policy
-                context = kwargs.get("context")
+                # Without contexts the lists can be pooled.
+                contexts = kwargs.get("context") if self._self_parent.takes_context else None
                 items = args[0].items
-                return Outputs(pass_lists(self, api, role.qualified, policy, items, context))
+                self._tell_bypassed(items, kwargs)
+                return Outputs(pass_lists(self, api, role.qualified, policy, items, contexts))
             args = (args[0].open(), *args[1:])
+        if is_disabled():
+            self._tell_bypassed(args[0] if args else None, kwargs)
+            self._note_call(None)
         if role.shown is not None:
             kwargs.pop("context", None)
-        if is_disabled():
-            self._note_call(None)
         return call_users(self.__wrapped__, *args, **kwargs)
+
+    def _tell_bypassed(self, argument: Any, kwargs: Any) -> None:
+        """Tell requests that the caches are off."""
+        contexts, requests = kwargs.get("context"), argument
+        if not isinstance(contexts, list):
+            contexts, requests = [contexts], [argument]
+        outcomes.tell_alike(self._self_parent.policy, requests, contexts, BYPASSED)
 
 
 class CachedMethod(wrapt.FunctionWrapper, Generic[_P, _R]):  # type: ignore[type-arg]

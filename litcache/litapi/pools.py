@@ -73,9 +73,9 @@ def answer_lists(
     """Answer a batch of requests, each a list of items: their misses are pooled."""
     pool = _Pool(cache.policy, decoded, contexts)
     misses, results = None, None
-    for found, request in zip(pool.cuts, decoded, strict=True):
+    for at, found in enumerate(pool.cuts):
         if found is None:
-            note_uncut(cache, request)
+            note_uncut(cache, decoded[at], contexts and contexts[at])
     try:
         if pool.call.items:
             rehearsals: dict[int, Rehearsal] = {}

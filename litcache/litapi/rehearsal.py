@@ -12,7 +12,7 @@ from typing import Any
 
 from litserve import LitAPI
 
-from litcache.engine import trials
+from litcache.engine import outcomes, trials
 from litcache.engine.cache import Cache
 from litcache.engine.call import Misses
 from litcache.errors import ValueEncodingError
@@ -80,6 +80,7 @@ def _prepare(cache: Cache, misses: Misses, contexts: Any) -> dict[int, Rehearsal
         context = None if contexts is None else duplicate(contexts[number])
         if context is not None:
             stored.apply_to(context)
+            outcomes.foretell(cache.policy, context, size)
         rehearsals[number] = Rehearsal(verdict, tried, make, context)
         for each in tried:
             each.at_encoding = True

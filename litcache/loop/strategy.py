@@ -256,7 +256,7 @@ class Cached:
         if isinstance(call, Lists):
             argument = call.argument(0)
         else:
-            note_uncut(self._cache, argument)
+            note_uncut(self._cache, argument, request.context)
         count = 0 if is_empty(argument, self._cache.policy.list_at) else None
         context = request.context if self._wants_context else None
         with run.computing(self._cache):

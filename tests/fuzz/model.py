@@ -236,7 +236,8 @@ class Fuzzed(ls.LitAPI):
         """Tell what stands in a context, in any order; a trace is another for each request."""
         if context is None:
             return None
-        return {key: describe(value) for key, value in context.items() if key != "trace"}
+        shown = context.keys() - {"trace", "outcome"}  # only what is cached has an outcome
+        return {key: describe(value) for key, value in context.items() if key in shown}
 
 
 def new_context(plan: Plan, language: str) -> dict[str, Any]:

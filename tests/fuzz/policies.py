@@ -37,6 +37,8 @@ def options(plan: Plan, store: Store, *, name: str) -> dict[str, Any]:
         given["items"] = "list"
         if "max_items" in asked:
             given["max_items"] = 2
+    if plan.seed % 4 == 0:  # nobody reads it: it must change nothing
+        given["outcome_in"] = "outcome"
     if "names" in asked:
         given["context"] = ("language",)
     if "key" in asked:

@@ -45,6 +45,7 @@ class WithOptions(ls.LitAPI):
         bypass_if=lambda item: len(item) > 1000,
         store_if=lambda item, output: True,
         digest="sha256",
+        outcome_in="cache",
     )
     def predict(self, x: list[str]) -> list[float]:
         return [float(len(text)) for text in x]
@@ -144,6 +145,7 @@ def wrong() -> None:
     cached_predict(key="text")  # type: ignore[call-overload]
     cached_predict(bypass_if=True)  # type: ignore[call-overload]
     cached_predict(digest="md5")  # type: ignore[call-overload]
+    cached_predict(outcome_in=True)  # type: ignore[call-overload]
     cached_predict(policy={"ttl": 60})  # type: ignore[call-overload]
     cached_predict(policy=CachePolicy(), ttl=60)  # type: ignore[call-overload]
 
