@@ -12,11 +12,18 @@ from litcache import (
     CachedBatchedLoop,
     CachePolicy,
     MemoryStore,
+    Trial,
     UnsupportedMethodError,
     cached_predict,
     disabled,
 )
 from litcache.testing import APIRunner
+
+FIRST_ALONE = Trial(verify=0)
+
+
+def is_private(item):
+    return item[0] == "private"
 
 
 def decoded(request):
@@ -30,7 +37,7 @@ class Plain(ls.LitAPI):
     def decode_request(self, request):
         return decoded(request)
 
-    @cached_predict(outcome_in="cache", bypass_if=lambda item: item[0] == "private")
+    @cached_predict(outcome_in="cache", bypass_if=is_private, trial=FIRST_ALONE)
     def predict(self, item):
         if self.max_batch_size > 1:
             return [name.upper() for name, _ in item]
@@ -44,7 +51,7 @@ class Asynchronous(ls.LitAPI):
     async def decode_request(self, request):
         return decoded(request)
 
-    @cached_predict(outcome_in="cache", bypass_if=lambda item: item[0] == "private")
+    @cached_predict(outcome_in="cache", bypass_if=is_private, trial=FIRST_ALONE)
     async def predict(self, item):
         await asyncio.sleep(0)
         return item[0].upper()
@@ -120,7 +127,7 @@ def test_with_the_caches_off_requests_are_bypassed(size):
 
 def lists(**options):
     class API(ls.LitAPI):
-        @cached_predict(outcome_in="cache", items="list", **options)
+        @cached_predict(outcome_in="cache", items="list", trial=FIRST_ALONE, **options)
         def predict(self, texts):
             if not isinstance(texts, list):
                 return np.zeros((1, 1), np.float32)
@@ -307,3 +314,40 @@ def test_another_method_than_predict_is_refused_at_decoration(name):
 def test_a_name_that_is_none_raises(options, error):
     with pytest.raises(error, match="outcome_in="):
         CachePolicy(**options)
+
+
+# ---------------------------------------------------------------------- the trial
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_on_trial_a_request_is_verified_and_its_answer_agrees(loop):
+    api = LOOPS[loop]()
+    with running(api, tried=True) as driven:
+        told = [driven.get("a")[0][1] for _ in range(20)]
+        told += [driven.get("private")[0][1], driven.get("odd")[0][1]]
+        info = api.predict.cache.info()
+    assert told == ["miss", *["verified"] * 16, *["hit"] * 3, "bypassed", "uncacheable"]
+    assert (info.state, info.disagreement) == ("on", "")
+
+
+@pytest.mark.parametrize("loop", LISTS)
+def test_on_trial_a_list_is_told_of_its_verified_items(loop):
+    arguments = dict(LISTS[loop])
+    if loop in ("cached", "overlap"):
+        arguments["loop"] = CachedBatchedLoop(overlap=loop == "overlap")
+    api = lists()(**arguments)
+    with running(api, tried=True) as driven:
+        told = [driven.get(["a", "b"])[0][1] for _ in range(10)]
+        info = api.predict.cache.info()
+    assert told == [{"miss": 2}, *[{"verified": 2}] * 8, {"hit": 2}]
+    assert (info.state, info.disagreement) == ("on", "")
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_after_a_disagreement_requests_are_bypassed(loop):
+    api = LOOPS[loop]()
+    with running(api, tried=True) as driven:
+        api.predict.cache.warm([("a", None)], ["wrong"])
+        assert driven.get("a") == [("A", "verified")]
+        assert driven.get("a") == [("A", "bypassed")]
+        assert api.predict.cache.info().state == "off"
