@@ -66,9 +66,7 @@ def rows(seeds: int, verifies: tuple[float, ...] = VERIFIES) -> Iterator[Row]:
             ends = [end for _, end in found if end]
             wrong = [count for count, _ in found]
             median = int(statistics.median(ends)) if ends else 0
-            yield Row(
-                share, verify, seeds, len(ends), median, sum(wrong), sum(map(bool, wrong))
-            )
+            yield Row(share, verify, seeds, len(ends), median, sum(wrong), sum(map(bool, wrong)))
 
 
 def one(seed: int, share: float, trial: Trial) -> tuple[int, int]:
@@ -96,6 +94,4 @@ def sequence(rng: random.Random, share: float) -> list[dict[str, str]]:
     """Return Zipf-like requests of which a share is in another language."""
     weights = [1 / rank for rank in range(1, DISTINCT + 1)]
     texts = rng.choices([f"{word} of number {at}" for at, word in NUMBERED], weights, k=REQUESTS)
-    return [
-        {"text": text, "language": "fr" if rng.random() < share else "de"} for text in texts
-    ]
+    return [{"text": text, "language": "fr" if rng.random() < share else "de"} for text in texts]

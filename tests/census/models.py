@@ -17,9 +17,7 @@ WORDS = (
     "river stone light winter garden silver market window morning paper island bridge forest "
     "candle harbour summer letter travel kitchen mountain"
 ).split()
-TEXTS = [
-    " ".join(random.Random(f"text {n}").choices(WORDS, k=3 + 5 * n % 11)) for n in range(64)
-]
+TEXTS = [" ".join(random.Random(f"text {n}").choices(WORDS, k=3 + 5 * n % 11)) for n in range(64)]
 
 
 def number_of(text: str) -> int:

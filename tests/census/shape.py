@@ -118,9 +118,7 @@ def service(
     fields = {k: given.pop(k) for k in given.keys() & Shape.__dataclass_fields__.keys()}
 
     def put(cls: type[ls.LitAPI]) -> type[ls.LitAPI]:
-        SHAPES.append(
-            Shape(cls, kind, shows, expected, requests, Judge(**judged), given, **fields)
-        )
+        SHAPES.append(Shape(cls, kind, shows, expected, requests, Judge(**judged), given, **fields))
         return cls
 
     return put

@@ -40,9 +40,7 @@ def found(shape: Shape, *, options: bool = True) -> Found:
         if not (options and shape.has_option):
             return Found(shape, outcome(shape, bare, right), None, bare, None)
         best = cached(shape, option=True)
-        return Found(
-            shape, outcome(shape, bare, right), outcome(shape, best, right), bare, best
-        )
+        return Found(shape, outcome(shape, bare, right), outcome(shape, best, right), bare, best)
 
 
 def shapes() -> list[Shape]:

@@ -90,6 +90,7 @@ def must_store(plan: Plan) -> bool:
         or plan.place == "instance"
         or "holder" in plan.changes  # what changed in it cannot be stored
         or plan.cached == ("decode_request",)
+        or plan.trial
         or bool({"bypass_if", "refresh_if", "store_if"} & set(plan.options))
         or (not plan.served and plan.size > 1 and not plan.lists)
     )
@@ -198,7 +199,9 @@ class Run:
         if self.plan.place == "instance":
             return {}
         info = self.handle.info()
-        outcomes = ("hits", "misses", "coalesced", "bypassed", "uncacheable")
+        if info.state == "off":
+            self._wrong(f"the trial finds a disagreement: {info.disagreement}")
+        outcomes = ("hits", "misses", "coalesced", "verified", "bypassed", "uncacheable")
         counted = {name: getattr(info, name) for name in outcomes}
         in_sight = self.plan.served and not (self.failed or self.plan.lists)
         in_sight = in_sight and "predict" in self.plan.cached and not self.plan.warm_up

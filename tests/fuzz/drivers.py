@@ -164,12 +164,12 @@ def calling(plan: Plan, api: Fuzzed, *, driver: str = "") -> Iterator[Caller]:
     """Set an API up and let somebody call it, as the plan says or as told."""
     driver = driver or plan.driver
     if driver == "runner":
-        with APIRunner(api) as runner:
+        with APIRunner(api, trial=plan.trial) as runner:
             caller = InRunner(api)
             caller.runner = runner
             yield caller
     elif driver in ("loop", "served_tasks"):
-        with running(api) as driven:
+        with running(api, tried=True) as driven:
             looped = InLoop(api)
             looped.driven = driven
             yield looped

@@ -45,6 +45,7 @@ class Plan:
         overlap, isolate: The options of `CachedBatchedLoop`.
         bad: Numbers of items that fail, and where.
         steps: What happens, in order.
+        trial: How many first hits are proven; 0: there is no trial.
     """
 
     seed: int = 0
@@ -75,6 +76,7 @@ class Plan:
     isolate: bool = True
     bad: tuple[tuple[int, str], ...] = ()
     steps: tuple[tuple[Any, ...], ...] = ()
+    trial: int = 0
 
     @property
     def is_async(self) -> bool:

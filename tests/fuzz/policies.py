@@ -24,6 +24,7 @@ def options(plan: Plan, store: Store, *, name: str) -> dict[str, Any]:
     shape, asked = SHAPES[plan.item], set(plan.options)
     given: dict[str, Any] = {
         "store": store, "version": "1", "namespace": f"fuzz {next(_namespaces)} {name}",
+        "trial": plan.trial,
     }  # fmt: skip
     if "ttl" in asked:
         given["ttl"] = 10.0

@@ -131,6 +131,8 @@ def _contexts(plan: Plan) -> dict[str, Any]:
 def _ways(plan: Plan) -> dict[str, Any]:
     """What is asked of an API by `setup`, or of an instance that has a `predict` of its own."""
     changes: dict[str, Any] = {} if plan.cached else {"cached": ("predict",)}
+    if not plan.served or plan.place == "instance":
+        changes["trial"] = 0
     if plan.is_async or plan.bad:
         changes["warm_up"] = False
     if plan.place == "instance" and (plan.is_async or "predict" not in plan.cached):

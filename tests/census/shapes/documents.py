@@ -59,8 +59,7 @@ class OcrBatch(Ocr):
     def predict(self, items):
         texts = [self.model.text(Image.fromarray(pixels)) for pixels, _ in items]
         return [
-            text.upper() if upper else text
-            for text, (_, upper) in zip(texts, items, strict=True)
+            text.upper() if upper else text for text, (_, upper) in zip(texts, items, strict=True)
         ]
 
 

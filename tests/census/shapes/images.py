@@ -83,7 +83,7 @@ class SegmentImageOnSelf(Segment):
         return request["points"]
 
     def predict(self, points):
-        (x, y), = points
+        ((x, y),) = points
         return int((np.abs(self.image - self.image[y, x]) < 40).sum())
 
     def encode_response(self, area):

@@ -241,7 +241,8 @@ class Entities(ls.LitAPI):
         words = text.split()
         return [
             {"word": word, "start": text.index(word), "end": text.index(word) + len(word)}
-            for word in words if len(word) > 6
+            for word in words
+            if len(word) > 6
         ]
 
     def encode_response(self, entities):
