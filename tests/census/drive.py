@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import litserve as ls
-from census.shape import Shape
 from support.loops import running
 
+from census.shape import Shape
 from litcache import LitCacheError, Trial, cached_predict
 from litcache.testing import APIRunner
 

@@ -7,9 +7,10 @@ from collections.abc import Iterable
 from typing import Any, Literal
 
 import numpy as np
+from PIL import Image
+
 from census.drive import Run
 from census.shape import Judge, Shape
-from PIL import Image
 
 Outcome = Literal["right", "off", "uncached", "refused", "wrong"]
 

@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-WORDS = (
-    "river stone light winter garden silver market window morning paper island bridge forest "
-    "candle harbour summer letter travel kitchen mountain"
-).split()
+WORDS = [
+    "river", "stone", "light", "winter", "garden", "silver", "market", "window", "morning", "paper",
+    "island", "bridge", "forest", "candle", "harbour", "summer", "letter", "travel", "kitchen",
+    "mountain",
+]  # fmt: skip
 TEXTS = [" ".join(random.Random(f"text {n}").choices(WORDS, k=3 + 5 * n % 11)) for n in range(64)]
 
 
@@ -113,7 +114,8 @@ class Detector:
 class Recognizer:
     """Sound to words."""
 
-    words = {"en": WORDS, "fr": [f"{word[::-1]}e" for word in WORDS]}
+    def __init__(self) -> None:
+        self.words = {"en": WORDS, "fr": [f"{word[::-1]}e" for word in WORDS]}
 
     def segments(self, audio: np.ndarray, language: str = "en", beam: int = 1) -> Iterator[str]:
         for at in range(0, len(audio), 64):
@@ -127,7 +129,8 @@ class Recognizer:
 class Speaker:
     """Text to sound."""
 
-    pitches = {"anna": 220.0, "ben": 110.0}
+    def __init__(self) -> None:
+        self.pitches = {"anna": 220.0, "ben": 110.0}
 
     def speak(self, text: str, voice: str = "anna") -> np.ndarray:
         steps = np.arange(32 * len(text.split()), dtype=np.float32)

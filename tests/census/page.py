@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from census import language
 from census.before import BEFORE
-from census.language import Row
+from census.language import REQUESTS, Row
 from census.zoo import Found
 
 PAGE = Path(__file__).parents[2] / "docs" / "coverage.md"
@@ -75,19 +76,25 @@ def figures(found: Sequence[Found]) -> str:
 """
 
 
-def languages(rows: Sequence[Row]) -> str:
-    """Return the table of the experiment with a language."""
-    lines = [
-        "| in another language | `verify` | seeds | ended caching | after requests, median "
-        "| wrong answers | in seeds |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
-    ]
+def languages(seeds: int) -> str:
+    """Run the experiment with a language, and return its tables."""
+    plain = language.rows(seeds, verifies=(0.0, 0.001))
+    noisy = language.rows(seeds, ids=True, verifies=(0.0, 0.001, 0.01, 0.1))
+    return f"""Requests of one text and one language are equal:
+
+{_languages(plain)}
+Each request carries an id of its own, so that none is equal to another:
+
+{_languages(noisy)}"""
+
+
+def _languages(rows: Iterable[Row]) -> str:
+    head = ("in another language", "`verify`", "caching ended in", "wrong answers", "in")
+    lines = [_row(head), _row(["---"] * len(head))]
     for row in rows:
-        cells = [
-            f"{row.share:.0%}", f"{row.verify:g}", str(row.seeds), str(row.ended),
-            str(row.median), str(row.wrong), str(row.wrong_seeds),
-        ]  # fmt: skip
-        lines.append(_row(cells))
+        cells = (f"{row.share:.0%}", f"{row.verify:g}", f"{row.ended} of {row.seeds}")
+        wrong = (f"{row.wrong} of {row.seeds * REQUESTS:,}", f"{row.wrong_seeds} of {row.seeds}")
+        lines.append(_row([*cells, *wrong]))
     return "\n".join(lines) + "\n"
 
 

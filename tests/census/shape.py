@@ -113,7 +113,7 @@ SHAPES: list[Shape] = []
 def service(
     kind: str, shows: str, expected: Expected, requests: Requests, **given: Any
 ) -> Callable[[type[ls.LitAPI]], type[ls.LitAPI]]:
-    """Put a class into the zoo; what is no field of `Shape` or `Judge` is an argument of the API."""
+    """Put a class into the zoo; what is no field of `Shape` or `Judge` is the API's."""
     judged = {k: given.pop(k) for k in given.keys() & Judge.__dataclass_fields__.keys()}
     fields = {k: given.pop(k) for k in given.keys() & Shape.__dataclass_fields__.keys()}
 

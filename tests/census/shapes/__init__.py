@@ -17,6 +17,17 @@ from census.shapes import (
 )
 
 __all__ = [
-    "chat", "clip", "detection", "documents", "embeddings", "embeddings_passed", "images",
-    "rerankers", "sound", "speech", "stateful", "tabular", "translation",
-]  # fmt: skip
+    "chat",
+    "clip",
+    "detection",
+    "documents",
+    "embeddings",
+    "embeddings_passed",
+    "images",
+    "rerankers",
+    "sound",
+    "speech",
+    "stateful",
+    "tabular",
+    "translation",
+]

@@ -4,9 +4,10 @@ import time
 import uuid
 
 import litserve as ls
+from litserve.specs.openai import ChatCompletionRequest, OpenAISpec
+
 from census.models import TEXTS, LanguageModel
 from census.shape import service, zipf
-from litserve.specs.openai import ChatCompletionRequest, OpenAISpec
 
 KIND = "chat"
 prompts = zipf(lambda at, rng: {"prompt": TEXTS[at]})
@@ -87,8 +88,9 @@ class ChatOpenAI(ls.LitAPI):
         yield from self.model.words(messages[-1][1])
 
 
-@service(KIND, "OpenAI spec, usage counted with the last chunk", "cache", zipf(messages),
-         spec=OpenAISpec)  # fmt: skip
+@service(
+    KIND, "OpenAI spec, usage counted with the last chunk", "cache", zipf(messages), spec=OpenAISpec
+)
 class ChatUsage(ls.LitAPI):
     def setup(self, device):
         self.model = LanguageModel()
@@ -97,13 +99,25 @@ class ChatUsage(ls.LitAPI):
         prompt = request.messages[-1].content
         for word in self.model.words(prompt):
             yield {"role": "assistant", "content": word}
-        yield {"role": "assistant", "content": "", "prompt_tokens": len(prompt.split()),
-               "completion_tokens": 6, "total_tokens": 6 + len(prompt.split())}  # fmt: skip
+        yield {
+            "role": "assistant",
+            "content": "",
+            "prompt_tokens": len(prompt.split()),
+            "completion_tokens": 6,
+            "total_tokens": 6 + len(prompt.split()),
+        }
 
 
-@service(KIND, "temperature in the item, some above 0", "option", zipf(warm_or_not), stream=True,
-         fresh_if=is_sampled, option={"bypass_if": is_sampled},
-         option_text='bypass_if=lambda item: item["temperature"] > 0')  # fmt: skip
+@service(
+    KIND,
+    "temperature in the item, some above 0",
+    "option",
+    zipf(warm_or_not),
+    stream=True,
+    fresh_if=is_sampled,
+    option={"bypass_if": is_sampled},
+    option_text='bypass_if=lambda item: item["temperature"] > 0',
+)
 class ChatTemperature(Chat):
     def decode_request(self, request):
         return request
@@ -115,9 +129,15 @@ class ChatTemperature(Chat):
         yield from words
 
 
-@service(KIND, "temperature in `context`, some above 0", "option", zipf(warm_or_not),
-         fresh_if=is_sampled, option={"bypass_if": lambda item, context: is_sampled(context)},
-         option_text='bypass_if=lambda item, context: context["temperature"] > 0')  # fmt: skip
+@service(
+    KIND,
+    "temperature in `context`, some above 0",
+    "option",
+    zipf(warm_or_not),
+    fresh_if=is_sampled,
+    option={"bypass_if": lambda item, context: is_sampled(context)},
+    option_text='bypass_if=lambda item, context: context["temperature"] > 0',
+)
 class ChatTemperatureInContext(ChatWhole):
     def decode_request(self, request, context):
         context["temperature"] = request["temperature"]
@@ -150,8 +170,12 @@ class ChatMemory(ChatWhole):
         return self.model.complete(" ".join(self.history))
 
 
-@service(KIND, "a conversation of each session, kept on `self`", "never",
-         zipf(lambda at, rng: {"prompt": TEXTS[at % 6], "session": rng.randrange(8)}))  # fmt: skip
+@service(
+    KIND,
+    "a conversation of each session, kept on `self`",
+    "never",
+    zipf(lambda at, rng: {"prompt": TEXTS[at % 6], "session": rng.randrange(8)}),
+)
 class ChatSessions(ChatWhole):
     def setup(self, device):
         self.model = LanguageModel()
@@ -175,8 +199,14 @@ class ChatId(Chat):
         return {"id": f"chat-{uuid.uuid4()}", "text": text}
 
 
-@service(KIND, "an id and the time made by `predict`", "never", prompts, unique=("id",),
-         free=("created",))  # fmt: skip
+@service(
+    KIND,
+    "an id and the time made by `predict`",
+    "never",
+    prompts,
+    unique=("id",),
+    free=("created",),
+)
 class ChatIdInOutput(Chat):
     def predict(self, prompt):
         return {
@@ -189,8 +219,13 @@ class ChatIdInOutput(Chat):
         return output
 
 
-@service("summaries", "a length in each item, in a batch", "cache",
-         zipf(lambda at, rng: {"text": TEXTS[at], "words": 3 + at % 4}), max_batch_size=4)  # fmt: skip
+@service(
+    "summaries",
+    "a length in each item, in a batch",
+    "cache",
+    zipf(lambda at, rng: {"text": TEXTS[at], "words": 3 + at % 4}),
+    max_batch_size=4,
+)
 class Summarize(ls.LitAPI):
     def setup(self, device):
         self.model = LanguageModel()
@@ -205,8 +240,13 @@ class Summarize(ls.LitAPI):
         return {"summary": summary}
 
 
-@service("summaries", "the longest length of the batch for all", "never",
-         zipf(lambda at, rng: {"text": TEXTS[at], "words": 3 + at % 4}), max_batch_size=4)  # fmt: skip
+@service(
+    "summaries",
+    "the longest length of the batch for all",
+    "never",
+    zipf(lambda at, rng: {"text": TEXTS[at], "words": 3 + at % 4}),
+    max_batch_size=4,
+)
 class SummarizeLongest(Summarize):
     def predict(self, items):
         longest = max(words for _, words in items)

@@ -5,11 +5,19 @@ import io
 import litserve as ls
 import numpy as np
 import torch
-from census.models import PICTURES, TEXTS, BatchEncoding, ImageEncoder, TextEncoder, unpacked
-from census.models import packed, picture
-from census.shape import service, zipf
 from PIL import Image, ImageOps
 
+from census.models import (
+    PICTURES,
+    TEXTS,
+    BatchEncoding,
+    ImageEncoder,
+    TextEncoder,
+    packed,
+    picture,
+    unpacked,
+)
+from census.shape import service, zipf
 from litcache import CachedBatchedLoop
 
 KIND = "CLIP"
@@ -51,8 +59,9 @@ class ClipBatch(Clip):
         return np.stack([self.images.encode(image) for image in images])
 
 
-@service(KIND, "tensors stacked to a batch, `torch`", "cache", pictures,
-         max_batch_size=4, tolerance=1e-5)  # fmt: skip
+@service(
+    KIND, "tensors stacked to a batch, `torch`", "cache", pictures, max_batch_size=4, tolerance=1e-5
+)
 class ClipTensors(Clip):
     def decode_request(self, request):
         pixels = self.images.pixels(unpacked(request["image"]))
@@ -95,9 +104,13 @@ def labelled(at, rng):
 
 
 @service(
-    KIND, "known images, labels that never come again", "option", zipf(labelled),
-    option_method="encode_image", option_text="`@cached_predict` on the helper `encode_image`",
-)  # fmt: skip
+    KIND,
+    "known images, labels that never come again",
+    "option",
+    zipf(labelled),
+    option_method="encode_image",
+    option_text="`@cached_predict` on the helper `encode_image`",
+)
 class ClipZeroShot(Clip):
     def decode_request(self, request):
         return {"image": unpacked(request["image"]), "labels": request["labels"]}
@@ -139,9 +152,14 @@ class ClipExifOnSelf(Clip):
 
 
 @service(
-    KIND, "pixels as arrays, `CachedBatchedLoop`", "cache", pictures,
-    max_batch_size=4, batch_timeout=0.01, loop=CachedBatchedLoop,
-)  # fmt: skip
+    KIND,
+    "pixels as arrays, `CachedBatchedLoop`",
+    "cache",
+    pictures,
+    max_batch_size=4,
+    batch_timeout=0.01,
+    loop=CachedBatchedLoop,
+)
 class ClipPixels(Clip):
     def decode_request(self, request):
         return np.asarray(unpacked(request["image"]).convert("RGB"))
@@ -172,8 +190,12 @@ class Classify(Clip):
         return {"label": best, "scores": scores}
 
 
-@service(KIND, "`top_k` kept on `self`, read by `encode_response` alone", "cache",
-         zipf(lambda at, rng: {"image": PICTURES[at], "top_k": 1 if rng.random() < 0.1 else 3}))  # fmt: skip
+@service(
+    KIND,
+    "`top_k` kept on `self`, read by `encode_response` alone",
+    "cache",
+    zipf(lambda at, rng: {"image": PICTURES[at], "top_k": 1 if rng.random() < 0.1 else 3}),
+)
 class ClassifyTopK(Clip):
     def decode_request(self, request):
         self.top_k = request["top_k"]

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 import litserve as ls
 import numpy as np
-from census.models import PICTURES, Detector, unpacked
-from census.shape import service, zipf
 from fastapi import Response
 from PIL import Image, ImageDraw
+
+from census.models import PICTURES, Detector, unpacked
+from census.shape import service, zipf
 
 KIND = "detection"
 pictures = zipf(lambda at, rng: {"image": PICTURES[at]})
@@ -56,8 +57,14 @@ class Results:
         return [{"name": self.names[int(box[5])], "box": box[:4].tolist()} for box in self.boxes]
 
 
-@service(KIND, "`Results` objects", "option", pictures,
-         option={"result": "response"}, option_text='result="response"')  # fmt: skip
+@service(
+    KIND,
+    "`Results` objects",
+    "option",
+    pictures,
+    option={"result": "response"},
+    option_text='result="response"',
+)
 class DetectResults(Detect):
     def predict(self, image):
         return [Results(image, self.model.boxes(image))]
@@ -73,8 +80,15 @@ class Box:
     label: int
 
 
-@service(KIND, "dataclasses in a batch", "option", pictures, max_batch_size=4,
-         option={"result": "response"}, option_text='result="response"')  # fmt: skip
+@service(
+    KIND,
+    "dataclasses in a batch",
+    "option",
+    pictures,
+    max_batch_size=4,
+    option={"result": "response"},
+    option_text='result="response"',
+)
 class DetectDataclasses(Detect):
     def predict(self, images):
         found = [self.model.boxes(image) for image in images]
@@ -91,8 +105,14 @@ class ModelOutput(OrderedDict):
         return self[name]
 
 
-@service(KIND, "a `ModelOutput`, processed by `encode_response`", "option", pictures,
-         option={"result": "response"}, option_text='result="response"')  # fmt: skip
+@service(
+    KIND,
+    "a `ModelOutput`, processed by `encode_response`",
+    "option",
+    pictures,
+    option={"result": "response"},
+    option_text='result="response"',
+)
 class DetectModelOutput(Detect):
     def predict(self, image):
         boxes = self.model.boxes(image)
@@ -154,8 +174,12 @@ class DetectConfigOnSelf(Detect):
         return {"boxes": boxes.tolist()}
 
 
-@service(KIND, "the image on `self`, on which `encode_response` draws", "cache",
-         zipf(lambda at, rng: {"image": PICTURES[at], "grey": rng.random() < 0.2}))  # fmt: skip
+@service(
+    KIND,
+    "the image on `self`, on which `encode_response` draws",
+    "cache",
+    zipf(lambda at, rng: {"image": PICTURES[at], "grey": rng.random() < 0.2}),
+)
 class DetectDrawnLater(Detect):
     def decode_request(self, request):
         image = unpacked(request["image"])
@@ -169,8 +193,14 @@ class DetectDrawnLater(Detect):
         return {"image": base64.b64encode(png(drawn(self.image, boxes))).decode()}
 
 
-@service(KIND, "a drawn PIL image as output", "option", pictures,
-         option={"result": "response"}, option_text='result="response"')  # fmt: skip
+@service(
+    KIND,
+    "a drawn PIL image as output",
+    "option",
+    pictures,
+    option={"result": "response"},
+    option_text='result="response"',
+)
 class DetectDrawn(Detect):
     def predict(self, image):
         return drawn(image, self.model.boxes(image))
@@ -205,9 +235,14 @@ class DetectTracks(Detect):
         return {"tracks": [[*place, age] for place, age in sorted(tracks.items())]}
 
 
-@service(KIND, "frames of a film: a list of arrays", "cache",
-         zipf(lambda at, rng: {"frames": PICTURES[at % 8 : at % 8 + 3]}),
-         option={"items": "list"}, option_text='items="list"')  # fmt: skip
+@service(
+    KIND,
+    "frames of a film: a list of arrays",
+    "cache",
+    zipf(lambda at, rng: {"frames": PICTURES[at % 8 : at % 8 + 3]}),
+    option={"items": "list"},
+    option_text='items="list"',
+)
 class DetectFrames(Detect):
     def decode_request(self, request):
         return [np.asarray(unpacked(frame)) for frame in request["frames"]]

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import litserve as ls
 import numpy as np
-from census.models import PICTURES, WORDS, packed, picture, unpacked
-from census.shape import service, zipf
 from PIL import Image
 
+from census.models import PICTURES, WORDS, packed, picture, unpacked
+from census.shape import service, zipf
 from litcache import contents
 
 KIND = "OCR"
@@ -48,10 +48,12 @@ class OcrLines(Ocr):
 
 
 @service(
-    KIND, "images of other sizes in a batch, with language", "cache",
+    KIND,
+    "images of other sizes in a batch, with language",
+    "cache",
     zipf(lambda at, rng: {"image": packed(picture(at, 8 + at % 3 * 4)), "upper": at % 2 == 0}),
     max_batch_size=4,
-)  # fmt: skip
+)
 class OcrBatch(Ocr):
     def decode_request(self, request):
         return np.asarray(unpacked(request["image"])), request["upper"]
@@ -63,8 +65,14 @@ class OcrBatch(Ocr):
         ]
 
 
-@service(KIND, "several pages of one document: a list of images", "cache", pages,
-         option={"items": "list"}, option_text='items="list"')  # fmt: skip
+@service(
+    KIND,
+    "several pages of one document: a list of images",
+    "cache",
+    pages,
+    option={"items": "list"},
+    option_text='items="list"',
+)
 class OcrPages(Ocr):
     def decode_request(self, request):
         first = unpacked(request["image"])
@@ -74,8 +82,12 @@ class OcrPages(Ocr):
         return [self.model.text(page) for page in pages]
 
 
-@service(KIND, "a question about a document, dict of image and text", "cache",
-         zipf(lambda at, rng: {"image": PICTURES[at % 8], "question": WORDS[at % 5]}))  # fmt: skip
+@service(
+    KIND,
+    "a question about a document, dict of image and text",
+    "cache",
+    zipf(lambda at, rng: {"image": PICTURES[at % 8], "question": WORDS[at % 5]}),
+)
 class OcrQuestion(Ocr):
     def decode_request(self, request):
         return {"image": unpacked(request["image"]), "question": request["question"]}
@@ -93,8 +105,9 @@ def save_pages(first=0):
 paths = zipf(lambda at, rng: {"path": f"page{at}.png"})
 
 
-@service(KIND, "items that name files which stay as they are", "cache", paths,
-         events={0: save_pages})  # fmt: skip
+@service(
+    KIND, "items that name files which stay as they are", "cache", paths, events={0: save_pages}
+)
 class OcrFiles(Ocr):
     def decode_request(self, request):
         return request["path"]
@@ -108,9 +121,15 @@ def scan_again():
     save_pages(100)
 
 
-@service(KIND, "items that name files which change", "option", paths,
-         events={0: save_pages, 12: scan_again, 24: save_pages, 60: scan_again},
-         option={"key": contents}, option_text="key=contents")  # fmt: skip
+@service(
+    KIND,
+    "items that name files which change",
+    "option",
+    paths,
+    events={0: save_pages, 12: scan_again, 24: save_pages, 60: scan_again},
+    option={"key": contents},
+    option_text="key=contents",
+)
 class OcrChangingFiles(Ocr):
     def decode_request(self, request):
         return request["path"]
@@ -132,9 +151,13 @@ def fetched(url):
     return SITE[url]
 
 
-@service(KIND, "items that name pages of a site which change", "never",
-         zipf(lambda at, rng: {"url": f"https://example.com/{at}.png"}),
-         events={0: publish, 24: lambda: publish(50), 48: lambda: publish(100)})  # fmt: skip
+@service(
+    KIND,
+    "items that name pages of a site which change",
+    "never",
+    zipf(lambda at, rng: {"url": f"https://example.com/{at}.png"}),
+    events={0: publish, 24: lambda: publish(50), 48: lambda: publish(100)},
+)
 class OcrUrl(Ocr):
     def decode_request(self, request):
         return request["url"]
@@ -147,8 +170,13 @@ def read_and_note(answer):
     return json.loads(Path(answer["result"]).read_text())
 
 
-@service(KIND, "the path of one result file, written again and again, as output", "never", pages,
-         reads=read_and_note)  # fmt: skip
+@service(
+    KIND,
+    "the path of one result file, written again and again, as output",
+    "never",
+    pages,
+    reads=read_and_note,
+)
 class OcrResultFile(Ocr):
     def predict(self, image):
         Path("result.json").write_text(json.dumps(self.model.lines(image)))

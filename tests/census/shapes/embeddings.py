@@ -5,10 +5,10 @@ import base64
 import litserve as ls
 import numpy as np
 import torch
-from census.models import TEXTS, BatchEncoding, TextEncoder
-from census.shape import service, zipf
 from litserve.specs.openai_embedding import EmbeddingRequest, OpenAIEmbeddingSpec
 
+from census.models import TEXTS, BatchEncoding, TextEncoder
+from census.shape import service, zipf
 from litcache import CachedBatchedLoop
 
 KIND = "text embeddings"
@@ -37,18 +37,28 @@ class EmbedBatch(EmbedOne):
 
 
 @service(
-    KIND, "texts in a batch, `CachedBatchedLoop`", "cache", texts,
-    max_batch_size=8, batch_timeout=0.01, loop=CachedBatchedLoop,
-)  # fmt: skip
+    KIND,
+    "texts in a batch, `CachedBatchedLoop`",
+    "cache",
+    texts,
+    max_batch_size=8,
+    batch_timeout=0.01,
+    loop=CachedBatchedLoop,
+)
 class EmbedInCachedLoop(EmbedOne):
     def predict(self, texts):
         return self.model.encode(texts)
 
 
 @service(
-    KIND, "texts in a batch, `CachedBatchedLoop(overlap=True)`", "cache", texts,
-    max_batch_size=8, batch_timeout=0.01, loop=lambda: CachedBatchedLoop(overlap=True),
-)  # fmt: skip
+    KIND,
+    "texts in a batch, `CachedBatchedLoop(overlap=True)`",
+    "cache",
+    texts,
+    max_batch_size=8,
+    batch_timeout=0.01,
+    loop=lambda: CachedBatchedLoop(overlap=True),
+)
 class EmbedInOverlap(EmbedOne):
     def predict(self, texts):
         return self.model.encode(texts)
@@ -76,9 +86,14 @@ def openai_request(at, rng):
 
 
 @service(
-    KIND, "LitServe's OpenAI spec: a text or a list", "cache", zipf(openai_request),
-    spec=OpenAIEmbeddingSpec, option={"items": "list"}, option_text='items="list"',
-)  # fmt: skip
+    KIND,
+    "LitServe's OpenAI spec: a text or a list",
+    "cache",
+    zipf(openai_request),
+    spec=OpenAIEmbeddingSpec,
+    option={"items": "list"},
+    option_text='items="list"',
+)
 class EmbedOpenAI(ls.LitAPI):
     def setup(self, device):
         self.model = TextEncoder()
@@ -91,9 +106,12 @@ class EmbedOpenAI(ls.LitAPI):
 
 
 @service(
-    KIND, "OpenAI spec, tokens counted in `context`", "cache", zipf(openai_request),
+    KIND,
+    "OpenAI spec, tokens counted in `context`",
+    "cache",
+    zipf(openai_request),
     spec=OpenAIEmbeddingSpec,
-)  # fmt: skip
+)
 class EmbedCounted(ls.LitAPI):
     def setup(self, device):
         self.model = TextEncoder()
@@ -110,9 +128,13 @@ def text_list(at, rng):
 
 
 @service(
-    KIND, "a list of texts a request", "cache", zipf(text_list),
-    option={"items": "list"}, option_text='items="list"',
-)  # fmt: skip
+    KIND,
+    "a list of texts a request",
+    "cache",
+    zipf(text_list),
+    option={"items": "list"},
+    option_text='items="list"',
+)
 class EmbedList(ls.LitAPI):
     def setup(self, device):
         self.model = TextEncoder()
@@ -175,9 +197,13 @@ class EmbedTorch(ls.LitAPI):
 
 
 @service(
-    KIND, "noise of bfloat16 between batch sizes", "cache", texts,
-    max_batch_size=8, tolerance=0.01,
-)  # fmt: skip
+    KIND,
+    "noise of bfloat16 between batch sizes",
+    "cache",
+    texts,
+    max_batch_size=8,
+    tolerance=0.01,
+)
 class EmbedHalf(EmbedTorch):
     def predict(self, texts):
         with torch.inference_mode():
@@ -193,9 +219,13 @@ class EmbedHalf(EmbedTorch):
 
 
 @service(
-    KIND, "noise of int8: one scale for a batch", "cache", texts,
-    max_batch_size=8, tolerance=0.01,
-)  # fmt: skip
+    KIND,
+    "noise of int8: one scale for a batch",
+    "cache",
+    texts,
+    max_batch_size=8,
+    tolerance=0.01,
+)
 class EmbedInt8(EmbedOne):
     def predict(self, texts):
         vectors = self.model.encode(texts)
@@ -215,10 +245,14 @@ class EmbedThreads(EmbedOne):
 
 
 @service(
-    KIND, "base64 of noisy floats", "cache", texts, max_batch_size=8,
+    KIND,
+    "base64 of noisy floats",
+    "cache",
+    texts,
+    max_batch_size=8,
     reads=lambda answer: np.frombuffer(base64.b64decode(answer["embedding"]), np.float32),
     tolerance=1e-4,
-)  # fmt: skip
+)
 class EmbedBase64(EmbedOne):
     def predict(self, texts):
         vectors = self.model.encode(texts)
@@ -261,9 +295,11 @@ class EmbedOptions(EmbedOne):
 
 
 @service(
-    KIND, "the name of one of two models in the item", "cache",
+    KIND,
+    "the name of one of two models in the item",
+    "cache",
     zipf(lambda at, rng: {"text": TEXTS[at], "model": rng.choice(["small", "large"])}),
-)  # fmt: skip
+)
 class EmbedTwoModels(EmbedOne):
     def setup(self, device):
         self.models = {"small": TextEncoder(0, 16), "large": TextEncoder(1, 32)}

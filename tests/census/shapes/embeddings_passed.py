@@ -1,12 +1,12 @@
 """Text embeddings that pass something by the cache."""
 
 import numpy as np
+
 from census.models import TEXTS, TextEncoder
 from census.shape import service, zipf
-
+from census.shapes.embeddings import KIND, EmbedOne, texts
 from litcache import SharedStore, cached_predict, fingerprint
 from litcache.testing import APIRunner
-from census.shapes.embeddings import KIND, EmbedOne, texts
 
 
 @service(KIND, "padding without a mask: neighbours count", "never", texts, max_batch_size=4)
@@ -17,9 +17,12 @@ class EmbedUnmasked(EmbedOne):
 
 
 @service(
-    KIND, "options of the batch's first request for all", "never",
-    zipf(lambda at, rng: {"text": TEXTS[at], "normalize": at % 3 > 0}), max_batch_size=6,
-)  # fmt: skip
+    KIND,
+    "options of the batch's first request for all",
+    "never",
+    zipf(lambda at, rng: {"text": TEXTS[at], "normalize": at % 3 > 0}),
+    max_batch_size=6,
+)
 class EmbedFirstOptions(EmbedOne):
     def decode_request(self, request):
         return request["text"], request["normalize"]
@@ -37,9 +40,11 @@ class EmbedFirstOptions(EmbedOne):
 
 
 @service(
-    KIND, "an option kept on `self`: normalize", "never",
+    KIND,
+    "an option kept on `self`: normalize",
+    "never",
     zipf(lambda at, rng: {"text": TEXTS[at], "normalize": rng.random() < 0.8}),
-)  # fmt: skip
+)
 class EmbedNormalizeOnSelf(EmbedOne):
     def decode_request(self, request):
         self.normalize = request["normalize"]
@@ -51,9 +56,11 @@ class EmbedNormalizeOnSelf(EmbedOne):
 
 
 @service(
-    KIND, "`self.setup(other_model)` in a hook", "never",
+    KIND,
+    "`self.setup(other_model)` in a hook",
+    "never",
     zipf(lambda at, rng: {"text": TEXTS[at], "model": "large" if rng.random() < 0.1 else "small"}),
-)  # fmt: skip
+)
 class EmbedSetupAgain(EmbedOne):
     name = "small"
 
@@ -95,21 +102,29 @@ def fill(options):
 
 
 @service(
-    KIND, "a `SharedStore` that another model filled: a forgotten version", "option", texts,
+    KIND,
+    "a `SharedStore` that another model filled: a forgotten version",
+    "option",
+    texts,
     bare={"store": lambda api: SharedStore("cache"), "namespace": "embeddings", "version": "1"},
-    option={"version": lambda api: fingerprint({"table": api.model.table})}, prepare=fill,
+    option={"version": lambda api: fingerprint({"table": api.model.table})},
+    prepare=fill,
     option_text="version=lambda api: fingerprint(api.model)",
-)  # fmt: skip
+)
 class EmbedShared(EmbedOne):
     def predict(self, text):
         return self.model.encode([text])[0]
 
 
 @service(
-    KIND, "a `key=` that leaves out the user whom the output names", "option",
+    KIND,
+    "a `key=` that leaves out the user whom the output names",
+    "option",
     zipf(lambda at, rng: {"text": TEXTS[at], "user_id": rng.randrange(3)}),
-    bare={"key": lambda item: item["text"]}, option={"key": None}, option_text="no `key`",
-)  # fmt: skip
+    bare={"key": lambda item: item["text"]},
+    option={"key": None},
+    option_text="no `key`",
+)
 class EmbedForUser(EmbedOne):
     def decode_request(self, request):
         return request

@@ -7,10 +7,11 @@ import time
 import litserve as ls
 import numpy as np
 import torch
-from census.models import PICTURES, TEXTS, Painter, packed, unpacked
-from census.shape import service, zipf
 from fastapi import Response
 from PIL import Image
+
+from census.models import PICTURES, TEXTS, Painter, packed, unpacked
+from census.shape import service, zipf
 
 SEGMENTATION = "segmentation"
 DIFFUSION = "diffusion"
@@ -47,8 +48,14 @@ class SegmentRuns(Segment):
         return runs
 
 
-@service(SEGMENTATION, "a PIL image as output", "option", pictures,
-         option={"result": "response"}, option_text='result="response"')  # fmt: skip
+@service(
+    SEGMENTATION,
+    "a PIL image as output",
+    "option",
+    pictures,
+    option={"result": "response"},
+    option_text='result="response"',
+)
 class SegmentImage(Segment):
     def predict(self, grey):
         return Image.fromarray((grey > self.level).astype(np.uint8) * 255)
@@ -75,8 +82,12 @@ class SegmentPoints(Segment):
         return {"areas": masks.sum((1, 2)).tolist()}
 
 
-@service(SEGMENTATION, "the image set on the predictor by `decode_request`", "never",
-         zipf(lambda at, rng: {"image": PICTURES[rng.randrange(3)], "points": [[at % 6, 0]]}))  # fmt: skip
+@service(
+    SEGMENTATION,
+    "the image set on the predictor by `decode_request`",
+    "never",
+    zipf(lambda at, rng: {"image": PICTURES[rng.randrange(3)], "points": [[at % 6, 0]]}),
+)
 class SegmentImageOnSelf(Segment):
     def decode_request(self, request):
         self.image = np.asarray(unpacked(request["image"]).convert("L"), int)
@@ -130,8 +141,14 @@ class PaintSeeded(Paint):
         return self.model.paint(item["prompt"], noise, item["steps"])
 
 
-@service(DIFFUSION, "a seed in the item, a PIL image as output", "option", zipf(prompt),
-         option={"result": "response"}, option_text='result="response"')  # fmt: skip
+@service(
+    DIFFUSION,
+    "a seed in the item, a PIL image as output",
+    "option",
+    zipf(prompt),
+    option={"result": "response"},
+    option_text='result="response"',
+)
 class PaintImage(Paint):
     def predict(self, item):
         noise = np.random.default_rng(item["seed"]).random((16, 16, 3))
@@ -154,18 +171,28 @@ def maybe_seeded(at, rng):
     return {"prompt": TEXTS[at], "seed": None if at % 4 == 1 else at}
 
 
-@service(DIFFUSION, "a seed in some requests, the others differ each time", "option",
-         zipf(maybe_seeded), fresh_if=lambda request: request["seed"] is None,
-         option={"bypass_if": lambda item: item["seed"] is None},
-         option_text='bypass_if=lambda item: item["seed"] is None')  # fmt: skip
+@service(
+    DIFFUSION,
+    "a seed in some requests, the others differ each time",
+    "option",
+    zipf(maybe_seeded),
+    fresh_if=lambda request: request["seed"] is None,
+    option={"bypass_if": lambda item: item["seed"] is None},
+    option_text='bypass_if=lambda item: item["seed"] is None',
+)
 class PaintSomeSeeded(Paint):
     def predict(self, item):
         noise = np.random.default_rng(item["seed"]).random((16, 16, 3))
         return self.model.paint(item["prompt"], noise)
 
 
-@service(DIFFUSION, "the seed taken from the clock", "never",
-         zipf(lambda at, rng: {"prompt": TEXTS[at]}), fresh=True)  # fmt: skip
+@service(
+    DIFFUSION,
+    "the seed taken from the clock",
+    "never",
+    zipf(lambda at, rng: {"prompt": TEXTS[at]}),
+    fresh=True,
+)
 class PaintClockSeed(Paint):
     def predict(self, item):
         seed = time.time_ns()
@@ -173,8 +200,12 @@ class PaintClockSeed(Paint):
         return self.model.paint(item["prompt"], noise)
 
 
-@service(DIFFUSION, "the size kept on `self`", "never",
-         zipf(lambda at, rng: {**prompt(at, rng), "size": rng.choice([16, 16, 16, 8])}))  # fmt: skip
+@service(
+    DIFFUSION,
+    "the size kept on `self`",
+    "never",
+    zipf(lambda at, rng: {**prompt(at, rng), "size": rng.choice([16, 16, 16, 8])}),
+)
 class PaintSizeOnSelf(Paint):
     def decode_request(self, request):
         self.size = request.pop("size")

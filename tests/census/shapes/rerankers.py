@@ -2,6 +2,7 @@
 
 import litserve as ls
 import numpy as np
+
 from census.models import TEXTS, Ranker
 from census.shape import service, zipf
 
@@ -24,10 +25,13 @@ class Rerank(ls.LitAPI):
 
 
 @service(
-    KIND, "a dict with the documents", "cache", queries,
+    KIND,
+    "a dict with the documents",
+    "cache",
+    queries,
     option={"items": "list", "list_at": "documents"},
     option_text='items="list", list_at="documents"',
-)  # fmt: skip
+)
 class RerankDict(Rerank):
     def predict(self, request):
         return self.model.score([(request["query"], text) for text in request["documents"]])
@@ -36,9 +40,7 @@ class RerankDict(Rerank):
         return {"scores": scores.tolist()}
 
 
-@service(
-    KIND, "pairs", "cache", queries, option={"items": "list"}, option_text='items="list"'
-)  # fmt: skip
+@service(KIND, "pairs", "cache", queries, option={"items": "list"}, option_text='items="list"')
 class RerankPairs(Rerank):
     def decode_request(self, request):
         return [(request["query"], text) for text in request["documents"]]
@@ -74,9 +76,12 @@ class RerankScaled(Rerank):
 
 
 @service(
-    KIND, "pairs in a batch of requests", "cache",
-    zipf(lambda at, rng: {"query": TEXTS[at % 4], "document": TEXTS[at]}), max_batch_size=8,
-)  # fmt: skip
+    KIND,
+    "pairs in a batch of requests",
+    "cache",
+    zipf(lambda at, rng: {"query": TEXTS[at % 4], "document": TEXTS[at]}),
+    max_batch_size=8,
+)
 class RerankBatch(Rerank):
     def predict(self, items):
         return self.model.score([(item["query"], item["document"]) for item in items])
@@ -86,9 +91,11 @@ class RerankBatch(Rerank):
 
 
 @service(
-    KIND, "`top_k` kept on `self`", "never",
+    KIND,
+    "`top_k` kept on `self`",
+    "never",
     zipf(lambda at, rng: {**query(at, rng), "top_k": rng.choice([2, 2, 2, 3])}),
-)  # fmt: skip
+)
 class RerankTopK(Rerank):
     def decode_request(self, request):
         self.top_k = request.pop("top_k")
@@ -103,9 +110,11 @@ class RerankTopK(Rerank):
 
 
 @service(
-    KIND, "the documents kept on `self` for the answer", "never",
+    KIND,
+    "the documents kept on `self` for the answer",
+    "never",
     zipf(lambda at, rng: {"query": TEXTS[at], "documents": rng.sample(TEXTS[:9], 3)}),
-)  # fmt: skip
+)
 class RerankDocumentsOnSelf(Rerank):
     def decode_request(self, request):
         self.documents = request["documents"]

@@ -5,9 +5,10 @@ import io
 
 import litserve as ls
 import numpy as np
+from fastapi import Response
+
 from census.models import TEXTS, Speaker
 from census.shape import service, zipf
-from fastapi import Response
 
 KIND = "TTS"
 
@@ -40,9 +41,11 @@ class SpeakBatch(Speak):
 
 
 @service(
-    KIND, "the voice kept on `self`", "never",
+    KIND,
+    "the voice kept on `self`",
+    "never",
     zipf(lambda at, rng: {"text": TEXTS[at], "voice": "ben" if rng.random() < 0.05 else "anna"}),
-)  # fmt: skip
+)
 class SpeakVoiceOnSelf(Speak):
     def decode_request(self, request):
         self.voice = request["voice"]
@@ -53,10 +56,15 @@ class SpeakVoiceOnSelf(Speak):
 
 
 @service(
-    KIND, "noise in each reading, of which one will do", "option", zipf(spoken),
+    KIND,
+    "noise in each reading, of which one will do",
+    "option",
+    zipf(spoken),
     reads=lambda answer: np.frombuffer(base64.b64decode(answer["audio"]), np.float32),
-    tolerance=0.5, option={"trial": 0}, option_text="trial=0",
-)  # fmt: skip
+    tolerance=0.5,
+    option={"trial": 0},
+    option_text="trial=0",
+)
 class SpeakNoise(Speak):
     def setup(self, device):
         self.model = Speaker()
@@ -68,9 +76,13 @@ class SpeakNoise(Speak):
 
 
 @service(
-    KIND, "a file in memory as output, sent as a response", "option", zipf(spoken),
-    option={"result": "response"}, option_text='result="response"',
-)  # fmt: skip
+    KIND,
+    "a file in memory as output, sent as a response",
+    "option",
+    zipf(spoken),
+    option={"result": "response"},
+    option_text='result="response"',
+)
 class SpeakFile(Speak):
     def predict(self, item):
         file = io.BytesIO()

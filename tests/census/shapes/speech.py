@@ -10,10 +10,10 @@ from pathlib import Path
 
 import litserve as ls
 import numpy as np
+
 from census.models import Recognizer
 from census.models import sound as recording
 from census.shape import service, zipf
-
 from litcache import Trial, contents
 
 KIND = "ASR"
@@ -90,9 +90,13 @@ class TranscribeUpload(Transcribe):
 
 
 @service(
-    KIND, "a new temporary file for each request, its path as item", "option", recordings,
-    option={"key": contents}, option_text="key=contents",
-)  # fmt: skip
+    KIND,
+    "a new temporary file for each request, its path as item",
+    "option",
+    recordings,
+    option={"key": contents},
+    option_text="key=contents",
+)
 class TranscribeTemporary(Transcribe):
     def decode_request(self, request):
         with tempfile.NamedTemporaryFile(suffix=".wav", dir=".", delete=False) as file:
@@ -104,9 +108,13 @@ class TranscribeTemporary(Transcribe):
 
 
 @service(
-    KIND, "one file written again and again, its path as item", "option", recordings,
-    option={"key": contents}, option_text="key=contents",
-)  # fmt: skip
+    KIND,
+    "one file written again and again, its path as item",
+    "option",
+    recordings,
+    option={"key": contents},
+    option_text="key=contents",
+)
 class TranscribeSamePath(Transcribe):
     def decode_request(self, request):
         Path("input.wav").write_bytes(base64.b64decode(request["audio"]))
@@ -127,9 +135,12 @@ class TranscribeLanguageOnSelf(Transcribe):
 
 
 @service(
-    KIND, "the language of the batch's first request for all", "never",
-    with_language(0.3), max_batch_size=4,
-)  # fmt: skip
+    KIND,
+    "the language of the batch's first request for all",
+    "never",
+    with_language(0.3),
+    max_batch_size=4,
+)
 class TranscribeFirstLanguage(Transcribe):
     def decode_request(self, request):
         return {"audio": samples(request), "language": request["language"]}
@@ -140,9 +151,13 @@ class TranscribeFirstLanguage(Transcribe):
 
 
 @service(
-    KIND, "segments from a generator", "option", recordings,
-    option={"result": "response"}, option_text='result="response"',
-)  # fmt: skip
+    KIND,
+    "segments from a generator",
+    "option",
+    recordings,
+    option={"result": "response"},
+    option_text='result="response"',
+)
 class TranscribeSegments(Transcribe):
     def decode_request(self, request):
         return samples(request)
@@ -163,9 +178,13 @@ class Segment:
 
 
 @service(
-    KIND, "a list of dataclasses", "option", recordings,
-    option={"result": "response"}, option_text='result="response"',
-)  # fmt: skip
+    KIND,
+    "a list of dataclasses",
+    "option",
+    recordings,
+    option={"result": "response"},
+    option_text='result="response"',
+)
 class TranscribeDataclasses(Transcribe):
     def decode_request(self, request):
         return samples(request)
@@ -179,10 +198,14 @@ class TranscribeDataclasses(Transcribe):
 
 
 @service(
-    KIND, "elapsed seconds in the output", "option", recordings, free=("seconds",),
+    KIND,
+    "elapsed seconds in the output",
+    "option",
+    recordings,
+    free=("seconds",),
     option={"trial": Trial(ignore=("$.seconds",))},
     option_text='trial=Trial(ignore=("$.seconds",))',
-)  # fmt: skip
+)
 class TranscribeElapsed(Transcribe):
     def decode_request(self, request):
         return samples(request)
@@ -196,8 +219,14 @@ class TranscribeElapsed(Transcribe):
         return output
 
 
-@service(KIND, "a file that `encode_response` deletes, its path as output", "option", recordings,
-         option={"result": "response"}, option_text='result="response"')  # fmt: skip
+@service(
+    KIND,
+    "a file that `encode_response` deletes, its path as output",
+    "option",
+    recordings,
+    option={"result": "response"},
+    option_text='result="response"',
+)
 class TranscribeToFile(Transcribe):
     def decode_request(self, request):
         return samples(request)

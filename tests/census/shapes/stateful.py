@@ -8,6 +8,7 @@ import uuid
 
 import litserve as ls
 import numpy as np
+
 from census.models import PICTURES, TEXTS, ImageEncoder, TextEncoder, unpacked
 from census.shape import service, zipf
 
@@ -24,8 +25,13 @@ class Features(ls.LitAPI):
         return request["user"]
 
 
-@service("feature store", "reads rows that others write", "never", users,
-         events={at: lambda at=at: write(at) for at in range(0, 96, 6)})  # fmt: skip
+@service(
+    "feature store",
+    "reads rows that others write",
+    "never",
+    users,
+    events={at: lambda at=at: write(at) for at in range(0, 96, 6)},
+)
 class ReadFeatures(Features):
     def predict(self, user):
         found = self.database.execute("select value from events where user = ?", (user,))
@@ -86,8 +92,12 @@ class RecommendFixed(ls.LitAPI):
         return {"items": items.tolist()}
 
 
-@service("search", "an index on `self` that requests add to", "never",
-         zipf(lambda at, rng: {"text": TEXTS[at], "add": rng.random() < 0.1}))  # fmt: skip
+@service(
+    "search",
+    "an index on `self` that requests add to",
+    "never",
+    zipf(lambda at, rng: {"text": TEXTS[at], "add": rng.random() < 0.1}),
+)
 class Search(ls.LitAPI):
     def setup(self, device):
         self.model = TextEncoder()
@@ -106,8 +116,12 @@ class Search(ls.LitAPI):
         return output
 
 
-@service("face recognition", "a gallery on `self`", "never",
-         zipf(lambda at, rng: {"image": PICTURES[at], "enrol": rng.random() < 0.1}))  # fmt: skip
+@service(
+    "face recognition",
+    "a gallery on `self`",
+    "never",
+    zipf(lambda at, rng: {"image": PICTURES[at], "enrol": rng.random() < 0.1}),
+)
 class Faces(ls.LitAPI):
     def setup(self, device):
         self.model = ImageEncoder()
@@ -169,8 +183,12 @@ class RandomModel(ls.LitAPI):
         return {"embedding": vector.tolist()}
 
 
-@service("A/B tests", "a model by the user's number in the item", "cache",
-         zipf(lambda at, rng: {"text": TEXTS[at % 8], "user": at}))  # fmt: skip
+@service(
+    "A/B tests",
+    "a model by the user's number in the item",
+    "cache",
+    zipf(lambda at, rng: {"text": TEXTS[at % 8], "user": at}),
+)
 class ModelByUser(RandomModel):
     def decode_request(self, request):
         return request["text"], request["user"] % 2
@@ -204,8 +222,9 @@ class Sentiment(ls.LitAPI):
         return {"label": label}
 
 
-@service("sentiment", "the hour in the answer, made by `encode_response`", "cache", texts,
-         free=("at",))  # fmt: skip
+@service(
+    "sentiment", "the hour in the answer, made by `encode_response`", "cache", texts, free=("at",)
+)
 class WithHour(ls.LitAPI):
     def decode_request(self, request):
         return request["text"]
@@ -218,8 +237,9 @@ class WithHour(ls.LitAPI):
         return {"score": score, "at": now.isoformat()}
 
 
-@service("moderation", "seconds since `decode_request`, in the answer", "cache", texts,
-         free=("seconds",))  # fmt: skip
+@service(
+    "moderation", "seconds since `decode_request`, in the answer", "cache", texts, free=("seconds",)
+)
 class WithSeconds(ls.LitAPI):
     def decode_request(self, request):
         self.start = time.perf_counter()

@@ -7,6 +7,7 @@ import litserve as ls
 import numpy as np
 import pandas as pd
 import pydantic
+
 from census.models import Scorer
 from census.shape import service, zipf
 
@@ -63,8 +64,14 @@ class ScoreFrames(Score):
         return list(output)
 
 
-@service(KIND, "a DataFrame as output", "option", rows,
-         option={"result": "response"}, option_text='result="response"')  # fmt: skip
+@service(
+    KIND,
+    "a DataFrame as output",
+    "option",
+    rows,
+    option={"result": "response"},
+    option_text='result="response"',
+)
 class ScoreFrameOut(Score):
     def decode_request(self, request):
         return pd.DataFrame([request])
@@ -82,8 +89,9 @@ def with_zeros(at, rng):
     return {"values": [-0.0, *values[1:]] if at % 3 else [0.0, *values[1:]]}
 
 
-@service(KIND, "rows of numpy in a batch, `-0.0` among them", "cache", zipf(with_zeros),
-         max_batch_size=8)  # fmt: skip
+@service(
+    KIND, "rows of numpy in a batch, `-0.0` among them", "cache", zipf(with_zeros), max_batch_size=8
+)
 class ScoreRows(Score):
     def decode_request(self, request):
         return np.array(request["values"])
@@ -111,8 +119,12 @@ class ScoreModel(Score):
         return self.model.predict_proba(np.array([[getattr(customer, n) for n in NAMES]]))[0]
 
 
-@service(KIND, "missing values: NaN in, NaN out", "cache",
-         zipf(lambda at, rng: {**row(at, rng), **({"age": None} if at % 2 else {})}))  # fmt: skip
+@service(
+    KIND,
+    "missing values: NaN in, NaN out",
+    "cache",
+    zipf(lambda at, rng: {**row(at, rng), **({"age": None} if at % 2 else {})}),
+)
 class ScoreMissing(Score):
     def decode_request(self, request):
         return np.array([request[name] for name in NAMES], float)
@@ -193,8 +205,7 @@ class ForecastFromNow(Forecast):
         return np.sin(now * 1000 + np.arange(steps)) * values[-1]
 
 
-@service(FORECASTS, "the time of the forecast in the output", "never", zipf(series),
-         unique=("at",))  # fmt: skip
+@service(FORECASTS, "the time of the forecast in the output", "never", zipf(series), unique=("at",))
 class ForecastStamped(Forecast):
     def predict(self, item):
         values, steps = item

@@ -1,6 +1,7 @@
 """Translation, and where a service keeps its language."""
 
 import litserve as ls
+
 from census.models import TEXTS, Translator
 from census.shape import service, zipf
 
@@ -38,6 +39,19 @@ class TranslateOnSelf(OnSelf):
 
 @service(KIND, "language on `self`, 3 % in another", "never", requests(0.03, count=300))
 class TranslateRarelyOnSelf(OnSelf):
+    def predict(self, text):
+        return self.model.translate(text, self.language)
+
+
+def numbered(at, rng):
+    language = "fr" if rng.random() < 0.2 else "de"
+    return {"text": TEXTS[at], "language": language, "id": rng.random()}
+
+
+@service(
+    KIND, "language on `self`, and each request with an id of its own", "never", zipf(numbered)
+)
+class TranslateNumberedOnSelf(OnSelf):
     def predict(self, text):
         return self.model.translate(text, self.language)
 
