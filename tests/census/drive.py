@@ -59,7 +59,7 @@ def cached(shape: Shape, *, option: bool = False) -> Run:
         try:
             cls = shape.dressed(method, cached_predict(**options))
             return _run(shape, cls, options, method)
-        except (LitCacheError, ValueError) as error:  # as it is made, or prepared for a server
+        except (LitCacheError, TypeError, ValueError) as error:  # made, or prepared for a server
             return Run(refusal=f"{type(error).__name__}: {error}")
 
 
