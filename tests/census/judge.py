@@ -95,7 +95,8 @@ def _close(one: np.ndarray, other: np.ndarray, tolerance: float) -> bool:
     if not tolerance:
         nan = np.isnan(one) & np.isnan(other)
         return bool((nan | ((one == other) & (np.signbit(one) == np.signbit(other)))).all())
-    most = float(np.abs(other).max(initial=0.0))
+    finite = other[np.isfinite(other)]
+    most = float(np.abs(finite).max(initial=0.0))
     return np.allclose(one, other, rtol=0, atol=tolerance * most, equal_nan=True)
 
 

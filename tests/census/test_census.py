@@ -98,7 +98,7 @@ def test_the_page_has_the_experiment_without_a_wrong_answer():
     [({"a": 1}, {"a": 1, "b": 2}, 0), ({"a": 1, "b": 2}, {"b": 2, "a": 1}, 0), ([1], (1,), 0),
      (1, True, 0), (0.0, -0.0, 0), (1.0, 1.02, 0.01), ([1.0, 2.0], [1.0], 0.5), ("a", "b", 0),
      (np.zeros(2), np.zeros(2, np.float32), 0.5), (np.zeros(2), np.zeros((2, 1)), 0.5),
-     (np.array([1, 2]), np.array([1, 3]), 0.9), (float("nan"), 1.0, 0.5),
+     (np.array([1, 2]), np.array([1, 3]), 0.9), (float("nan"), 1.0, 0), (float("nan"), 1.0, 0.5),
      (ValueError("a"), ValueError("b"), 0), (ValueError("a"), KeyError("a"), 0)],
     ids=repr,
 )  # fmt: skip
