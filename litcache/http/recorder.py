@@ -72,10 +72,13 @@ class Recorder:
             await self._take(message)
         elif self._storable:
             self._give_up()
+        tried = self._forward.tried
+        if tried is not None:
+            tried.take(message)  # before others get it: gzip changes messages in place
         await self.flush()
         await self._send(message)
-        if self._forward.tried is not None:
-            await self._forward.tried.take(message)
+        if tried is not None:
+            await tried.compare()
 
     async def flush(self) -> None:
         """Send the start of the response if it is still held back."""

@@ -185,13 +185,10 @@ class TriedHit:
         self._trial = trial
         self._parts: list[bytes] = []
         self._length: int | None = None
+        self._is_whole = False
 
-    async def take(self, message: Message) -> None:
-        """Take a message of LitServe's answer that was sent; compare after the last.
-
-        Raises:
-            DisagreementError: In strict mode, if the answers differ.
-        """
+    def take(self, message: Message) -> None:
+        """Take a message of LitServe's answer."""
         if message["type"] == "http.response.start":
             headers = message.get("headers", ())
             self.status, self.kind = message["status"], _content_type(headers)
@@ -203,9 +200,17 @@ class TriedHit:
                 self._parts.append(bytes(part))
             else:
                 self._parts.clear()
-            if not message.get("more_body", False) and self._tells:
-                self.is_compared = True
-                await self._trial.compare(self)
+            self._is_whole = not message.get("more_body", False)
+
+    async def compare(self) -> None:
+        """Compare the answers, once the client has all of LitServe's.
+
+        Raises:
+            DisagreementError: In strict mode, if they differ.
+        """
+        if self._is_whole and self._tells and not self.is_compared:
+            self.is_compared = True
+            await self._trial.compare(self)
 
     @property
     def _tells(self) -> bool:

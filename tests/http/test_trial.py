@@ -8,6 +8,7 @@ from contextvars import ContextVar
 import pytest
 from fastapi import HTTPException, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
+from starlette.middleware.gzip import GZipMiddleware
 from support.asgi import Answer, Service
 from support.followers import all_begun, following
 
@@ -271,6 +272,22 @@ def test_answers_that_differ_end_caching_on_their_path(stored, new, text, said):
     (line,) = said("ERROR")
     assert line.startswith("CacheMiddleware /predict: ")
     assert text in line
+
+
+@pytest.mark.parametrize("ends", ["on", "off"])
+def test_what_is_compared_is_the_answer_before_an_outer_middleware_packs_it(ends):
+    async def main():
+        new = {"a": [1.0] * 5_000} if ends == "on" else {"a": [2.0] * 5_000}
+        service = answering(
+            JSONResponse({"a": [1.0] * 5_000}), lambda: JSONResponse(new), trial=1,
+            paths=["/predict"], outer=[(GZipMiddleware, {"minimum_size": 10})],
+        )  # fmt: skip
+        for _ in range(2):
+            answer = await service.ask(b'{"x": 1}', (b"accept-encoding", b"gzip"))
+            assert answer.header("content-encoding") == ["gzip"]
+        assert service.cache.info().state == ends
+
+    asyncio.run(main())
 
 
 def test_places_that_may_differ_are_left_out():
