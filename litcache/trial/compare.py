@@ -50,7 +50,7 @@ def differences(
         >>> print(*differences(freeze({"a": [1]}), freeze({"a": [1, 2]})))
         $.a: 1 part from the cache, 2 from the model
     """
-    walk = Walk(tolerance, limit)
+    walk = Walk(tolerance, max(1, limit))
     try:
         left_out = tails(ignore)
         if () not in left_out:

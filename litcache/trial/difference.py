@@ -80,10 +80,11 @@ def texts_of_numbers(cached: float | complex, model: float | complex) -> tuple[s
 
     Example:
         >>> texts_of_numbers(1 / 3, 2 / 3), texts_of_numbers(1 / 3, 1 / 3 + 1e-12)
-        (('0.33333333', '0.66666667'), ('0.3333333333333333', '0.3333333333343333'))
+        (('0.3333333', '0.6666667'), ('0.3333333333333333', '0.3333333333343333'))
     """
     texts = number_text(cached), number_text(model)
-    return texts if texts[0] != texts[1] else (repr(cached), repr(model))
+    are_equal = complex(texts[0]) == complex(texts[1])
+    return (repr(cached), repr(model)) if are_equal else texts
 
 
 def _with_kind(node: Node) -> str:

@@ -60,7 +60,12 @@ def raised(error: BaseException) -> Frozen:
 
 class _Freezer(Freezer):
     def read(self, cls: type, value: Any) -> Node:
-        for kind in (_container, tensors.read, leaves.read, tables.read):
+        if cls is dict:
+            self.require(len(value))
+            return self.fields("dict", dict(value), is_mapping=True)
+        if cls is list or cls is tuple:
+            return self.items(cls.__name__, len(value), value)
+        for kind in (_container, tables.read, tensors.read, leaves.read):
             found = kind(self, cls, value)
             if found is not None:
                 return found
@@ -85,22 +90,23 @@ def _content(to: Freezer, cls: type, value: Any) -> Node | None:
     kind = class_kind(cls)
     for base in _SEQUENCES:
         if inherits(cls, base):
-            found = tuple(base.__iter__(value))
+            count = base.__len__(value)
             names = getattr(cls, "_fields", None) if base is tuple else None
-            if isinstance(names, tuple) and names and len(names) == len(found):
-                return to.fields(kind, dict(zip(names, found, strict=True)))
-            return to.items(kind, found)
+            if isinstance(names, tuple) and names and len(names) == count:
+                return to.fields(kind, dict(zip(names, tuple.__iter__(value), strict=True)))
+            return to.items(kind, count, base.__iter__(value))
     for base in _SETS:
         if inherits(cls, base):
+            to.take(base.__len__(value))
             return _set(to, kind, tuple(base.__iter__(value)))
     if inherits(cls, dict):
+        to.require(dict.__len__(value))
         return to.fields(kind, dict(dict.items(value)), is_mapping=True)
     if cls is types.MappingProxyType:
         return to.fields(kind, dict(value), is_mapping=True)
-    return to.items(kind, value) if cls in _VIEWS else None
+    return to.items(kind, len(value), value) if cls in _VIEWS else None
 
 
 def _set(to: Freezer, kind: str, values: tuple[Any, ...]) -> Fields:
-    to.take(len(values) + 1)
     nodes = [to.node(value) for value in values]
     return Fields(kind, {Key("element", identity(node), describe(node)): node for node in nodes})

@@ -19,8 +19,11 @@ from litcache.trial.frozen import (
 )
 from litcache.trial.places import Key, Step
 
-MOST_PARTS = 1_000_000
-"""How many parts of an answer are compared; eight plain values of one list count as one part."""
+MOST_PARTS = 500_000
+"""How many parts of an answer are compared: elements, values of keys, attributes."""
+
+PLAIN_PARTS = 8
+"""So many elements of a list of plain values count as one part."""
 
 MOST_BYTES = 1 << 30
 """How many bytes of arrays and buffers of an answer are compared."""
@@ -62,7 +65,6 @@ class Freezer:
             return Unreadable(f"a part more than {MOST_LEVELS} levels deep")
         self._open[key] = len(self._open)
         try:
-            self.take()
             return self.read(type(value), value)
         except Exception as error:
             return Unreadable(_why(value, error))
@@ -76,32 +78,37 @@ class Freezer:
         except Exception as error:
             return Unreadable(f"a part that raises {type(error).__name__}")
 
-    def take(self, parts: int = 1, size: int = 0) -> None:
-        """Count parts, and the bytes of buffers.
+    def require(self, parts: int = 0, size: int = 0) -> None:
+        """Check that so many parts, and bytes of buffers, are not too many.
 
         Raises:
-            _TooMuch: If they are too many.
+            _TooMuch: If they are.
         """
         if parts > self._parts_left:
             raise _TooMuch(f"more than {MOST_PARTS:,} parts")
         if size > self._bytes_left:
             raise _TooMuch(f"more than {MOST_BYTES:,} bytes")
+
+    def take(self, parts: int = 0, size: int = 0) -> None:
+        """Count parts, and bytes of buffers, if they are not too many."""
+        self.require(parts, size)
         self._parts_left -= parts
         self._bytes_left -= size
 
-    def items(self, kind: str, values: Iterable[Any]) -> Items:
-        """Freeze parts that have an order."""
+    def items(self, kind: str, count: int, values: Iterable[Any]) -> Items:
+        """Freeze parts that have an order, and are so many."""
+        self.require(count // PLAIN_PARTS)
         found = tuple(values)
         classes = set(map(type, found))
         if classes <= PLAIN:
-            self.take(len(found) // 8 + 1)
+            self.take(count // PLAIN_PARTS)
             return Items(kind, found, classes.pop() if len(classes) == 1 else None)
-        self.take(len(found) + 1)
+        self.take(count)
         return Items(kind, tuple(map(self.node, found)))
 
     def fields(self, kind: str, values: dict[Any, Any], *, is_mapping: bool = False) -> Fields:
         """Freeze parts that have names, whose order does not count."""
-        self.take(len(values) + 1)
+        self.take(len(values))
         return Fields(
             kind, {self.key(name): self.node(part) for name, part in values.items()}, is_mapping
         )
@@ -125,7 +132,7 @@ def identity(node: Node) -> Hashable:
     if isinstance(node, Exact):
         return node.kind, node.identity
     if isinstance(node, Array | Unreadable):
-        return id(node)  # equal to no other
+        return object()  # equal to no other
     return type(node), _number(node) if isinstance(node, float | complex) else node
 
 

@@ -84,6 +84,13 @@ class Exact:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Body:
+    """The body of a response, which is compared by value if it is JSON."""
+
+    data: str | bytes
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Unreadable:
     """A part that cannot be compared; so it agrees with nothing.
 
@@ -95,7 +102,7 @@ class Unreadable:
 
 
 Plain = None | bool | int | float | complex | str | bytes
-Node = Plain | Items | Fields | Array | Number | Exact | Unreadable
+Node = Plain | Items | Fields | Array | Number | Exact | Body | Unreadable
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -139,7 +146,7 @@ def describe(node: Node) -> str:
         return shortened(node.text or value_text(node.identity))
     if isinstance(node, Unreadable):
         return f"what cannot be compared ({node.why})"
-    return value_text(node)
+    return value_text(node.data if isinstance(node, Body) else node)
 
 
 def value_text(value: object) -> str:
@@ -155,14 +162,16 @@ def value_text(value: object) -> str:
 
 
 def number_text(value: float | complex) -> str:
-    """Return a number; of a long one the first eight digits, but of a clock all.
+    """Return a number; of a long one the first seven digits, but of a clock all.
 
     Example:
         >>> number_text(0.1), number_text(1 / 3), number_text(1764398400.25)
-        ('0.1', '0.33333333', '1764398400.25')
+        ('0.1', '0.3333333', '1764398400.25')
     """
     text = repr(value)
-    return text if len(text) <= 10 or 1e9 <= abs(value) < 1e13 else f"{value:.8g}"
+    if len(text) <= 10 or (isinstance(value, float) and 1e9 <= value < 1e13):
+        return text
+    return f"{value:.7g}"
 
 
 def shortened(text: str) -> str:

@@ -33,7 +33,8 @@ def read(to: Freezer, cls: type, value: Any) -> Node | None:
     """Freeze a value without parts; `None` for others."""
     kind = class_kind(cls)
     if inherits(cls, enum.Enum):
-        return Exact(kind, value._name_ or repr(value._value_))
+        name = value._name_ or repr(value._value_)
+        return Exact(kind, name, name)
     if any(inherits(cls, base) for base in _TEXTUAL):
         return Exact(kind, _moment(value) if inherits(cls, dt.datetime) else str(value), str(value))
     if any(inherits(cls, base) for base in _NAMED):
@@ -80,7 +81,7 @@ def _buffer(to: Freezer, cls: type, value: Any, kind: str) -> Node | None:
         to.take(size=value.nbytes)
         return Exact(kind, (value.tobytes(), value.format, value.shape), f"{value.nbytes} bytes")
     if cls is array.array:
-        return to.items(f"array.array of {value.typecode}", value.tolist())
+        return to.items(f"array.array of {value.typecode}", len(value), value)
     if inherits(cls, io.BytesIO):
         to.take(size=io.BytesIO.getbuffer(value).nbytes)
         return Exact(kind, io.BytesIO.getvalue(value))

@@ -55,12 +55,16 @@ def gap(left: float | complex, right: float | complex) -> float:
     if found != found:
         return math.inf
     if _is_clock(left) or _is_clock(right):
-        return 0.0 if found <= _CLOCK_TOLERANCE * _absolute(left) else math.inf
+        return 0.0 if found <= _CLOCK_TOLERANCE * max(abs(left), abs(right)) else math.inf
     return found
 
 
 def of_rows(left: Sequence[float | complex], right: Sequence[float | complex]) -> Distance:
     """Return how far two rows of Python's numbers are apart."""
+    if left == right:
+        largest = max(map(_absolute, left), default=0.0)
+        if largest < _CLOCKS[0][0]:  # neither infinity nor NaN nor a clock
+            return Distance(0.0, 0, largest)
     if sys.modules.get("numpy") is not None:
         numpy = arrays.numpy()
         return of_arrays(numpy.array(left), numpy.array(right))
@@ -106,22 +110,21 @@ def _others(library: Any, left: Any, right: Any) -> Distance:
 
 
 def _floats(library: Any, left: Any, right: Any) -> Distance:
-    may_be_clocks = left.dtype == library.float64
+    if arrays.is_tensor(left):
+        return _distance(library, left, right)
+    with library.errstate(all="ignore"):
+        return _distance(library, left, right)
+
+
+def _distance(library: Any, left: Any, right: Any) -> Distance:
     one, other = _wide(library, left), _wide(library, right)
-    if not arrays.is_tensor(one):
-        with library.errstate(all="ignore"):
-            return _distance(library, one, other, may_be_clocks)
-    return _distance(library, one, other, may_be_clocks)
-
-
-def _distance(library: Any, one: Any, other: Any, may_be_clocks: bool) -> Distance:
     alike = (one == other) | ((one != one) & (other != other))
     apart = library.abs(one - other)
     apart[apart != apart] = math.inf
     sizes = library.maximum(_finite(library, one), _finite(library, other))
-    if may_be_clocks:
+    if left.dtype == library.float64:
         clocks = _are_clocks(library, one) | _are_clocks(library, other)
-        near = apart <= _CLOCK_TOLERANCE * library.abs(one)
+        near = apart <= _CLOCK_TOLERANCE * library.maximum(library.abs(one), library.abs(other))
         apart[clocks & ~near] = math.inf
         apart[clocks & near] = 0.0
         sizes[clocks] = 0.0

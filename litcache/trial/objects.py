@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import copyreg
 import json
+from itertools import islice
 from typing import Any
 
 from litcache.keys.objects import bases_in_c, is_plain, state
-from litcache.keys.writer import inherits, loaded
-from litcache.trial.freezer import Freezer, Unfit, class_kind
-from litcache.trial.frozen import Fields, Node, Unreadable
+from litcache.keys.writer import Unencodable, inherits, loaded
+from litcache.trial.freezer import MOST_PARTS, Freezer, Unfit, class_kind
+from litcache.trial.frozen import Body, Fields, Node, Unreadable
 from litcache.trial.places import Key, Step
 
 # Bodies of more bytes are compared as bytes.
@@ -38,7 +39,7 @@ def read(to: Freezer, cls: type, value: Any) -> Node:
     parts = dict(zip(("made_by", "arguments", "state", "items", "entries"), found, strict=False))
     for name in ("items", "entries"):
         if parts.get(name) is not None:
-            parts[name] = list(parts[name])
+            parts[name] = list(islice(parts[name], MOST_PARTS))
     if parts["arguments"] == () and isinstance(parts.get("state"), dict):
         parts = parts["state"]
     return to.fields(class_kind(cls), parts)
@@ -68,7 +69,10 @@ def with_attributes(to: Freezer, value: Any, content: Node) -> Node:
 
 
 def _attributes(cls: type, value: Any) -> dict[Any, object]:
-    found = state(value)
+    try:
+        found = state(value)
+    except Unencodable as error:
+        raise Unfit(str(error)) from None
     if inherits(cls, loaded("pydantic", "BaseModel")):
         for name in _BESIDE_FIELDS:
             found.pop(name, None)
@@ -92,7 +96,7 @@ def _response(to: Freezer, cls: type, attributes: dict[Any, Any]) -> Node:
         "headers": to.part(lambda: _headers(attributes)),
     }
     if "body" in attributes:
-        parts["body"] = to.part(lambda: _body(attributes["body"]))
+        parts["body"] = _body(to, attributes["body"])
     elif "body_iterator" in attributes:
         parts["body"] = Unreadable("a stream")
     else:
@@ -104,34 +108,37 @@ def _headers(attributes: dict[Any, Any]) -> dict[str, list[str]]:
     """Return the values of each header, those that say nothing of the answer left out."""
     headers = next(attributes[name] for name in _HEADERS if name in attributes)
     found: dict[str, list[str]] = {}
-    for name, value in dict(headers or {}).items() if _is_mapping(headers) else headers or ():
+    pairs = headers.items() if hasattr(headers, "items") else headers or ()
+    for name, value in islice(pairs, MOST_PARTS):
         lower = _text(name).lower()
         if lower not in _PASSING:
             found.setdefault(lower, []).append(_text(value))
     return found
 
 
-def _is_mapping(headers: object) -> bool:
-    return hasattr(headers, "keys")
-
-
 def _text(value: object) -> str:
     return value.decode("latin-1") if isinstance(value, bytes) else str(value)
 
 
-def _body(body: Any) -> object:
-    """Return a body by value if it is JSON, else as it is."""
-    if isinstance(body, str | bytes | bytearray | memoryview):
-        body = bytes(body) if isinstance(body, bytearray | memoryview) else body
-        found = parsed(body)
-        return found[0] if found else body
-    return body
+def _body(to: Freezer, body: Any) -> Node:
+    """Freeze a body: text that may be JSON, or what it is."""
+    if type(body) in (bytearray, memoryview):
+        body = bytes(body)
+    return Body(body) if type(body) in (str, bytes) else to.node(body)
 
 
 def parsed(text: str | bytes) -> tuple[object] | None:
-    """Return the value that JSON stands for, in a tuple; `None` if it is no JSON."""
+    """Return the value that JSON stands for, in a tuple; `None` if it is no JSON.
+
+    An event of a stream (`data: {…}`) is the JSON in it.
+
+    Example:
+        >>> parsed("[1]"), parsed('data: {"a": 1}'), parsed("a")
+        (([1],), ({'a': 1},), None)
+    """
     if len(text) > _LARGEST_JSON:
         return None
+    text = text.removeprefix("data:") if isinstance(text, str) else text.removeprefix(b"data:")
     try:
         return (json.loads(text),)
     except (ValueError, RecursionError):

@@ -45,7 +45,7 @@ def _pandas_series(to: Freezer, series: Any) -> Node:
 def _pandas_column(to: Freezer, kind: str, column: Any) -> Node:
     dtype = column.dtype
     if hasattr(dtype, "construct_array_type") or dtype.kind == "O":  # not one of numpy's own
-        return to.items(f"{kind} of {dtype}", column.tolist())
+        return to.items(f"{kind} of {dtype}", len(column), column.tolist())
     return to.node(column.to_numpy())
 
 
@@ -66,12 +66,13 @@ def _polars_column(to: Freezer, column: Any) -> Node:
     dtype = column.dtype
     if dtype.is_numeric() and not column.null_count() and not str(dtype).startswith("Decimal"):
         return to.node(column.to_numpy())
-    return to.items(f"a column of {dtype}", column.to_list())
+    return to.items(f"a column of {dtype}", len(column), column.to_list())
 
 
 def _named(to: Freezer, names: list[Any], columns: list[Node]) -> dict[Step, Any]:
     """Return the columns by their names, and the order of the names."""
-    parts: dict[Step, Any] = {Key("attribute", "columns", "columns"): to.items("list", names)}
+    order = to.items("list", len(names), names)
+    parts: dict[Step, Any] = {Key("attribute", "columns", "columns"): order}
     for name, column in zip(names, columns, strict=True):
         step = to.key(name)
         while step in parts:  # of two columns with one name

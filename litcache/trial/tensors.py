@@ -6,8 +6,8 @@ from typing import Any
 
 from litcache import arrays
 from litcache.keys.writer import inherits, loaded
-from litcache.trial.freezer import Freezer, Unfit, class_kind
-from litcache.trial.frozen import Array, Exact, Items, Node, Number
+from litcache.trial.freezer import PLAIN_PARTS, Freezer, Unfit, class_kind
+from litcache.trial.frozen import Array, Exact, Node, Number
 from litcache.trial.objects import with_attributes
 
 # dtypes whose elements are compared as they are; other elements are bytes, text or objects.
@@ -37,9 +37,14 @@ def _once(to: Freezer, value: Any, freeze: Any) -> Node:
 
 def _array(to: Freezer, value: Any) -> Node:
     numpy = arrays.numpy()
-    exact = numpy.ndarray.view(value, numpy.ndarray)
-    content = _elements(to, exact, class_kind(type(value)))
-    return content if arrays.is_array(value) else with_attributes(to, value, content)
+    kind = class_kind(type(value))
+    if isinstance(value, numpy.ma.MaskedArray):  # what is under the mask does not count
+        data = value.filled(numpy.zeros((), value.dtype))
+        return to.fields(kind, {"data": data, "mask": numpy.ma.getmaskarray(value)})
+    content = _elements(to, numpy.ndarray.view(value, numpy.ndarray), kind)
+    if arrays.is_array(value) or isinstance(value, numpy.memmap):
+        return content
+    return with_attributes(to, value, content)
 
 
 def _elements(to: Freezer, value: Any, name: str) -> Node:
@@ -56,8 +61,9 @@ def _elements(to: Freezer, value: Any, name: str) -> Node:
     elif dtype.kind == "V" and "float" in dtype.name:  # bfloat16 and float8 of ml_dtypes
         data = value.astype("f4")
     else:
-        found = to.items(kind, value.reshape(-1).tolist())
-        return Items(f"{kind} and shape {value.shape}", found.values, found.of)
+        to.require(value.size // PLAIN_PARTS)
+        elements = value.reshape(-1).tolist()
+        return to.items(f"{kind} and shape {value.shape}", len(elements), elements)
     return Array(kind, tuple(value.shape), data)
 
 
@@ -73,7 +79,10 @@ def _scalar(to: Freezer, cls: type, value: Any) -> Node:
     if of == "u":
         return Exact(kind, int(value))
     if of in "mM":
-        return Exact(f"{kind} {value.dtype.name}", int(value.view("i8")), str(value))
+        count = int(value.view("i8"))
+        # The text of a time of no unit raises.
+        text = str(count) if value.dtype.name.endswith("64") else str(value)
+        return Exact(f"{kind} {value.dtype.name}", count, text)
     return _elements(to, arrays.numpy().asarray(value), kind)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from itertools import compress
 from typing import Any
@@ -15,6 +15,7 @@ from litcache.trial.frozen import (
     NUMBERS,
     PLAIN,
     Array,
+    Body,
     Exact,
     Fields,
     Items,
@@ -31,7 +32,7 @@ from litcache.trial.places import EVERY, Place, Step, Tails, below, path
 class _Noise:
     """A difference of floats, to be judged when all magnitudes are known."""
 
-    found: Difference
+    difference: Callable[[], Difference]
     distance: float
     group: Hashable
     floor: float
@@ -87,8 +88,10 @@ class Walk:
             elif not one.distance <= self._tolerance * max(
                 one.floor, self._magnitudes.get(one.group, 0.0)
             ):
-                found.append(one.found)
-        return found[: self._limit]
+                found.append(one.difference())
+            if len(found) == self._limit:
+                break
+        return found
 
     def compare(self, cached: Any, model: Any, at: Spot) -> None:
         """Compare two parts."""
@@ -115,12 +118,22 @@ class Walk:
     def _plain(self, cached: Any, model: Any, at: Spot) -> None:
         if cached == model:
             return
-        if isinstance(cached, str | bytes) and _may_be_json(cached) and _may_be_json(model):
-            both = parsed(cached), parsed(model)
-            if both[0] and both[1]:
-                self.compare(freeze(both[0][0]).tree, freeze(both[1][0]).tree, at)
-                return
-        self._differ(at, *texts_of_values(cached, model))
+        if type(cached) in (str, bytes) and _may_be_json(cached) and _may_be_json(model):
+            self._text(cached, model, at)
+        else:
+            self._differ(at, *texts_of_values(cached, model))
+
+    def _text(self, cached: str | bytes, model: str | bytes, at: Spot) -> None:
+        """Compare two texts by value if both are JSON."""
+        both = parsed(cached), parsed(model)
+        if both[0] and both[1]:
+            self.compare(freeze(both[0][0]).tree, freeze(both[1][0]).tree, at)
+        else:
+            self._differ(at, *texts_of_values(cached, model))
+
+    def _body(self, cached: Body, model: Body, at: Spot) -> None:
+        if cached.data != model.data:
+            self._text(cached.data, model.data, at)
 
     def _exact(self, cached: Exact, model: Exact, at: Spot) -> None:
         if cached.identity != model.identity:
@@ -142,7 +155,11 @@ class Walk:
         )
 
     def _noise(
-        self, at: Spot, distance: numbers.Distance, group: Hashable, difference: Any
+        self,
+        at: Spot,
+        distance: numbers.Distance,
+        group: Hashable,
+        difference: Callable[[], Difference],
     ) -> None:
         """Note a distance of numbers, and their magnitude."""
         if group is not None:
@@ -150,7 +167,7 @@ class Walk:
             self._magnitudes[group] = max(known, distance.magnitude)
         if distance.worst:
             floor = at.floor if group is not None else distance.magnitude
-            self._found.append(_Noise(difference(), distance.worst, group, floor))
+            self._found.append(_Noise(difference, distance.worst, group, floor))
 
     # ------------------------------------------------------------------ arrays
 
@@ -216,6 +233,8 @@ class Walk:
         # The parts of a tuple may be of several sorts, such as boxes and scores.
         is_row = cached.kind != "tuple" or cached.of in NUMBERS
         for step, (one, other) in enumerate(zip(cached.values, model.values, strict=True)):
+            if type(one) in _EXACT and type(one) is type(other) and one == other:
+                continue
             inner = at.inner(step, EVERY if is_row else step)
             if inner is not None:
                 self.compare(one, other, inner)
@@ -234,12 +253,14 @@ class Walk:
                 self.compare(cached.values[step], model.values[step], inner)
 
 
+_EXACT = PLAIN - NUMBERS
 _COMPARE: dict[type, Any] = {
     Items: Walk._items,
     Fields: Walk._fields,
     Array: Walk._array,
     Number: Walk._number,
     Exact: Walk._exact,
+    Body: Walk._body,
 }
 
 
@@ -256,6 +277,7 @@ def _largest(*both: Fields) -> float:
 
 
 def _may_be_json(text: str | bytes) -> bool:
+    text = text.removeprefix("data:") if isinstance(text, str) else text.removeprefix(b"data:")
     return text.lstrip()[:1] in ("{", "[", b"{", b"[")
 
 
