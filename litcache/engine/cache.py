@@ -235,6 +235,11 @@ class Cache(Tier):
                     notes[id(context)] = snapshot(context)
                 misses.snapshots[position] = notes[id(context)]
 
+    def hold(self, group: Sequence[Misses]) -> None:
+        """Give the outputs of calls memory of their own before the method runs again."""
+        for misses in group:
+            misses.call.hold()
+
     def keep(self, places: Sequence[Place], output: Any, seconds: float) -> None:
         """Take the output of the method for some items, before the method runs again.
 

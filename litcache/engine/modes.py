@@ -153,6 +153,9 @@ class RowCall(Call):
     def joined(self, entries: Sequence[Entry], device: Any) -> Any:
         return merge_rows(entries, device)
 
+    def hold(self) -> None:
+        self.whole = None  # the entries have the rows
+
     def keep(
         self, position: int, entry: Entry | None, output: Any, index: int, device: Any
     ) -> None:

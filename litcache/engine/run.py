@@ -69,7 +69,9 @@ def computation(cache: Cache, group: Sequence[Misses]) -> Steps:
         group: The misses of calls of one mode.
     """
     cache.before_compute(group)
-    for part in group[0].call.parts(group):
+    for number, part in enumerate(group[0].call.parts(group)):
+        if number:
+            cache.hold(group)
         cache.before_part(part)
         output, seconds = yield Compute(part)
         # Before the next part: a method may use its output buffer again.

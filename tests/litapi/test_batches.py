@@ -6,8 +6,9 @@ from contextlib import nullcontext
 import litserve as ls
 import numpy as np
 import pytest
+from support.loops import running
 
-from litcache import cached_predict, disabled
+from litcache import CachedBatchedLoop, cached_predict, disabled
 from litcache.testing import APIRunner
 
 
@@ -132,6 +133,14 @@ def test_parts_of_a_list_outlive_the_buffer_that_a_method_uses_again(size):
         assert runner.api.calls == [2, 2, 1]
         assert runner.run(list(range(5))) == expected
         assert runner.api.calls == [2, 2, 1]
+
+
+def test_a_list_that_is_a_part_by_itself_outlives_the_buffer_of_the_next_part():
+    api = Reusing(max_batch_size=4, batch_timeout=0.05, loop=CachedBatchedLoop())
+    with running(api) as driven:
+        asked = [7, 6], [3, 0]
+        assert driven.get(*asked) == [[[float(n)] * 3 for n in numbers] for numbers in asked]
+        assert api.calls == [2, 2]
 
 
 def test_parts_of_a_list_outlive_the_buffer_with_the_caches_off():
