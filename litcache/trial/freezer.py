@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable
+from itertools import islice
 from typing import Any
 
 from litcache.trial.frozen import (
@@ -94,6 +95,12 @@ class Freezer:
         self.require(parts, size)
         self._parts_left -= parts
         self._bytes_left -= size
+
+    def bounded(self, values: Iterable[Any]) -> list[Any]:
+        """Return what an iterator yields, if it is not too much."""
+        found = list(islice(values, MOST_PARTS + 1))
+        self.require(len(found))
+        return found
 
     def items(self, kind: str, count: int, values: Iterable[Any]) -> Items:
         """Freeze parts that have an order, and are so many."""

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import copyreg
 import json
-from itertools import islice
 from typing import Any
 
 from litcache.keys.objects import bases_in_c, is_plain, state
 from litcache.keys.writer import Unencodable, inherits, loaded
-from litcache.trial.freezer import MOST_PARTS, Freezer, Unfit, class_kind
+from litcache.trial.freezer import Freezer, Unfit, class_kind
 from litcache.trial.frozen import Body, Fields, Node, Unreadable
 from litcache.trial.places import Key, Step
 
@@ -39,7 +38,7 @@ def read(to: Freezer, cls: type, value: Any) -> Node:
     parts = dict(zip(("made_by", "arguments", "state", "items", "entries"), found, strict=False))
     for name in ("items", "entries"):
         if parts.get(name) is not None:
-            parts[name] = list(islice(parts[name], MOST_PARTS))
+            parts[name] = to.bounded(parts[name])
     if parts["arguments"] == () and isinstance(parts.get("state"), dict):
         parts = parts["state"]
     return to.fields(class_kind(cls), parts)
@@ -93,7 +92,7 @@ def _response(to: Freezer, cls: type, attributes: dict[Any, Any]) -> Node:
     parts: dict[Step, Node] = {
         "status_code": to.node(attributes["status_code"]),
         "media_type": to.node(media_type),
-        "headers": to.part(lambda: _headers(attributes)),
+        "headers": to.part(lambda: _headers(to, attributes)),
     }
     if "body" in attributes:
         parts["body"] = _body(to, attributes["body"])
@@ -104,12 +103,12 @@ def _response(to: Freezer, cls: type, attributes: dict[Any, Any]) -> Node:
     return Fields(class_kind(cls), parts)
 
 
-def _headers(attributes: dict[Any, Any]) -> dict[str, list[str]]:
+def _headers(to: Freezer, attributes: dict[Any, Any]) -> dict[str, list[str]]:
     """Return the values of each header, those that say nothing of the answer left out."""
     headers = next(attributes[name] for name in _HEADERS if name in attributes)
     found: dict[str, list[str]] = {}
     pairs = headers.items() if hasattr(headers, "items") else headers or ()
-    for name, value in islice(pairs, MOST_PARTS):
+    for name, value in to.bounded(pairs):
         lower = _text(name).lower()
         if lower not in _PASSING:
             found.setdefault(lower, []).append(_text(value))

@@ -95,8 +95,6 @@ class Walk:
 
     def compare(self, cached: Any, model: Any, at: Spot) -> None:
         """Compare two parts."""
-        if self._certain >= self._limit:
-            return
         readable = not isinstance(cached, Unreadable)
         if not readable or type(cached) is not type(model) or kind_of(cached) != kind_of(model):
             self._differ(at, *texts_of_kinds(cached, model))
@@ -106,6 +104,10 @@ class Walk:
             self._plain(cached, model, at)
         else:
             _COMPARE[type(cached)](self, cached, model, at)
+
+    @property
+    def _is_enough(self) -> bool:
+        return self._certain >= self._limit
 
     def _differ(self, at: Spot, cached: str, model: str, step: Step | None = None) -> None:
         place = path(at.place)
@@ -233,6 +235,8 @@ class Walk:
         # The parts of a tuple may be of several sorts, such as boxes and scores.
         is_row = cached.kind != "tuple" or cached.of in NUMBERS
         for step, (one, other) in enumerate(zip(cached.values, model.values, strict=True)):
+            if self._is_enough:
+                return
             if type(one) in _EXACT and type(one) is type(other) and one == other:
                 continue
             inner = at.inner(step, EVERY if is_row else step)
@@ -242,6 +246,8 @@ class Walk:
     def _fields(self, cached: Fields, model: Fields, at: Spot) -> None:
         floor = min(1.0, _largest(cached, model))
         for step in {**cached.values, **model.values}:
+            if self._is_enough:
+                return
             inner = at.inner(step, step, floor)
             if inner is None:
                 continue
