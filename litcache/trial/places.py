@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Collection, Hashable
-from typing import NamedTuple
+from dataclasses import dataclass, field
 
 EVERY = "[*]"
 
@@ -17,7 +17,8 @@ _STEP = re.compile(
 )
 
 
-class Key(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Key:
     """A key that is no text: of a dict, or an attribute beside the keys of a dict.
 
     Attributes:
@@ -28,7 +29,7 @@ class Key(NamedTuple):
 
     kind: str
     identity: Hashable
-    text: str
+    text: str = field(compare=False)
 
 
 # A step: an index, the name of an attribute, or the key of a dict.

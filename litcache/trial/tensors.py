@@ -93,7 +93,7 @@ def _tensor(to: Freezer, value: Any) -> Node:
     if fault is not None:
         raise Unfit(fault)
     to.take(size=exact.numel() * exact.element_size())
-    whole = exact.detach().resolve_conj().resolve_neg().cpu()
+    whole = exact.detach().cpu()
     data = whole.clone(memory_format=torch.contiguous_format)
     dtype = str(exact.dtype).removeprefix("torch.")
     return Array(f"{class_kind(type(value))} of {dtype}", tuple(exact.shape), data)

@@ -1,5 +1,6 @@
 """Two answers: which agree, and what is said of those that do not."""
 
+import contextlib
 import copy
 import dataclasses
 import datetime as dt
@@ -22,8 +23,13 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from support.values import everything, nested
 
+from litcache.trial import objects
 from litcache.trial.compare import Difference, differences, freeze, raised
 from litcache.trial.places import path
+
+# With numpy, lists are compared by it; a test below compares that with what is done without it.
+with contextlib.suppress(ImportError):
+    import numpy  # noqa: F401
 
 some = settings(max_examples=150, deadline=None)
 NAN, INF = math.nan, math.inf
@@ -61,6 +67,15 @@ class Words(list):
         self.language = language
 
 
+class Marked(str):
+    """A text with an attribute."""
+
+    def __new__(cls, text, mark):
+        made = super().__new__(cls, text)
+        made.mark = mark
+        return made
+
+
 class Scores(dict):
     """A dict whose keys are attributes too, as a `ModelOutput` of transformers has them."""
 
@@ -93,6 +108,11 @@ AGREE = [
     (-0.0, 0.0),
     (0.0, 0.0),
     (1e308, 1e308),
+    ([100.0], [101.005]),  # the larger one of both gives the magnitude
+    (NOW, NOW + 1e-4),
+    ([NOW, NOW], [NOW, NOW + 1e-4]),
+    (1_500_000_000.0, 1_500_128_000.0),  # a model's, of single precision
+    ({0.0: 1}, {-0.0: 1}),
     # a number near zero counts with those that belong to it
     ([0.5, 1e-9], [0.5, 2e-9]),
     ((0.5, 1e-9), (0.5, 2e-9)),
@@ -175,6 +195,10 @@ DISAGREE = [
     ({"at": NOW}, {"at": NOW + 1}, f"$.at: {NOW} from the cache, {NOW + 1} from the model"),
     ({"at": NOW * 1e3}, {"at": NOW * 1e3 + 999}, "$.at: 1764398400123.0 from the cache"),
     ([NOW, 0.1], [NOW, 0.9], "$[1]: 0.1 from the cache, 0.9 from the model"),
+    ([[NOW], [0.1]], [[NOW], [0.9]], "$[1][0]: 0.1 from the cache, 0.9 from the model"),
+    ([[INF], [0.1]], [[INF], [0.9]], "$[1][0]: 0.1 from the cache, 0.9 from the model"),
+    ([NOW, 640.0], [NOW + 1, 640.0], f"$[0]: {NOW} from the cache, {NOW + 1} from the model"),
+    ([NOW * 1e3, 1e6], [NOW * 1e3 + 9, 1e6], "$[0]: 1764398400123.0 from the cache, 17643984001"),
     ([0.1, NOW], [0.1, NOW + 0.1], f"$[1]: {NOW} from the cache, {NOW + 0.1} from the model"),
     # text that is JSON, and text that is none
     ('{"a": [1.0, 2]}', '{"a":[1.0,3]}', "$.a[1]: 2 from the cache, 3 from the model"),
@@ -191,6 +215,8 @@ DISAGREE = [
     (Words("a"), Words("b"), "$.value[0]: 'a' from the cache, 'b' from the model"),
     (Words(language="a"), Words(language="b"), "$.language: 'a' from the cache, 'b' from the"),
     (Scores(a=1), Scores(a=2), "$.a: 1 from the cache, 2 from the model"),
+    (Marked("a", 1), Marked("a", 2), "$.mark: 1 from the cache, 2 from the model"),
+    (Marked("a", 1), Marked("b", 1), "$.value: 'a' from the cache, 'b' from the model"),
     (UserDict(a=1), UserDict(a=2), "$.data.a: 1 from the cache, 2 from the model"),
     (deque([1]), deque([2]), "$[0]: 1 from the cache, 2 from the model"),
     (defaultdict(int, a=1), defaultdict(int, a=2), "$.a: 1 from the cache, 2 from the model"),
@@ -211,6 +237,7 @@ DISAGREE = [
         dt.datetime(2026, 1, 1, tzinfo=dt.timezone.utc),
         "$: 2026-01-01 00:00:00 from the cache, 2026-01-01 00:00:00+00:00 from the model",
     ),
+    (dt.datetime(2026, 1, 1), dt.datetime(2026, 1, 1, fold=1), "$: 2026-01-01 00:00:00 from the"),
     (dt.timedelta(1), dt.timedelta(2), "$: 1 day, 0:00:00 from the cache, 2 days, 0:00:00 from"),
     (uuid.UUID(int=1), uuid.UUID(int=2), "0001 from the cache, 00000000-0000-0000-0000-0000000"),
     (pathlib.Path("a"), pathlib.Path("b"), "$: a from the cache, b from the model"),
@@ -272,6 +299,31 @@ def test_more_values_agree_with_their_copies():
         assert of_itself(value) == []
 
 
+def test_what_is_both_an_entry_and_an_attribute_is_said_once():
+    assert len(said(Scores(a=1), Scores(a=2))) == 1
+    one, other = Scores(a=1), Scores(a=1)
+    other.more = 2
+    assert said(one, other) == ["$.more: not there from the cache, 2 from the model"]
+
+
+def test_keys_that_cannot_be_compared_are_equal_to_no_others():
+    assert said({iter("a"): 1}, {iter("a"): 1})
+    assert said({iter("a")}, {iter("a")})
+
+
+def test_numbers_of_a_row_belong_together_though_a_place_in_it_is_ignored():
+    for row in (list, tuple):
+        assert said(row([0.5, 1e-9, 1.0]), row([0.5, 2e-9, 9.0]), ignore=["$[2]"]) == []
+
+
+def test_text_that_is_too_large_to_be_read_as_json_is_compared_as_text(monkeypatch):
+    monkeypatch.setattr(objects, "_LARGEST_JSON", 9)
+    assert said("[1.0, 2]", "[1.0,2]") == []
+    assert said("[1.0, 2, 3]", "[1.0,2,3]") == [
+        "$: '[1.0, 2, 3]' from the cache, '[1.0,2,3]' from the model"
+    ]
+
+
 def test_a_difference_of_floats_up_to_the_tolerance_agrees_and_one_beyond_it_does_not():
     for shape in (lambda x: x, lambda x: [x, 100.0], lambda x: {"a": [[x], [100.0]]}):
         assert said(shape(100.0), shape(101.0), tolerance=0.01) == []
@@ -330,6 +382,18 @@ def test_errors_for_clients_agree_by_status_and_detail():
         fastapi.HTTPException(430, {"retry": 1}),
     ):
         assert differences(error, raised(other))
+
+
+def test_a_detail_that_the_text_of_an_error_does_not_show_counts():
+    def error(detail):
+        made = ValueError("a")
+        made.detail = detail
+        return raised(made)
+
+    assert differences(error([1]), error([1])) == []
+    assert [str(found) for found in differences(error([1]), error([2]))] == [
+        "$.detail[0]: 1 from the cache, 2 from the model"
+    ]
 
 
 def test_an_error_that_cannot_be_read_agrees_with_nothing():
@@ -503,6 +567,7 @@ def test_of_arrays_the_worst_element_is_named():
         (np.float32(1), np.float32(2), "$: 1.0 from the cache, 2.0 from the model"),
         (np.float64(NOW), np.float64(NOW + 1), f"$: {NOW} from the cache, {NOW + 1} from the"),
         (np.array([NOW, 0]), np.array([NOW + 1, 0]), f"$[0]: {NOW} from the cache, {NOW + 1} from"),
+        (np.array([NOW, 640], ">f8"), np.array([NOW + 1, 640], ">f8"), f"$[0]: {NOW} from the"),
         (np.array([NOW, 0.1]), np.array([NOW, 0.9]), "$[1]: 0.1 from the cache, 0.9 from the mode"),
         (np.int64(1), np.int64(2), "$: 1 from the cache, 2 from the model"),
         (np.uint8(1), np.uint8(2), "$: 1 from the cache, 2 from the model"),
@@ -528,6 +593,11 @@ def test_of_arrays_the_worst_element_is_named():
 
 def test_elements_beyond_the_first_piece_of_an_array_are_compared_too():
     np = pytest.importorskip("numpy")
+    large = np.ones(3_000_000, "f4")
+    large[0] = 640  # what is large in one piece counts in all
+    noisy = large.copy()
+    noisy[2_500_000] = 5
+    assert said(large, noisy) == []
     ones = np.ones(3_000_000, "f2")
     other = ones.copy()
     other[2_500_000] = 2
@@ -535,6 +605,15 @@ def test_elements_beyond_the_first_piece_of_an_array_are_compared_too():
     other = ones.astype("u1")
     other[2_500_000] = 2
     assert said(ones.astype("u1"), other) == ["$[2500000]: 1 from the cache, 2 from the model"]
+
+
+def test_an_array_in_a_file_agrees_by_its_elements(tmp_path):
+    np = pytest.importorskip("numpy")
+    for name, value in (("a", 1), ("b", 1), ("c", 2)):
+        np.memmap(tmp_path / name, "f4", "w+", shape=(2,)).fill(value)
+    one, same, other = (np.memmap(tmp_path / name, "f4", "r") for name in "abc")
+    assert said(one, same) == []
+    assert said(one, other) == ["$[0]: 1.0 from the cache, 2.0 from the model"]
 
 
 def test_places_inside_arrays_can_be_ignored():
@@ -614,6 +693,8 @@ cases = [
     ([1.0, math.nan], [1.0, 0.0]), ([math.inf], [-math.inf]), ([1j], [2j]), ([], []),
     ([1764398400.123, 0.1], [1764398400.123, 0.9]), ([1764398400.123], [1764398401.123]),
     ([complex(1.7e308, 1.7e308)], [0j]), ([1e308], [-1e308]), ([math.inf, 0.1], [math.inf, 0.2]),
+    ([1764398400.123, 640.0], [1764398401.123, 640.0]), ([1764398400.123], [1764398400.1231]),
+    ([1764398400123.5, 1e6], [1764398409123.5, 1e6]), ([100.0], [101.005]), ([101.005], [100.0]),
     ([1764398400.123, math.inf], [1764398400.123, math.inf]), ([0.1, 0.2], [0.1, 0.2]),
 ]
 before = [found(*case) for case in cases]
@@ -623,7 +704,7 @@ assert [found(*case) for case in cases] == before
 print(sum(map(bool, before)))
 """
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert ran.stdout.strip() == "9"
+    assert ran.stdout.strip() == "11"
 
 
 # ---------------------------------------------------------------------- other libraries
@@ -657,7 +738,7 @@ def test_images_agree_by_mode_size_and_pixels():
     assert said(black, black.copy()) == []
     for one, two in [
         (black, white), (black, image.new("RGBA", (4, 4))), (black, image.new("RGB", (2, 8))),
-        (palette, other),
+        (palette, other), (black, image.new("YCbCr", (4, 4), (0, 0, 0))),
     ]:  # fmt: skip
         assert said(one, two)
     saved = io.BytesIO()
@@ -691,7 +772,8 @@ def test_tables_agree_by_columns_dtypes_and_index():
     assert said(indexed, pd.DataFrame(columns))
     assert said(pd.Index([1]), pd.Index([2])) == ["$[0]: 1 from the cache, 2 from the model"]
     twins = pd.DataFrame([[1, 2]], columns=["a", "a"])
-    assert said(twins, pd.DataFrame([[1, 3]], columns=["a", "a"]))
+    for row in ([1, 3], [3, 2]):
+        assert said(twins, pd.DataFrame([row], columns=["a", "a"]))
     for value in [
         indexed, twins, pd.NA, pd.NaT, pd.Timestamp(5), pd.Categorical(["a"]), pd.RangeIndex(3),
         pd.Series(["a"], dtype="category"), pd.Series([1, None], dtype="Int64"),

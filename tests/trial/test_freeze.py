@@ -172,6 +172,11 @@ def test_cycles_agree_if_they_close_at_the_same_place():
     me.me = me
     assert agrees(freeze(ring(3)), freeze(ring(3)))
     assert agrees(freeze(me), freeze(me))
+    inner, itself = [], []
+    outer = [inner]
+    inner.append(outer)
+    itself.append(itself)
+    assert not agrees(freeze(outer), freeze([itself]))
     assert not agrees(freeze(ring(3)), freeze(ring(4)))
     assert not agrees(freeze(ring(3)), freeze(ring(3, payload=2)))
 

@@ -66,6 +66,11 @@ def test_a_key_that_only_one_answer_has_can_be_ignored():
     assert differences(freeze({}), freeze({"a": 1}), ignore=["$.a"]) == []
 
 
+def test_a_path_is_written_as_people_read_it():
+    place = ((((None, "items"), 3), "é b"), "größe")
+    assert path(place) == '$.items[3]["é b"].größe'
+
+
 @given(st.lists(st.integers(0, 9) | st.text(), max_size=4))
 def test_a_path_that_was_printed_is_read_as_the_same_place(steps):
     place = None
