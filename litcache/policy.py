@@ -138,6 +138,7 @@ class CacheOptions(TypedDict, total=False):
     items: Literal["request", "list"]
     max_items: int | None
     list_at: str | int | None
+    result: Literal["prediction", "response"]
     context: bool | tuple[str, ...]
     key: Callable[..., object] | None
     bypass_if: Callable[..., bool] | None
@@ -167,6 +168,8 @@ class CachePolicy:
         max_items: With `items="list"`, the largest number of items in one call of `predict`.
         list_at: With `items="list"`, where the list stands in the decoded input: a key of a dict,
             or a position in a tuple. The rest of it is part of each item's key.
+        result: What is cached: `"prediction"`, or `"response"`, which is what `encode_response`
+            returns; then a hit runs neither the model nor the encoding.
         context: Which entries of `context` are in the key: `True` (all), a tuple of names, or
             `False`.
         key: `key(item[, context])`; its result is in the key, in place of item and context.
@@ -197,6 +200,7 @@ class CachePolicy:
     items: Literal["request", "list"] = "request"
     max_items: int | None = None
     list_at: str | int | None = None
+    result: Literal["prediction", "response"] = "prediction"
     context: bool | tuple[str, ...] = True
     key: Callable[..., object] | None = None
     bypass_if: Callable[..., bool] | None = None
@@ -297,6 +301,7 @@ class CachePolicy:
         if self.items not in ("request", "list"):
             raise ValueError(f'items={self.items!r} must be "request" or "list"')
         self._check_list_at()
+        self._check_result()
         if self.max_items is None:
             return
         if self.items != "list":
@@ -305,6 +310,15 @@ class CachePolicy:
             raise TypeError(f"max_items={self.max_items!r} must be a positive whole number")
         if self.max_items < 1:
             raise ValueError(f"max_items={self.max_items!r} must be a positive whole number")
+
+    def _check_result(self) -> None:
+        if self.result not in ("prediction", "response"):
+            raise ValueError(f'result={self.result!r} must be "prediction" or "response"')
+        if self.result == "response" and self.items == "list":
+            raise ValueError(
+                'result="response" has no meaning with items="list": a response belongs to a '
+                "request, not to an item of a list"
+            )
 
     def _check_list_at(self) -> None:
         at = self.list_at

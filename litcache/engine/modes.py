@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, ClassVar, NamedTuple
 
 from litcache.engine.call import Call, Misses, NotRowsError, Part, Place
@@ -85,10 +86,12 @@ class Unbatched(NamedTuple):
     Attributes:
         outputs: One output for each item.
         fault: The reason why none of them may be stored, if there is one.
+        faults: The reasons why some of them, by position, may not be stored.
     """
 
     outputs: list[Any]
     fault: str | None = None
+    faults: Mapping[int, str] = MappingProxyType({})
 
 
 class Batch(_Values):
@@ -112,7 +115,11 @@ class Batch(_Values):
         if output.fault is not None:
             error = ValueEncodingError(output.fault, "$", type(output.outputs))
             return [error] * len(places)
-        return codec.encode_many(output.outputs)
+        encoded = codec.encode_many(output.outputs)
+        for position, fault in output.faults.items():
+            kind = type(output.outputs[position])
+            encoded[position] = ValueEncodingError(fault, "$", kind)
+        return encoded
 
     def output_at(self, output: Unbatched, index: int) -> Any:
         return output.outputs[index]

@@ -241,6 +241,8 @@ class Keyring:
             name = self._method.rpartition(".")[2]
             at = self._policy.list_at
             stage = mode if at is None else f"{mode} at {at!r}"
+            if self._policy.result == "response":  # a store may hold predictions of the method, too
+                stage = f"{stage} response"
             stage = {"predict": stage, "decode_request": "decode"}.get(name, f"{stage} of {name}")
             keyer = Keyer(self._namespace, stage, self.version, digest=self._policy.digest)
             keyers[mode] = keyer

@@ -10,6 +10,7 @@ from fastapi import HTTPException
 from litcache.engine.modes import Unbatched
 from litcache.errors import BatchSizeError
 from litcache.litapi.classes import has_default, takes_context
+from litcache.litapi.encoding import Encoding
 
 # LitServe's own `unbatch` iterates these, with a warning: it gets keys or characters, no outputs.
 _NO_ROWS = (str, bytes, Mapping, Set)
@@ -42,14 +43,15 @@ def call_hook(hook: Callable[..., Any], argument: Any, contexts: Any) -> Any:
 
 
 def compute_batch(api: Any, method: Method, items: list[Any], contexts: Any) -> Unbatched:
-    """Run the user's `batch`, `predict` and `unbatch` as LitServe does.
+    """Run the user's `batch`, `predict` and `unbatch` as LitServe does; an `Encoding` encodes, too.
 
     Raises:
         BatchSizeMismatch: If `unbatch` returned another number of outputs.
     """
+    predict = method.method if isinstance(method, Encoding) else method
     expected = len(items)  # now: a predict may empty the list that it is given
     batch = call_hook(api.batch, items, contexts)
-    output = method.compute(batch, contexts, expected)
+    output = predict.compute(batch, contexts, expected)
     fault = None
     if isinstance(output, _NO_ROWS) and _cuts_by_default(api):
         fault = _CUT_BY_DEFAULT.format(type(output).__name__)
@@ -57,7 +59,8 @@ def compute_batch(api: Any, method: Method, items: list[Any], contexts: Any) -> 
     if len(outputs) != expected:  # LitServe asks so, too: a generator fails here as it does there
         name = f"{type(api).__qualname__}.predict"
         raise BatchSizeMismatch(name, expected, len(outputs))
-    return Unbatched(list(outputs), fault)  # LitServe iterates: a Series has no positions
+    unbatched = Unbatched(list(outputs), fault)  # LitServe iterates: a Series has no positions
+    return method.batch(unbatched, contexts) if isinstance(method, Encoding) else unbatched
 
 
 def _cuts_by_default(api: Any) -> bool:

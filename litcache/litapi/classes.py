@@ -99,6 +99,8 @@ def context_takers(cls: type, name: str) -> set[str]:
     policy = policy_of(cls, name)
     in_batches = name == "predict" and (policy is None or policy.items == "request")
     names = ("predict", "batch", "unbatch") if in_batches else (name,)
+    if policy is not None and policy.result == "response":
+        names = (*names, "encode_response")
     return {n for n in names if takes_context(_users_function(cls, n))}
 
 

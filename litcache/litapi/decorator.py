@@ -99,6 +99,8 @@ def _decorate(
             f"outcome_in={policy.outcome_in!r} is for predict alone: what comes after another "
             "method would read it as a part of the request",
         )
+    if policy.result == "response" and function.__name__ == "decode_request":
+        raise UnsupportedMethodError(name, 'result="response" is for predict alone')
     return CachedMethod(function, policy)
 
 

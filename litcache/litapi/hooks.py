@@ -14,6 +14,7 @@ from litcache.engine.cache import Cache
 from litcache.engine.run import caches_computing
 from litcache.litapi.arrivals import noting
 from litcache.litapi.classes import attribute_of, cached_methods, policy_of
+from litcache.litapi.encoding import opening
 from litcache.litapi.identity import ByIdentity
 from litcache.litapi.proving import proving
 from litcache.litapi.proxies import Acting
@@ -151,8 +152,9 @@ class Hook:
         self, api: LitAPI, original: Callable[..., Any]
     ) -> Callable[..., Any] | None:
         call = _in_batches(api, original)
-        expected = state_of(api).expected
-        if not expected:
+        if encodes(type(api)):  # the responses are compared behind predict
+            return opening(original, call or original)
+        if not state_of(api).expected:
             return call
         return proving(api, original, call or original)
 
@@ -182,10 +184,33 @@ class Hook:
 
 
 def _in_batches(api: LitAPI, original: Callable[..., Any]) -> Callable[..., Any] | None:
-    """Return a hook of an API in batches as one after which its thread is known to run a loop."""
-    if getattr(api, "max_batch_size", 1) == 1:  # not there before LitAPI.__init__
+    """Return a hook as one after which its thread is known to run a loop, if that counts."""
+    size = getattr(api, "max_batch_size", 1)  # not there before LitAPI.__init__
+    if size == 1 and not encodes(type(api)):
         return None
     return partial(_call_from_loop, original)
+
+
+def encodes(cls: type) -> bool:
+    """Return whether the responses to a class's predictions are cached (`result="response"`)."""
+    policy = policy_of(cls, "predict")
+    return policy is not None and policy.result == "response"
+
+
+def is_encoded_for_loop(api: LitAPI) -> bool:
+    """Return whether a call of `predict` by this thread's loop may be answered with responses."""
+    return _opens_answers(api) and _thread.in_hook is not True and not caches_computing()
+
+
+def _opens_answers(api: LitAPI) -> bool:
+    """Return whether the hook that a loop calls as `encode_response` opens responses."""
+    own = api.__dict__.get("encode_response")
+    return (
+        is_served(api)
+        and not api.stream
+        and isinstance(attribute_of(type(api), "encode_response"), Hook)
+        and (own is None or own is state_of(api).encode_watch)
+    )
 
 
 def caches_batches(api: LitAPI) -> bool:
@@ -211,6 +236,8 @@ def _batched_policy(api: LitAPI) -> CachePolicy | None:
     policy = policy_of(type(api), "predict")
     if policy is None or not is_served(api) or api.max_batch_size == 1 or api.stream:
         return None
+    if policy.result == "response" and not _opens_answers(api):
+        return None
     # A predict of lists takes items, not requests: they are pooled while caches are off, too.
     return policy if not is_disabled() or policy.items == "list" else None
 
@@ -224,6 +251,14 @@ def warn_of_own(cache: Cache, api: LitAPI, name: str) -> bool:
             f"the API has set self.{name}, which is called instead: nothing is cached. Leave "
             f"{name} as the class defines it and replace what it calls, as in self.model = "
             "torch.compile(self.model)",
+        )
+        return True
+    own = attributes.get("encode_response")
+    if cache.policy.result == "response" and own not in (None, state_of(api).encode_watch):
+        cache.reporter.warn_once(
+            "own",
+            "the API has set self.encode_response, which LitServe calls instead: with "
+            'result="response" nothing is cached. Define encode_response in the class',
         )
         return True
     hooks = [hook for hook in ("batch", "unbatch") if hook in attributes]

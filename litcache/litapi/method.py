@@ -27,12 +27,13 @@ from litcache.litapi.answers import (
     note_uncut,
 )
 from litcache.litapi.classes import policy_of, takes_context
-from litcache.litapi.hooks import call_users, take_over, warn_of_own
+from litcache.litapi.encoding import AsyncEncoding, Encoding
+from litcache.litapi.hooks import call_users, is_encoded_for_loop, take_over, warn_of_own
 from litcache.litapi.pools import answer_lists, pass_lists
 from litcache.litapi.proxies import ANNOTATIONS, copy_by_name, reduce_by_name
 from litcache.litapi.role import Role
 from litcache.litapi.state import cache_of, is_elsewhere, serving_mode, state_of
-from litcache.litapi.tokens import Items, Outputs
+from litcache.litapi.tokens import Answer, Items, Outputs
 from litcache.policy import CachePolicy
 from litcache.switches import is_disabled
 from litcache.values.items import split
@@ -44,6 +45,10 @@ _R = TypeVar("_R", covariant=True)
 _OVERRIDDEN = (
     "this override calls a cached method below it and is not decorated itself, so nothing is "
     "cached; put @cached_predict on the override"
+)
+_NOT_FROM_LOOP = (
+    'result="response" caches what one of LitServe\'s loops asks for; this call of predict is of '
+    "other code, or of a loop that passes no context, and goes uncached"
 )
 _MORE_ARGUMENTS = "called with more than an item and its context: the call goes uncached"
 
@@ -119,6 +124,8 @@ class BoundCachedMethod(
         if role.name in attributes:
             warn_of_own(cache, api, role.name)
             return self._pass(role, args, kwargs)
+        if role.encodes:
+            return self._answer_encoded(role, cache, item, seen, args, kwargs)
         if role.in_rows or (role.name == "predict" and api.max_batch_size > 1):
             return self._answer_many(role, api, cache, item, context, seen)
         if role.name != "predict" and cache.verdict is not None:
@@ -134,6 +141,28 @@ class BoundCachedMethod(
             ...
     else:
         __call__ = _call
+
+    def _answer_encoded(
+        self, role: Role, cache: Cache, item: Any, seen: Any, args: Any, kwargs: Any
+    ) -> Any:
+        """Answer a loop with responses; the user's own calls get what the method returns."""
+        api = self._self_instance
+        context = seen if role.wants_context else None
+        if type(item) is Items and not item.is_opened:
+            encoding = Encoding(api, self)
+            responses = answer_batch(cache, api, encoding, item.items, context, seen)
+            return Outputs(list(map(Answer, responses)))
+        if api.max_batch_size == 1 and seen is not None and is_encoded_for_loop(api):
+            if role.is_async:
+                return self._answer_encoded_async(cache, item, context)
+            return Answer(answer_one(cache, Encoding(api, self), item, context))
+        if not warn_of_own(cache, api, role.name) and is_encoded_for_loop(api):
+            cache.reporter.warn_once("encoded", _NOT_FROM_LOOP)
+        return self._pass(role, args, kwargs)
+
+    async def _answer_encoded_async(self, cache: Cache, item: Any, context: Any) -> Answer:
+        encoding = AsyncEncoding(self._self_instance, self)
+        return Answer(await answer_one_async(cache, encoding, item, context))
 
     def _answer_many(
         self, role: Role, api: LitAPI, cache: Cache, item: Any, context: Any, seen: Any

@@ -58,7 +58,8 @@ def _prepare(cache: Cache, misses: Misses, contexts: Any) -> dict[int, Rehearsal
     api = cache.api
     if verdict is None or verdict.trial.compare == "output":
         return {}
-    if cache.labels.method != "predict" or not _encodes_in_sight(api):
+    outputs_are_answers = cache.labels.method != "predict" or cache.policy.result == "response"
+    if outputs_are_answers or not _encodes_in_sight(api):
         return {}
     rehearsals: dict[int, Rehearsal] = {}
     start = 0

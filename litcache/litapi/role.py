@@ -40,6 +40,7 @@ class Role:
         is_async: Whether the method is `async def`.
         wants_context: Whether the method, or a function of its policy, needs the context.
         sees_context: Whether LitServe must pass the context.
+        encodes: Whether its outputs are responses (`result="response"`).
         in_rows: Whether the items are the elements of lists (`items="list"`).
         batches_by_default: Whether the class leaves `batch` and `unbatch` to LitServe.
         qualified: The method's name for messages.
@@ -61,13 +62,21 @@ class Role:
             raise UnsupportedMethodError(qualified, fault)
         if policy.items == "list" and name == "decode_request":
             raise UnsupportedMethodError(qualified, 'items="list" is not for decode_request')
+        if policy.result == "response" and name != "predict":
+            raise UnsupportedMethodError(qualified, 'result="response" is for predict alone')
         self.passes = attribute_of(cls, name) is not method
         self.is_overridden = policy_of(cls, name) is None
         self.is_async = inspect.iscoroutinefunction(method.__wrapped__)
         self.wants_context = wants_contexts(cls, name, policy)
+        self.encodes = policy.result == "response"
         # What it reads is not in the key, but a trial needs it to encode what a hit would answer.
         shows = name == "predict" and bool(context_takers(cls, "encode_response"))
-        self.sees_context = self.wants_context or (shows and trial_of(policy.trial) is not None)
+        self.sees_context = (
+            self.wants_context
+            # Who passes one is a loop: the user's own calls get predictions, not responses.
+            or self.encodes
+            or (shows and trial_of(policy.trial) is not None)
+        )
         self.in_rows = policy.items == "list"
         self.batches_by_default = has_default(cls, "batch") and has_default(cls, "unbatch")
         self.reporter = Reporter(qualified)

@@ -1,4 +1,4 @@
-"""What a loop carries from `batch` to `predict` to `unbatch` while `predict` does all the work."""
+"""What a loop carries from hook to hook while `predict` does all the work."""
 
 from __future__ import annotations
 
@@ -64,6 +64,48 @@ class Outputs:
         raise AttributeError(
             f"a loop asks what predict returned for its {name!r}, but predict is cached and "
             "answered item by item: do that in predict or in unbatch, not between them"
+        )
+
+
+class Raised:
+    """The place of a response whose `encode_response` raised.
+
+    Args:
+        error: What it raised.
+    """
+
+    __slots__ = ("error",)
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+
+class Answer:
+    """A response, on its way from `predict` to `encode_response` (`result="response"`).
+
+    Args:
+        response: What the user's `encode_response` returned, or `Raised`.
+    """
+
+    __slots__ = ("response",)
+
+    def __init__(self, response: Any) -> None:
+        self.response = response
+
+    def open(self) -> Any:
+        """Return the response.
+
+        Raises:
+            Exception: What `encode_response` raised.
+        """
+        if type(self.response) is Raised:
+            raise self.response.error
+        return self.response
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(
+            f"a loop asks what predict returned for its {name!r}, but with "
+            'result="response" that is encoded already: ask in encode_response'
         )
 
 

@@ -9,6 +9,7 @@ from litserve import LitAPI
 
 from litcache.engine.modes import Unbatched
 from litcache.litapi.batches import Method, call_hook, compute_batch
+from litcache.litapi.encoding import Encoding
 from litcache.loop.litserve import EventTypes
 
 
@@ -33,9 +34,12 @@ class Model:
             return self._announced(lambda: call_hook(self._api.predict, item, context))
         return self._announced(lambda: method.compute(item, context, items))
 
-    def compute_batch(self, items: list[Any], contexts: Sequence[Any] | None) -> Unbatched:
-        """Return an output for each of the items."""
-        return compute_batch(self._api, self, items, contexts)
+    def compute_batch(
+        self, items: list[Any], contexts: Sequence[Any] | None, *, encodes: bool = False
+    ) -> Unbatched:
+        """Return an output for each of the items, or with `encodes` a response."""
+        method = Encoding(self._api, self, apart=True) if encodes else self
+        return compute_batch(self._api, method, items, contexts)
 
     def _announced(self, predict: Callable[[], Any]) -> Any:
         self._tell(EventTypes.BEFORE_PREDICT)

@@ -19,6 +19,7 @@ from litcache.litapi import arrivals, rehearsal
 from litcache.litapi.answers import NOT_CUT, list_of, note_uncut
 from litcache.litapi.batches import BatchSizeMismatch
 from litcache.litapi.state import state_of
+from litcache.litapi.tokens import Answer
 from litcache.loop.model import Model
 from litcache.loop.originals import Originals
 from litcache.loop.requests import COMPUTES, DONE, LEFT, WAITS, Batch, Request
@@ -129,6 +130,7 @@ class Cached:
         self._originals = Originals(cache)
         self._model_lock = state_of(api).model_lock
         self._lists = cache.policy.items == "list"
+        self._encodes = cache.policy.result == "response"
         self._wants_context = wants_context
         # One question to a store that waits for I/O costs as much as many keys.
         self.at_once = int(api.max_batch_size) if cache.store.blocking else 1
@@ -201,6 +203,8 @@ class Cached:
             request.output = call.result(self._cache.device)
             if not self._lists:
                 (request.output,) = request.output
+            if self._encodes:
+                request.output = Answer(request.output)
             rehearsal.expect(self._cache, (request.output,), request.rehearsals)
         except ValueEncodingError as error:  # rows of containers that do not fit together
             self._cache.reporter.swallow("rows", error, NOT_CUT)
@@ -232,7 +236,7 @@ class Cached:
         def compute(part: Part) -> Any:
             if self._lists:
                 return self._model.compute(part.argument, part.contexts, len(part.places))
-            return self._model.compute_batch(part.argument, part.contexts)
+            return self._model.compute_batch(part.argument, part.contexts, encodes=self._encodes)
 
         try:
             run.drive(cache, run.computation(cache, group), compute)

@@ -22,6 +22,7 @@ from litserve.utils import LitAPIStatus
 
 from litcache.litapi.classes import attribute_of, policy_of, takes_context
 from litcache.litapi.state import state_of
+from litcache.litapi.tokens import Answer
 from litcache.stores.base import Store
 from litcache.trial_policy import Trial, trial_of
 
@@ -89,8 +90,7 @@ class APIRunner:
         if policy_of(type(api), "predict") is None:
             api.predict = wrapt.FunctionWrapper(api.predict, self._counted)
         if not api.stream:
-            api.encode_response = self._watched(api.encode_response)
-            state.encode_watch = api.encode_response
+            api.encode_response = state.encode_watch = self._watched(api.encode_response)
         api.setup("cpu")
         self.model_batches.clear()  # a warm-up in setup is not a request
         api.device = "cpu"
@@ -111,6 +111,8 @@ class APIRunner:
     @property
     def outputs(self) -> list[Any]:
         """What `encode_response` was called with for each of the last requests.
+
+        With `result="response"` it is the response: `encode_response` has run behind `predict`.
 
         Raises:
             RuntimeError: If it was not called for one of them.
@@ -212,7 +214,7 @@ class APIRunner:
             return encode if own is not None else hook.__get__(self.api, type(self.api))
 
         def note(uid: str, output: Any, context: dict[str, Any]) -> dict[str, Any]:
-            self._outputs[uid] = output
+            self._outputs[uid] = output.response if type(output) is Answer else output
             self._contexts[uid] = context
             return {"context": context} if wants else {}
 

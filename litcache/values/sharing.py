@@ -11,6 +11,7 @@ from typing import Any
 
 from litcache import arrays
 from litcache.arrays import is_array, is_tensor
+from litcache.values.responses import is_response
 
 _CHANGEABLE = frozenset({list, dict, set, bytearray})
 _CONTAINERS = frozenset({list, dict, set, frozenset, tuple})
@@ -19,7 +20,7 @@ _WORK = 10_000
 
 def is_changeable(value: object) -> bool:
     """Return whether a stored value can be changed in place."""
-    return type(value) in _CHANGEABLE or is_array(value) or is_tensor(value)
+    return type(value) in _CHANGEABLE or is_array(value) or is_tensor(value) or is_response(value)
 
 
 def numbers(value: object) -> dict[int, int]:

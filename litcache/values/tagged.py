@@ -14,12 +14,14 @@ from litcache.errors import ValueEncodingError, path_of
 from litcache.values import sharing
 from litcache.values.layouts import array_layout, encode_elements, parse
 from litcache.values.packing import MALFORMED, packed, unpacked
+from litcache.values.responses import is_response, remedy, response_parts
 from litcache.values.tags import (
     AGAIN,
     BY_CODE,
     ELEMENTS,
     MAPPING,
     NESTING,
+    RESPONSE,
     SCALAR,
     SHARED,
     SIMPLE,
@@ -219,7 +221,7 @@ class _Lowering:
         return MAPPING.mark([part for pair in lowered for part in pair])
 
     def _foreign(self, value: Any) -> list[Any]:
-        """Return a value of numpy or torch as msgpack can pack it; all others are errors."""
+        """Return a value of a library as msgpack can pack it; all others are errors."""
         if is_array(value) or is_tensor(value):
             self.elements.append(value)
             return ELEMENTS.mark(list(encode_elements(value)))
@@ -227,7 +229,9 @@ class _Lowering:
             if value.dtype.kind in "US":
                 return TEXT.mark([value[:]])  # .item() drops zeros at its end
             return SCALAR.mark([array_layout(b"a", value.dtype, ()), array_bytes(value)])
-        raise ValueEncodingError("values of this type are not stored")
+        if is_response(value):
+            return RESPONSE.mark(response_parts(value))
+        raise ValueEncodingError(f"values of this type are not stored{remedy(value)}")
 
 
 def path(place: Place) -> str:

@@ -14,6 +14,7 @@ import msgpack
 
 from litcache import arrays
 from litcache.values.layouts import parse
+from litcache.values.responses import make_response
 
 _MICROSECOND = timedelta(microseconds=1)
 
@@ -133,5 +134,6 @@ TEXT = Tag(20, list, _numpy_text)
 # A part that stands at several places: with its number at the first, then the number alone.
 SHARED = Tag(21, list, list)
 AGAIN = Tag(22, list, list)
-_OTHERS = (MAPPING, ELEMENTS, SCALAR, TEXT, SHARED, AGAIN)
+RESPONSE = Tag(23, list, make_response)
+_OTHERS = (MAPPING, ELEMENTS, SCALAR, TEXT, SHARED, AGAIN, RESPONSE)
 BY_CODE = {tag.code: tag for tag in (*NESTING.values(), *SIMPLE.values(), *_OTHERS)}
