@@ -82,7 +82,9 @@ IMPORTS = {
     "PIL": "from PIL import Image",
     "pydantic": "import pydantic",
     "attrs": "import attrs",
-    "starlette": "from starlette.datastructures import FormData, UploadFile",
+    "starlette": "from starlette.background import BackgroundTask\n"
+    "from starlette.datastructures import FormData, UploadFile\n"
+    "from starlette.responses import JSONResponse, RedirectResponse, Response",
     "pandas": "import pandas",
     "polars": "import polars",
     "tokenizers": "import tokenizers",
@@ -230,6 +232,10 @@ OUTPUTS = [
             "np.zeros(2, [('a', 'u1')])", needs="numpy"),
     _cached("dense tensors", "without a graph; on the API's device if they were made on one of its "
             "type", "torch.ones(2, dtype=torch.bfloat16)", "[torch.ones(2)]", needs="torch"),
+    _cached("`Response`, `JSONResponse`, `PlainTextResponse`, `HTMLResponse` and `RedirectResponse` "
+            "of Starlette and FastAPI, without a background task", "status, headers, media type "
+            "and body", "Response(b'a', media_type='image/png')", "JSONResponse({'a': [1]}, 201)",
+            "RedirectResponse('/b')", needs="starlette"),
     _uncached("a dataclass", "dataclasses.asdict(value)", "Point(1)"),
     _uncached("a pydantic model", "value.model_dump()",
               "pydantic.create_model('Answer', text=(str, ...))(text='a')", needs="pydantic"),
@@ -259,6 +265,8 @@ OUTPUTS = [
     _uncached("a sparse tensor", "value.to_dense()", "torch.eye(2).to_sparse()", needs="torch"),
     _uncached("arrays or tensors that are views of one another", "[part.copy() for part in value]",
               "(lambda a: [a, a[0]])(np.zeros((2, 2)))", needs="numpy"),
+    _uncached("a response with a background task", "Response(value.body, value.status_code)",
+              "Response('a', background=BackgroundTask(print))", needs="starlette"),
     _uncached("more than 100 levels, or a value in itself", "", "nested(101)"),
 ]  # fmt: skip
 

@@ -319,6 +319,11 @@ class CachePolicy:
                 'result="response" has no meaning with items="list": a response belongs to a '
                 "request, not to an item of a list"
             )
+        if self.result == "response" and self.outcome_in is not None:
+            raise ValueError(
+                f'outcome_in={self.outcome_in!r} has no meaning with result="response": '
+                "encode_response does not run on a hit"
+            )
 
     def _check_list_at(self) -> None:
         at = self.list_at

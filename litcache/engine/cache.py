@@ -25,6 +25,8 @@ from litcache.values import codec
 
 BY_HAND_SECONDS = 30.0
 """How long a call waits for another's computation where no server sets a `request_timeout`."""
+_PREDICTIONS = ("request", "prediction")
+_ADVICE = '; result="response" stores what encode_response makes of it'
 
 
 class Cache(Tier):
@@ -63,9 +65,11 @@ class Cache(Tier):
         )  # fmt: skip
         self.predicates = Predicates(policy, self.keyring, self.reporter)
         self.files = FileWatch(self.reporter, items=policy.key is None)
+        in_place = labels.method == "predict" and (policy.items, policy.result) == _PREDICTIONS
         self._entries = Entries(
-            method, policy.seconds, self.predicates, self.reporter, self.files, policy.outcome_in
-        )
+            method, policy.seconds, self.predicates, self.reporter, self.files, policy.outcome_in,
+            advice=_ADVICE if in_place else "",
+        )  # fmt: skip
         self._plain = not (policy.bypass_if or policy.refresh_if or policy.key)
         self.verdict: Verdict | None = None
 

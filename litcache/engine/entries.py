@@ -30,6 +30,7 @@ class Entries:
         reporter: Warns of outputs that cannot be stored.
         files: Tells which outputs name files.
         outcome_in: The entry of a context that is the cache's own, and not stored.
+        advice: What to do about outputs that cannot be stored, as the end of a message.
     """
 
     def __init__(
@@ -40,6 +41,8 @@ class Entries:
         reporter: Reporter,
         files: FileWatch,
         outcome_in: str | None,
+        *,
+        advice: str = "",
     ) -> None:
         self._method = method
         self._seconds = seconds
@@ -47,6 +50,7 @@ class Entries:
         self._reporter = reporter
         self._files = files
         self._outcome_in = outcome_in
+        self._unstored = f"an output cannot be stored and goes uncached{advice}"
 
     def keep(
         self, places: Sequence[Place], output: Any, device: Any, clock: Callable[[], float]
@@ -122,9 +126,7 @@ class Entries:
                 full = NewEntry(*codec.with_context(*encoded, changed, removed), *rest)
         except ValueEncodingError as error:
             if misses.outcomes[position] != BYPASSED:
-                self._reporter.swallow(
-                    "encode", error, "an output cannot be stored and goes uncached"
-                )
+                self._reporter.swallow("encode", error, self._unstored)
                 misses.outcomes[position] = UNCACHEABLE
             return plain, None
         return plain, full

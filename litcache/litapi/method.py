@@ -124,9 +124,7 @@ class BoundCachedMethod(
         if role.name in attributes:
             warn_of_own(cache, api, role.name)
             return self._pass(role, args, kwargs)
-        if role.encodes:
-            return self._answer_encoded(role, cache, item, seen, args, kwargs)
-        if role.in_rows or (role.name == "predict" and api.max_batch_size > 1):
+        if role.in_rows or role.encodes or (role.name == "predict" and api.max_batch_size > 1):
             return self._answer_many(role, api, cache, item, context, seen)
         if role.name != "predict" and cache.verdict is not None:
             answer = answer_tried_async if role.is_async else answer_tried
@@ -142,12 +140,9 @@ class BoundCachedMethod(
     else:
         __call__ = _call
 
-    def _answer_encoded(
-        self, role: Role, cache: Cache, item: Any, seen: Any, args: Any, kwargs: Any
-    ) -> Any:
+    def _answer_encoded(self, role: Role, cache: Cache, item: Any, context: Any, seen: Any) -> Any:
         """Answer a loop with responses; the user's own calls get what the method returns."""
         api = self._self_instance
-        context = seen if role.wants_context else None
         if type(item) is Items and not item.is_opened:
             encoding = Encoding(api, self)
             responses = answer_batch(cache, api, encoding, item.items, context, seen)
@@ -158,7 +153,8 @@ class BoundCachedMethod(
             return Answer(answer_one(cache, Encoding(api, self), item, context))
         if not warn_of_own(cache, api, role.name) and is_encoded_for_loop(api):
             cache.reporter.warn_once("encoded", _NOT_FROM_LOOP)
-        return self._pass(role, args, kwargs)
+            cache.counters.add(uncacheable=1)
+        return self.compute(item.open() if type(item) is Items else item, seen)
 
     async def _answer_encoded_async(self, cache: Cache, item: Any, context: Any) -> Answer:
         encoding = AsyncEncoding(self._self_instance, self)
@@ -167,7 +163,9 @@ class BoundCachedMethod(
     def _answer_many(
         self, role: Role, api: LitAPI, cache: Cache, item: Any, context: Any, seen: Any
     ) -> Any:
-        """Answer a batch, or a list of items."""
+        """Answer a batch, a list of items, or an item whose response is cached."""
+        if role.encodes:
+            return self._answer_encoded(role, cache, item, context, seen)
         if type(item) is Items:  # LitServe's batched loop: see hooks.Hook
             if item.is_opened:
                 item = item.open()

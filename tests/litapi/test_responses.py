@@ -5,6 +5,7 @@ import dataclasses
 import io
 from collections import UserDict
 from http import HTTPStatus
+from pathlib import Path
 
 import litserve as ls
 import numpy as np
@@ -21,6 +22,7 @@ from starlette.responses import (
 )  # fmt: skip
 from support.loops import running
 from support.pictures import gradient, image_bytes
+from support.servers import serve
 
 from litcache import (
     CachedBatchedLoop,
@@ -29,7 +31,10 @@ from litcache import (
     cached_predict,
     disabled,
 )  # fmt: skip
+from litcache.openai import EmbeddingRequest, EmbeddingSpec
 from litcache.testing import APIRunner, strict
+
+SERVER = Path(__file__).parents[1] / "support" / "response_server.py"
 
 
 @dataclasses.dataclass
@@ -414,6 +419,31 @@ def test_a_loop_that_passes_no_context_gets_predictions_and_is_told_so_once(capl
             assert runner.api.predict(2) == Box(2, "cat")
         assert runner.run({"size": 2}) == {"x": 2, "label": "cat"}
     assert caplog.text.count("passes no context") == 1
+
+
+@pytest.mark.parametrize("size", [1, 4])
+def test_what_a_spec_encodes_is_cached(size):
+    class API(ls.LitAPI):
+        @cached_predict(result="response")
+        def predict(self, x):
+            return [[float(len(text))] for text in x] if size > 1 else [float(len(x))]
+
+    api = API(max_batch_size=size, spec=EmbeddingSpec())
+    request = EmbeddingRequest(model="m", input="text")
+    with APIRunner(api) as runner:
+        expected = {"embeddings": [4.0], "prompt_tokens": 0, "total_tokens": 0}
+        assert runner.run(request) == runner.run(request) == expected
+        assert runner.model_batches == [1]
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize("loop", ["LitServe's", "CachedBatchedLoop"])
+def test_clients_of_a_server_get_stored_images_as_they_were(loop):
+    with serve(str(SERVER), loop) as server:
+        answers = [server.post("/predict", {"size": size}) for size in (8, 9, 8, 8)]
+        assert [answer.headers["content-type"] for answer in answers] == ["image/png"] * 4
+        assert len({answer.content for answer in answers}) == 2
+        assert [answer.headers["x-encoded"] for answer in answers] == ["1", "2", "1", "1"]
 
 
 def test_while_caches_are_off_everything_runs():

@@ -41,6 +41,7 @@ class WithOptions(ls.LitAPI):
         items="list",
         max_items=64,
         list_at=None,
+        result="prediction",
         context=("user",),
         bypass_if=lambda item: len(item) > 1000,
         store_if=lambda item, output: True,
@@ -141,6 +142,7 @@ def wrong() -> None:
     cached_predict(items="lists")  # type: ignore[call-overload]
     cached_predict(max_items="3")  # type: ignore[call-overload]
     cached_predict(list_at=("texts",))  # type: ignore[call-overload]
+    cached_predict(result="output")  # type: ignore[call-overload]
     cached_predict(context=["user"])  # type: ignore[call-overload]
     cached_predict(key="text")  # type: ignore[call-overload]
     cached_predict(bypass_if=True)  # type: ignore[call-overload]
