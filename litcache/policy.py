@@ -284,7 +284,6 @@ class CachePolicy:
             raise ValueError(
                 f"context={names!r} has no meaning beside key=, which is the whole of the key"
             )
-
         self._check_outcome_in()
 
     def _check_outcome_in(self) -> None:
@@ -314,24 +313,18 @@ class CachePolicy:
     def _check_result(self) -> None:
         if self.result not in ("prediction", "response"):
             raise ValueError(f'result={self.result!r} must be "prediction" or "response"')
-        if self.result == "response" and self.items == "list":
+        if self.result == "response" and (self.items == "list" or self.outcome_in is not None):
+            other = 'items="list"' if self.items == "list" else f"outcome_in={self.outcome_in!r}"
             raise ValueError(
-                'result="response" has no meaning with items="list": a response belongs to a '
-                "request, not to an item of a list"
-            )
-        if self.result == "response" and self.outcome_in is not None:
-            raise ValueError(
-                f'outcome_in={self.outcome_in!r} has no meaning with result="response": '
-                "encode_response does not run on a hit"
+                f'result="response" has no meaning beside {other}: a response is that of a whole '
+                "request, and encode_response does not run on a hit"
             )
 
     def _check_list_at(self) -> None:
         at = self.list_at
-        if at is None:
-            return
-        if isinstance(at, bool) or not isinstance(at, str | int):
+        if isinstance(at, bool) or not isinstance(at, str | int | None):
             raise TypeError(
                 f"list_at={at!r} must be a key of a dict, a position in a tuple or None"
             )
-        if self.items != "list":
+        if at is not None and self.items != "list":
             raise ValueError(f'list_at={at!r} has a meaning only with items="list"')

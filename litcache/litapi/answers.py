@@ -14,7 +14,7 @@ from litcache.errors import ValueEncodingError
 from litcache.keys.contexts import Context
 from litcache.litapi import arrivals, rehearsal
 from litcache.litapi.batches import Method, compute_batch
-from litcache.litapi.hooks import warn_of_own
+from litcache.litapi.own import warn_of_own
 from litcache.litapi.rehearsal import Rehearsal
 from litcache.policy import CachePolicy
 from litcache.values.containers import duplicate

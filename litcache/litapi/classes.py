@@ -40,6 +40,12 @@ def policy_of(cls: type, name: str) -> CachePolicy | None:
     return policy if isinstance(policy, CachePolicy) else None
 
 
+def encodes(cls: type) -> bool:
+    """Return whether the responses to a class's predictions are cached (`result="response"`)."""
+    policy = policy_of(cls, "predict")
+    return policy is not None and policy.result == "response"
+
+
 def cached_methods(cls: type) -> dict[str, CachePolicy]:
     """Return the policies of the cached methods of a class: of its hooks, then of its helpers."""
     found = {}

@@ -13,9 +13,10 @@ from litserve import LitAPI
 from litcache.engine.cache import Cache
 from litcache.engine.run import caches_computing
 from litcache.litapi.arrivals import noting
-from litcache.litapi.classes import attribute_of, cached_methods, policy_of
+from litcache.litapi.classes import attribute_of, cached_methods, encodes, policy_of
 from litcache.litapi.encoding import opening
 from litcache.litapi.identity import ByIdentity
+from litcache.litapi.own import has_own_encoding, warn_of_own
 from litcache.litapi.proving import proving
 from litcache.litapi.proxies import Acting
 from litcache.litapi.start import drop_entries, usual_causes, warn_of_equals, warn_of_source
@@ -191,12 +192,6 @@ def _in_batches(api: LitAPI, original: Callable[..., Any]) -> Callable[..., Any]
     return partial(_call_from_loop, original)
 
 
-def encodes(cls: type) -> bool:
-    """Return whether the responses to a class's predictions are cached (`result="response"`)."""
-    policy = policy_of(cls, "predict")
-    return policy is not None and policy.result == "response"
-
-
 def is_encoded_for_loop(api: LitAPI) -> bool:
     """Return whether a call of `predict` by this thread's loop may be answered with responses."""
     return _opens_answers(api) and _thread.in_hook is not True and not caches_computing()
@@ -204,12 +199,11 @@ def is_encoded_for_loop(api: LitAPI) -> bool:
 
 def _opens_answers(api: LitAPI) -> bool:
     """Return whether the hook that a loop calls as `encode_response` opens responses."""
-    own = api.__dict__.get("encode_response")
     return (
         is_served(api)
         and not api.stream
         and isinstance(attribute_of(type(api), "encode_response"), Hook)
-        and (own is None or own is state_of(api).encode_watch)
+        and not has_own_encoding(api)
     )
 
 
@@ -240,38 +234,6 @@ def _batched_policy(api: LitAPI) -> CachePolicy | None:
         return None
     # A predict of lists takes items, not requests: they are pooled while caches are off, too.
     return policy if not is_disabled() or policy.items == "list" else None
-
-
-def warn_of_own(cache: Cache, api: LitAPI, name: str) -> bool:
-    """Return whether an API object hides a cached method by its own; warn once of that."""
-    attributes = api.__dict__
-    if name in attributes:
-        cache.reporter.warn_once(
-            "own",
-            f"the API has set self.{name}, which is called instead: nothing is cached. Leave "
-            f"{name} as the class defines it and replace what it calls, as in self.model = "
-            "torch.compile(self.model)",
-        )
-        return True
-    own = attributes.get("encode_response")
-    if cache.policy.result == "response" and own not in (None, state_of(api).encode_watch):
-        cache.reporter.warn_once(
-            "own",
-            "the API has set self.encode_response, which LitServe calls instead: with "
-            'result="response" nothing is cached. Define encode_response in the class',
-        )
-        return True
-    hooks = [hook for hook in ("batch", "unbatch") if hook in attributes]
-    looks_up = cache.labels.tier != "decorator"  # such a loop calls the user's hooks itself
-    if name != "predict" or api.max_batch_size == 1 or looks_up or not hooks:
-        return False
-    cache.reporter.warn_once(
-        "own",
-        f"the API has set self.{hooks[0]}, which LitServe calls instead: predict is not given "
-        f"single items, and nothing is cached. Define {hooks[0]} in the class, or serve with "
-        "CachedBatchedLoop",
-    )
-    return True
 
 
 def take_over(cls: type) -> None:

@@ -28,7 +28,8 @@ from litcache.litapi.answers import (
 )
 from litcache.litapi.classes import policy_of, takes_context
 from litcache.litapi.encoding import AsyncEncoding, Encoding
-from litcache.litapi.hooks import call_users, is_encoded_for_loop, take_over, warn_of_own
+from litcache.litapi.hooks import call_users, is_encoded_for_loop, take_over
+from litcache.litapi.own import warn_of_own
 from litcache.litapi.pools import answer_lists, pass_lists
 from litcache.litapi.proxies import ANNOTATIONS, copy_by_name, reduce_by_name
 from litcache.litapi.role import Role

@@ -19,6 +19,7 @@ from litcache.errors import ValueEncodingError
 from litcache.keys.contexts import Context
 from litcache.litapi.attributes import Attributes
 from litcache.litapi.classes import attribute_of, takes_context
+from litcache.litapi.own import has_own_encoding
 from litcache.litapi.state import state_of
 from litcache.trial.compare import Frozen, freeze, raised
 from litcache.trial.verdict import Tried, Verdict
@@ -137,9 +138,7 @@ def expect(cache: Cache, outputs: Sequence[Any], rehearsals: dict[int, Rehearsal
 
 def _encodes_in_sight(api: LitAPI) -> bool:
     """Return whether litcache sees the encoding of the responses."""
-    state = state_of(api)
-    own = api.__dict__.get("encode_response")
-    return state.encodes_in_sight and (own is None or own is state.encode_watch)
+    return state_of(api).encodes_in_sight and not has_own_encoding(api)
 
 
 def _encoder(api: LitAPI) -> Any:
