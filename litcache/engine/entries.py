@@ -7,6 +7,7 @@ from typing import Any
 
 from litcache.engine.call import BYPASSED, UNCACHEABLE, Misses, Place
 from litcache.engine.files import FileWatch
+from litcache.engine.modes import NoOutputError
 from litcache.engine.predicates import Predicates
 from litcache.errors import ValueEncodingError
 from litcache.keys.contexts import changes
@@ -87,7 +88,7 @@ class Entries:
             misses.call.keep(position, plain, output, index, device)
             if key is None:
                 tried = misses.tried.get(position)
-                if tried is not None and not tried.at_encoding:
+                if tried is not None and not tried.at_encoding and type(pair) is not NoOutputError:
                     tried.fresh = freeze(misses.call.output_at(output, index))
                 continue
             misses.published[key] = full
@@ -124,6 +125,8 @@ class Entries:
             if changed or removed:
                 self._files.check_context(changed)
                 full = NewEntry(*codec.with_context(*encoded, changed, removed), *rest)
+        except NoOutputError:  # the client gets the user's own error
+            return plain, None
         except ValueEncodingError as error:
             if misses.outcomes[position] != BYPASSED:
                 self._reporter.swallow("encode", error, self._unstored)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from types import MappingProxyType
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 from litcache.engine.call import Call, Misses, NotRowsError, Part, Place
@@ -80,18 +79,22 @@ class One(_Values):
         return self.values[0]
 
 
+class NoOutputError(ValueEncodingError):
+    """One output of a batch could not be made, and what stands in its place is not stored."""
+
+
 class Unbatched(NamedTuple):
     """The outputs of a batch of LitServe's loop, after `unbatch`.
 
     Attributes:
         outputs: One output for each item.
         fault: The reason why none of them may be stored, if there is one.
-        faults: The reasons why some of them, by position, may not be stored.
+        missing: The positions of those that could not be made.
     """
 
     outputs: list[Any]
     fault: str | None = None
-    faults: Mapping[int, str] = MappingProxyType({})
+    missing: Collection[int] = ()
 
 
 class Batch(_Values):
@@ -116,9 +119,8 @@ class Batch(_Values):
             error = ValueEncodingError(output.fault, "$", type(output.outputs))
             return [error] * len(places)
         encoded = codec.encode_many(output.outputs)
-        for position, fault in output.faults.items():
-            kind = type(output.outputs[position])
-            encoded[position] = ValueEncodingError(fault, "$", kind)
+        for position in output.missing:
+            encoded[position] = NoOutputError("it could not be made")
         return encoded
 
     def output_at(self, output: Unbatched, index: int) -> Any:

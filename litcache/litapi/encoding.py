@@ -46,7 +46,7 @@ class Encoding:
     def batch(self, unbatched: Unbatched, contexts: Sequence[Any] | None) -> Unbatched:
         """Return the responses to the items of a batch, encoded in order."""
         responses: list[Any] = []
-        faults: dict[int, str] = {}
+        missing: list[int] = []
         for position, output in enumerate(unbatched.outputs):
             context = None if contexts is None else contexts[position]
             try:
@@ -55,8 +55,8 @@ class Encoding:
                 if not self._apart:
                     raise
                 responses.append(Raised(error))
-                faults[position] = f"encode_response raised {error!r}"
-        return Unbatched(responses, unbatched.fault, faults)
+                missing.append(position)
+        return Unbatched(responses, unbatched.fault, missing)
 
     def _encoded(self, output: Any, context: Any) -> Any:
         return self._encode(output, **self._arguments(context))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import threading
 from collections.abc import Callable
+from contextvars import ContextVar
 from functools import partial
 from typing import Any, TypeVar
 
@@ -43,6 +45,7 @@ class _Thread(threading.local):
 
 
 _thread = _Thread()
+_in_async_hook: ContextVar[bool] = ContextVar("litcache_in_async_hook", default=False)
 
 
 def call_users(function: Callable[..., _T], /, *args: Any, **kwargs: Any) -> _T:
@@ -61,6 +64,15 @@ def _call_from_loop(function: Callable[..., _T], /, *args: Any, **kwargs: Any) -
         return function(*args, **kwargs)
     finally:
         _thread.in_hook = before is True
+
+
+async def _await_from_loop(function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+    """Call an async hook that only loops call; other tasks of its thread run meanwhile."""
+    token = _in_async_hook.set(True)
+    try:
+        return await function(*args, **kwargs)
+    finally:
+        _in_async_hook.reset(token)
 
 
 class Hook:
@@ -189,12 +201,15 @@ def _in_batches(api: LitAPI, original: Callable[..., Any]) -> Callable[..., Any]
     size = getattr(api, "max_batch_size", 1)  # not there before LitAPI.__init__
     if size == 1 and not encodes(type(api)):
         return None
+    if inspect.iscoroutinefunction(original):
+        return partial(_await_from_loop, original)
     return partial(_call_from_loop, original)
 
 
 def is_encoded_for_loop(api: LitAPI) -> bool:
     """Return whether a call of `predict` by this thread's loop may be answered with responses."""
-    return _opens_answers(api) and _thread.in_hook is not True and not caches_computing()
+    in_hook = _thread.in_hook is True or _in_async_hook.get()
+    return not in_hook and not caches_computing() and _opens_answers(api)
 
 
 def _opens_answers(api: LitAPI) -> bool:
