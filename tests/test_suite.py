@@ -32,6 +32,18 @@ def test_no_test_imports_another(path):
             assert not first.startswith("test_"), f"{path}:{node.lineno}"
 
 
+def test_parameters_are_in_an_order_that_no_hash_decides():
+    """The processes that share the tests must find the same ones: no set, whose order is random."""
+    for path in sorted(TESTS.rglob("test_*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if not (isinstance(node, ast.Call) and ast.unparse(node.func).endswith("parametrize")):
+                continue
+            for argument in node.args[1:]:
+                of_keys = isinstance(argument, ast.BinOp) and "keys()" in ast.unparse(argument)
+                is_set = isinstance(argument, ast.Set | ast.SetComp) or of_keys
+                assert not is_set, f"{path}:{node.lineno}: use a list"
+
+
 def test_a_process_can_be_interrupted_though_the_tests_run_in_the_background():
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as a shell does for such a job
     code = "import signal; print(signal.getsignal(signal.SIGINT) is signal.default_int_handler)"
