@@ -109,6 +109,31 @@ class BatchSizeError(LitCacheError):
         )
 
 
+class StreamError(LitCacheError):
+    """A stream broke off, and its new computation began with other chunks than those given.
+
+    Args:
+        method: The qualified name of the method.
+        given: How many chunks the caller had got.
+
+    Attributes:
+        method: The qualified name of the method.
+        given: How many chunks the caller had got.
+    """
+
+    def __init__(self, method: str, given: int) -> None:
+        super().__init__(method, given)
+        self.method = method
+        self.given = given
+
+    def __str__(self) -> str:
+        return (
+            f"{self.method}: the stream that this call had joined broke off after {self.given} "
+            "chunks, and computing it again began with other chunks; ask again. A model that "
+            "samples gives equal streams only with a seed in the item"
+        )
+
+
 class StoreError(LitCacheError):
     """A store could not do what it was asked to do.
 

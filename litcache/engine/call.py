@@ -134,6 +134,10 @@ class Call:
         """
         return [self.key_of(keyring, position) for position in range(len(self.items))]
 
+    def new_claim(self) -> Claim:
+        """Return a claim for the keys that this call computes."""
+        return Claim(self.scope.epoch)
+
     def begin(self) -> None:
         """Get ready for outputs that come one by one."""
         raise NotImplementedError
@@ -226,6 +230,7 @@ class Misses:
         published: What followers get for the keys that were computed.
         stored: What the store gets.
         claim: This call's claim of the keys that it computes.
+        deadline: Until when it waits for other calls, once it has begun to.
         failed_leaders: How often what this call waited for was not computed.
         has_computed: Whether the method has run for this call.
         released: What `Flight.released` was when the store was asked.
@@ -234,7 +239,7 @@ class Misses:
     """
 
     __slots__ = (
-        "_deadline", "call", "claim", "equals", "failed_leaders", "has_computed", "keys",
+        "call", "claim", "deadline", "equals", "failed_leaders", "has_computed", "keys",
         "outcomes", "published", "released", "snapshots", "store_works", "stored", "to_compute",
         "tried", "unclaimed", "waits",
     )  # fmt: skip
@@ -260,7 +265,7 @@ class Misses:
         self.claim: Claim | None = None
         self.failed_leaders = 0
         self.has_computed = False
-        self._deadline: float | None = None
+        self.deadline: float | None = None
         call.begin()
 
     @property
@@ -271,9 +276,9 @@ class Misses:
     def remaining(self, timeout: float) -> float:
         """Return how many of `timeout` seconds are left since the first call of this method."""
         now = time.monotonic()
-        if self._deadline is None:
-            self._deadline = now + timeout
-        return max(0.0, self._deadline - now)
+        if self.deadline is None:
+            self.deadline = now + timeout
+        return max(0.0, self.deadline - now)
 
     def counted(self) -> Mapping[str, int]:
         """Return how many items of a finished call had each outcome."""

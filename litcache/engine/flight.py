@@ -7,9 +7,20 @@ import contextlib
 from collections.abc import Collection, Iterable, Mapping
 from concurrent.futures import Future, InvalidStateError
 from concurrent.futures import TimeoutError as FutureTimeoutError
+from typing import Protocol
 
 from litcache.forks import Forkable, begin_anew
 from litcache.stores.base import Entry
+
+
+class Waited(Protocol):
+    """Something that another call will do."""
+
+    def wait(self, timeout: float | None) -> bool:
+        """Block until it is done; return false if that took longer than `timeout` seconds."""
+
+    async def wait_async(self, timeout: float | None) -> bool:
+        """Await until it is done; return false if that took longer than `timeout` seconds."""
 
 
 class Claim:

@@ -8,9 +8,7 @@ loop and the HTTP tier have their own drivers.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable, Generator, Sequence
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
@@ -18,11 +16,13 @@ from litcache.engine import threads, trials
 from litcache.engine.cache import Cache
 from litcache.engine.call import COALESCED, Call, Misses, Part
 from litcache.engine.deadlock import would_last
-from litcache.engine.flight import Claim
+from litcache.engine.flight import Claim, Waited
+from litcache.engine.inside import claims_held, computing
 from litcache.engine.tier import Tier
 from litcache.stores.base import Entry
 
 _T = TypeVar("_T", bound=Tier)
+_S = TypeVar("_S")  # a step: what this module knows, or what a stream adds
 _LOOK_SECONDS = 0.5
 """So often a call that waits looks whether it waits for itself."""
 _LEADERS = 2
@@ -48,10 +48,11 @@ class Write(NamedTuple):
 
 
 class Wait(NamedTuple):
-    """Wait for a claim of another call; send back whether it was published in time."""
+    """Wait for a claim of another call, or for its event; send back whether that came in time."""
 
     claim: Claim
     seconds: float | None
+    event: Waited | None = None
 
 
 Step = Compute | Ask | Write | Wait
@@ -99,7 +100,7 @@ def settle(
     """
     try:
         unclaimed, misses.unclaimed = misses.unclaimed, []
-        yield from _claim(cache, misses, unclaimed)
+        yield from claim(cache, misses, unclaimed)
         while misses.to_compute or misses.waits:
             if misses.to_compute:
                 yield from compute(cache, [misses])
@@ -113,7 +114,7 @@ def settle(
         cache.finish(misses)
 
 
-def _claim(cache: Tier, misses: Misses, missing: Sequence[int], *, force: bool = False) -> Steps:
+def claim(cache: Tier, misses: Misses, missing: Sequence[int], *, force: bool = False) -> Steps:
     """Claim the keys of misses: this call computes them, and waits for those claimed by others.
 
     Args:
@@ -135,8 +136,8 @@ def _claim(cache: Tier, misses: Misses, missing: Sequence[int], *, force: bool =
             leaders[key] = position
     # If one leader fails after the other, waiting for one more does not help.
     if leaders and misses.failed_leaders < _LEADERS:
-        claim = misses.claim = Claim(misses.call.scope.epoch)
-        taken = cache.flight.claim(claim, leaders, refreshed=misses.call.refreshed, force=force)
+        own = misses.claim = misses.call.new_claim()
+        taken = cache.flight.claim(own, leaders, refreshed=misses.call.refreshed, force=force)
         for key, other in taken.items():
             position = leaders.pop(key)
             for waiting in (position, *misses.equals.pop(position, ())):
@@ -145,9 +146,9 @@ def _claim(cache: Tier, misses: Misses, missing: Sequence[int], *, force: bool =
             yield from _look_again(cache, misses, leaders)
         if not leaders:
             misses.claim = None
-            claim.publish(misses.published)
+            own.publish(misses.published)
             misses.published = {}
-            cache.flight.release(claim)
+            cache.flight.release(own)
     misses.to_compute = sorted([*misses.to_compute, *leaders.values()])
 
 
@@ -174,28 +175,34 @@ def _wait(cache: Tier, misses: Misses) -> Steps:
     """Wait for a call that computes some of the misses, and take what it published."""
     misses.call.protect()
     other = next(iter(misses.waits.values()))
-    held = _held.get()
-    in_time = False
-    try:
-        for claim in held:
-            claim.waits_for = other
-        while not in_time and not would_last(other, held):
-            seconds = cache.remaining(misses)
-            if seconds == 0:
-                break
-            in_time = yield Wait(other, min(_LOOK_SECONDS, seconds or _LOOK_SECONDS))
-    finally:
-        for claim in held:
-            claim.waits_for = None
-    if in_time:
+    if (yield from wait_for(cache, misses, other)):
         missing = _resumed(cache, misses)
         misses.failed_leaders += bool(missing)
-        yield from _claim(cache, misses, missing)
+        yield from claim(cache, misses, missing)
     else:
         other.give_up()  # it may never end: other followers need not wait for it either
         waiting = sorted(misses.waits)
         misses.waits.clear()
-        yield from _claim(cache, misses, waiting, force=True)
+        yield from claim(cache, misses, waiting, force=True)
+
+
+def wait_for(
+    cache: Tier, misses: Misses, other: Claim, event: Waited | None = None
+) -> Generator[Wait, Any, bool]:
+    """Wait for a claim of another call, or for an event of it; return whether it came in time."""
+    held, in_time = claims_held(), False
+    try:
+        for mine in held:
+            mine.waits_for = other
+        while not in_time and not would_last(other, held):
+            seconds = cache.remaining(misses)
+            if seconds == 0:
+                break
+            in_time = yield Wait(other, min(_LOOK_SECONDS, seconds or _LOOK_SECONDS), event)
+    finally:
+        for mine in held:
+            mine.waits_for = None
+    return in_time
 
 
 def _resumed(cache: Tier, misses: Misses) -> list[int]:
@@ -213,29 +220,6 @@ def _resumed(cache: Tier, misses: Misses) -> list[int]:
     return missing
 
 
-# ---------------------------------------------------------------------- inside the model
-
-
-_computing: ContextVar[tuple[Cache, ...]] = ContextVar("litcache_computing", default=())
-_held: ContextVar[tuple[Claim, ...]] = ContextVar("litcache_held", default=())
-
-caches_computing = _computing.get
-"""Return the caches whose methods this thread or task is inside already."""
-
-
-@contextmanager
-def computing(cache: Cache, part: Part | None = None) -> Iterator[None]:
-    """While the method runs, let the user's own calls of it and of its hooks pass uncached."""
-    token = _computing.set((*_computing.get(), cache))
-    claims = {misses.claim for misses, _ in part.places} - {None} if part is not None else ()
-    holding = _held.set((*_held.get(), *claims))
-    try:
-        yield
-    finally:
-        _held.reset(holding)
-        _computing.reset(token)
-
-
 # ---------------------------------------------------------------------- the drivers
 
 
@@ -248,14 +232,14 @@ def drive(cache: Cache, steps: Steps, compute: Callable[[Part], Any]) -> None:
         compute: Calls the method with a part.
     """
     try:
-        step = _next(steps, None)
+        step = advance(steps, None)
         while step is not None:
-            step = _take(cache, steps, step, compute)
+            step = take_step(cache, steps, step, compute)
     finally:
         steps.close()
 
 
-def _next(steps: Steps, reply: Any) -> Step | None:
+def advance(steps: Generator[_S, Any, None], reply: Any) -> _S | None:
     """Return the next step; `None` at the end."""
     try:
         return steps.send(reply)
@@ -263,7 +247,9 @@ def _next(steps: Steps, reply: Any) -> Step | None:
         return None
 
 
-def _take(cache: Cache, steps: Steps, step: Step, compute: Callable[[Part], Any]) -> Step | None:
+def take_step(
+    cache: Cache, steps: Generator[_S, Any, None], step: Step, compute: Callable[[Part], Any]
+) -> _S | None:
     """Take one step; return the next."""
     reply: Any
     try:
@@ -273,12 +259,12 @@ def _take(cache: Cache, steps: Steps, step: Step, compute: Callable[[Part], Any]
                 output = compute(step.part)
             reply = output, time.perf_counter() - started
         elif isinstance(step, Wait):
-            reply = step.claim.wait(step.seconds)
+            reply = (step.event or step.claim).wait(step.seconds)
         else:
             reply = step.function()
     except BaseException as error:
         return steps.throw(error)
-    return _next(steps, reply)
+    return advance(steps, reply)
 
 
 async def lookup_async(cache: Cache, call: Call) -> Misses | None:
@@ -299,16 +285,16 @@ async def lookup_async(cache: Cache, call: Call) -> Misses | None:
 async def drive_async(cache: Cache, steps: Steps, compute: Callable[[Part], Any]) -> None:
     """Take steps in this task, as `drive` does; `compute` returns an awaitable."""
     try:
-        step = _next(steps, None)
+        step = advance(steps, None)
         while step is not None:
-            step = await _take_async(cache, steps, step, compute)
+            step = await take_step_async(cache, steps, step, compute)
     finally:
         steps.close()
 
 
-async def _take_async(
-    cache: Cache, steps: Steps, step: Step, compute: Callable[[Part], Any]
-) -> Step | None:
+async def take_step_async(
+    cache: Cache, steps: Generator[_S, Any, None], step: Step, compute: Callable[[Part], Any]
+) -> _S | None:
     """Take one step in this task; return the next."""
     reply: Any
     try:
@@ -318,7 +304,7 @@ async def _take_async(
                 output = await compute(step.part)
             reply = output, time.perf_counter() - started
         elif isinstance(step, Wait):
-            reply = await step.claim.wait_async(step.seconds)
+            reply = await (step.event or step.claim).wait_async(step.seconds)
         elif not cache.store.blocking:
             reply = step.function()
         elif isinstance(step, Write):
@@ -327,4 +313,4 @@ async def _take_async(
             reply = await threads.run(step.function)
     except BaseException as error:
         return steps.throw(error)
-    return _next(steps, reply)
+    return advance(steps, reply)

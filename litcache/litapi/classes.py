@@ -16,6 +16,10 @@ _Parameter = inspect.Parameter
 CACHEABLE = ("predict", "decode_request")
 """The hooks that can be cached. A cached method of another name is a helper of the user's hooks."""
 
+STREAMS = (
+    "it is a generator; of generators, only predict is cached. Let another method return a list of "
+    "what it yields"
+)
 _HOOKS = "of LitServe's hooks, only predict and decode_request are cached"
 _ONE_ITEM = (
     "put @cached_predict on predict, on decode_request, or on a method of a LitAPI that takes one "
@@ -72,6 +76,16 @@ def _names(cls: type) -> Iterator[str]:
     yield from CACHEABLE
     for base in reversed(cls.__mro__):
         yield from base.__dict__
+
+
+def is_generator(function: Any) -> bool:
+    """Return whether a function is a generator, sync or async."""
+    return inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)
+
+
+def is_async(function: Any) -> bool:
+    """Return whether a function is `async def`."""
+    return inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)
 
 
 def fault_of(name: str, function: Any) -> str | None:

@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, overload
 
 from litcache.errors import UnsupportedMethodError
-from litcache.litapi.classes import fault_of
+from litcache.litapi.classes import STREAMS, fault_of, is_generator
 from litcache.litapi.method import CachedMethod
 from litcache.policy import CacheOptions, CachePolicy, parse_bytes
 from litcache.stores.base import Store
@@ -44,7 +44,8 @@ def cached_predict(
 
     The method is `predict`, `decode_request`, or any other method of one item, such as
     `encode_image(self, image)`, which your own hooks call. Use the decorator bare or with options,
-    above all other decorators, on `def` or `async def`.
+    above all other decorators, on `def` or `async def`. If `predict` is a generator, what it yields
+    is recorded as it passes, and yielded again on a hit.
 
     Args:
         function: The method, if the decorator is used bare.
@@ -101,7 +102,21 @@ def _decorate(
         )
     if policy.result == "response" and function.__name__ == "decode_request":
         raise UnsupportedMethodError(name, 'result="response" is for predict alone')
+    if is_generator(function):
+        _check_stream(policy, name)
     return CachedMethod(function, policy)
+
+
+def _check_stream(policy: CachePolicy, name: str) -> None:
+    """Refuse the options that have no meaning for a generator."""
+    if policy.items == "list":
+        raise UnsupportedMethodError(name, 'items="list" is not for a generator: it yields no rows')
+    if policy.result == "response":
+        raise UnsupportedMethodError(
+            name,
+            'result="response" is not for a generator: its chunks are stored as it yields them, and '
+            "encode_response runs on each hit",
+        )
 
 
 def _check_function(function: Any, name: str) -> None:
@@ -118,8 +133,8 @@ def _check_function(function: Any, name: str) -> None:
         raise UnsupportedMethodError(
             name, f"it is no function but a {type(function).__name__}; decorate a method"
         )
-    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
-        raise UnsupportedMethodError(name, "it streams; only whole outputs are cached")
+    if is_generator(function) and function.__name__ != "predict":
+        raise UnsupportedMethodError(name, STREAMS)
     fault = fault_of(function.__name__, function)
     if fault is not None:
         raise UnsupportedMethodError(name, fault)

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from litserve import LitAPI
 
 from litcache.engine.cache import Cache
-from litcache.engine.run import caches_computing
+from litcache.engine.inside import caches_computing
 from litcache.litapi.arrivals import noting
 from litcache.litapi.classes import attribute_of, cached_methods, encodes, policy_of
 from litcache.litapi.encoding import opening

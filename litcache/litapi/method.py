@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 
 import wrapt
@@ -12,8 +13,8 @@ from litcache.engine import outcomes
 from litcache.engine.cache import Cache
 from litcache.engine.call import BYPASSED
 from litcache.engine.handle import CacheHandle
+from litcache.engine.inside import caches_computing
 from litcache.engine.modes import Rows
-from litcache.engine.run import caches_computing
 from litcache.errors import UnsupportedMethodError
 from litcache.litapi.answers import (
     answer_batch,
@@ -34,6 +35,7 @@ from litcache.litapi.pools import answer_lists, pass_lists
 from litcache.litapi.proxies import ANNOTATIONS, copy_by_name, reduce_by_name
 from litcache.litapi.role import Role
 from litcache.litapi.state import cache_of, is_elsewhere, serving_mode, state_of
+from litcache.litapi.streams import BATCHED, answer_stream, answer_stream_async
 from litcache.litapi.tokens import Answer, Items, Outputs
 from litcache.policy import CachePolicy
 from litcache.switches import is_disabled
@@ -99,12 +101,9 @@ class BoundCachedMethod(
         cls = type(api)
         role = method._self_roles.get(id(cls)) or method.role_in(cls)
         if role.passes or is_disabled():
-            if role.is_overridden:
-                role.reporter.warn_once("override", _OVERRIDDEN)
             return self._pass(role, args, kwargs)
         if len(args) == 1 and not kwargs:
-            item = args[0]
-            context = seen = None
+            item, seen = args[0], None
         else:
             bound = role.bind(args, kwargs)
             if bound is None:
@@ -127,7 +126,10 @@ class BoundCachedMethod(
             return self._pass(role, args, kwargs)
         if role.in_rows or role.encodes or (role.name == "predict" and api.max_batch_size > 1):
             return self._answer_many(role, api, cache, item, context, seen)
-        if role.name != "predict" and cache.verdict is not None:
+        answer: Callable[..., Any]
+        if role.streams:
+            answer = answer_stream_async if role.is_async else answer_stream
+        elif role.name != "predict" and cache.verdict is not None:
             answer = answer_tried_async if role.is_async else answer_tried
         else:
             answer = answer_one_async if role.is_async else answer_one
@@ -165,6 +167,9 @@ class BoundCachedMethod(
         self, role: Role, api: LitAPI, cache: Cache, item: Any, context: Any, seen: Any
     ) -> Any:
         """Answer a batch, a list of items, or an item whose response is cached."""
+        if role.streams:
+            role.reporter.warn_once("batched stream", BATCHED)
+            return self.compute(item, context)
         if role.encodes:
             return self._answer_encoded(role, cache, item, context, seen)
         if type(item) is Items:  # LitServe's batched loop: see hooks.Hook
@@ -211,6 +216,8 @@ class BoundCachedMethod(
 
     def _pass(self, role: Role, args: Any, kwargs: Any) -> Any:
         """Call the user's method as if it were not decorated."""
+        if role.is_overridden:
+            role.reporter.warn_once("override", _OVERRIDDEN)
         if args and type(args[0]) is Items:  # see hooks.Hook: LitServe does not pool lists
             if role.in_rows and not args[0].is_opened:
                 api, policy = self._self_instance, self._self_parent.policy

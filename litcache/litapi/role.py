@@ -10,10 +10,13 @@ from litserve import LitAPI
 
 from litcache.errors import UnsupportedMethodError
 from litcache.litapi.classes import (
+    STREAMS,
     attribute_of,
     context_takers,
     fault_of,
     has_default,
+    is_async,
+    is_generator,
     name_of,
     policy_of,
     takes_context,
@@ -38,6 +41,7 @@ class Role:
         passes: Whether the method does not cache here, because the class overrides it.
         is_overridden: Whether the override is not cached.
         is_async: Whether the method is `async def`.
+        streams: Whether it is a generator.
         wants_context: Whether the method, or a function of its policy, needs the context.
         sees_context: Whether LitServe must pass the context.
         encodes: Whether its outputs are responses (`result="response"`).
@@ -64,9 +68,12 @@ class Role:
             raise UnsupportedMethodError(qualified, 'items="list" is not for decode_request')
         if policy.result == "response" and name != "predict":
             raise UnsupportedMethodError(qualified, 'result="response" is for predict alone')
+        self.streams = is_generator(method.__wrapped__)
+        if self.streams and name != "predict":
+            raise UnsupportedMethodError(qualified, STREAMS)
         self.passes = attribute_of(cls, name) is not method
         self.is_overridden = policy_of(cls, name) is None
-        self.is_async = inspect.iscoroutinefunction(method.__wrapped__)
+        self.is_async = is_async(method.__wrapped__)
         self.wants_context = wants_contexts(cls, name, policy)
         self.encodes = policy.result == "response"
         # What it reads is not in the key, but a trial needs it to encode what a hit would answer.

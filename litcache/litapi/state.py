@@ -11,7 +11,7 @@ from litserve import LitAPI
 
 from litcache.engine.cache import Cache
 from litcache.keys.writer import class_name
-from litcache.litapi.classes import context_takers, policy_of
+from litcache.litapi.classes import attribute_of, context_takers, is_generator, policy_of
 from litcache.litapi.identity import ByIdentity
 from litcache.observe import pages
 from litcache.observe.counters import Labels
@@ -111,6 +111,8 @@ def serving_mode(api: LitAPI, name: str, policy: CachePolicy) -> str:
     """Return the mode in which an API serves a method."""
     if policy.items == "list":
         return "list"
+    if is_generator(attribute_of(type(api), name).__wrapped__):
+        return "stream"
     return "batch" if name == "predict" and api.max_batch_size > 1 else "single"
 
 

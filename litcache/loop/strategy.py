@@ -11,6 +11,7 @@ from litserve import LitAPI
 from litcache.engine import run
 from litcache.engine.cache import Cache
 from litcache.engine.call import Misses, NotRowsError, Part
+from litcache.engine.inside import computing
 from litcache.engine.lists import Lists, answered
 from litcache.engine.modes import Batch as BatchCall
 from litcache.engine.run import Compute, Steps, Wait
@@ -263,7 +264,7 @@ class Cached:
             note_uncut(self._cache, argument, request.context)
         count = 0 if is_empty(argument, self._cache.policy.list_at) else None
         context = request.context if self._wants_context else None
-        with run.computing(self._cache):
+        with computing(self._cache):
             # In memory of its own: the next request may use the same output buffer.
             request.output = own(self._model.compute(argument, context, count))
 
