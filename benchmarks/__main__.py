@@ -14,7 +14,7 @@ from benchmarks.common import RESULTS, ROOT, note
 
 ALL = (
     "hits", "partial_hits", "misses", "keys", "memory", "hit_rate", "shared_store", "redis_store",
-    "growth", "workers", "loop", "middleware", "end_to_end", "soak",
+    "growth", "workers", "loop", "streams", "middleware", "end_to_end", "soak",
 )  # fmt: skip
 
 

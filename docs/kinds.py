@@ -271,8 +271,9 @@ OUTPUTS = [
 ]  # fmt: skip
 
 METHODS = [
-    Kind("a generator (`yield`)", "refused", "", ("def predict(self, x):\n    yield x",),
-         "leave it undecorated"),
+    Kind("a generator (`yield`) that is not `predict`", "refused", "",
+         ("def decode_request(self, request):\n    yield request",
+          "async def tokens(self, text):\n    yield text"), "return a list"),
     Kind("a static or class method", "refused", "",
          ("@staticmethod\ndef predict(x):\n    return x",
           "@classmethod\ndef predict(cls, x):\n    return x"), "make it a method"),

@@ -30,7 +30,7 @@ class Call:
         contexts: A context for each item, if the method or its policy takes one.
 
     Attributes:
-        mode: How the method is called: `single`, `batch`, `row` or `list`.
+        mode: How the method is called: `single`, `batch`, `row`, `list` or `stream`.
         scope: Whose entries; the store notes the epoch in it.
         keys: A key for each item; `None` for an item that is computed alone and not stored.
         is_plain: Whether every item has a key, and all keys are looked up.

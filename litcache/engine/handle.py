@@ -7,14 +7,17 @@ from typing import Any
 
 from litcache.engine.cache import Cache
 from litcache.engine.lists import Lists
-from litcache.errors import LitCacheError, StoreError
+from litcache.errors import LitCacheError, StoreError, ValueEncodingError
 from litcache.keys.contexts import Context
 from litcache.observe.counters import CacheInfo
 from litcache.policy import CachePolicy
 from litcache.stores.base import Entry, NewEntry
-from litcache.values import codec
+from litcache.values import chunks, codec
+from litcache.values.codec import Encoded
 from litcache.values.cuts import cut_one
 from litcache.values.rows import encode_rows, row_at, row_value
+
+_READ = {"list": row_value, chunks.MODE: chunks.decode_all}
 
 
 class CacheHandle:
@@ -25,7 +28,7 @@ class CacheHandle:
 
     Args:
         cache: The method's cache.
-        mode: How the API serves: `single`, `batch` or `list`.
+        mode: How the API serves: `single`, `batch`, `list` or `stream`.
         elsewhere: Returns whether only other processes hold entries.
     """
 
@@ -71,7 +74,8 @@ class CacheHandle:
             context: Its context, if the method takes one.
 
         Returns:
-            A copy of the output. With `items="list"`, the item's row.
+            A copy of the output. With `items="list"`, the item's row; of a generator, the list of
+            what it yielded.
 
         Raises:
             KeyError: If it is not stored.
@@ -84,7 +88,7 @@ class CacheHandle:
             raise KeyError(item)
         found = codec.context_changes(entry.layout, entry.payload)
         layout, payload = found[:2] if found is not None else (entry.layout, entry.payload)
-        read = row_value if self._mode == "list" else codec.decode
+        read = _READ.get(self._mode, codec.decode)
         return read(layout, payload, self._cache.device)
 
     def warm(
@@ -95,7 +99,8 @@ class CacheHandle:
         Args:
             items: The decoded items; for a cached `decode_request`, the requests.
             outputs: An output for each item, as `unbatch` (or an unbatched `predict`) returns it.
-                With `items="list"`, what `predict` returns for all items together.
+                With `items="list"`, what `predict` returns for all items together. If it is a
+                generator, a list for each item of what it yields.
             contexts: Their contexts, if the method takes one.
 
         Raises:
@@ -109,7 +114,11 @@ class CacheHandle:
         cache = self._cache
         keys = self._keys(items, contexts)
         rows = self._mode == "list"
-        encoded = encode_rows(outputs, columns=True) if rows else codec.encode_many(outputs)
+        encoded: Sequence[Encoded | ValueEncodingError]
+        if self._mode == chunks.MODE:
+            encoded = [chunks.encode_all(output) for output in outputs]
+        else:
+            encoded = encode_rows(outputs, columns=True) if rows else codec.encode_many(outputs)
         if len(encoded) != len(keys):
             raise ValueError(f"{len(encoded)} outputs for {len(keys)} items")
         entries: dict[bytes, Entry] = {}

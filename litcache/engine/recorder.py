@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
@@ -16,8 +17,9 @@ from litcache.stores.base import Entry, Store
 from litcache.values import chunks as stored
 from litcache.values.chunks import Chunk, Read
 from litcache.values.codec import Encoded
+from litcache.values.containers import duplicate
+from litcache.values.layouts import Payload
 
-MODE = "stream"
 _SHARE = 20
 """A stream is stored if it takes at most this part of the store's budget."""
 _DEFAULT_BUDGET = 256 << 20
@@ -35,27 +37,24 @@ class Stream(One):
     Attributes:
         source: The user's generator, once it is called.
         chunks: The chunks of an entry, the last of which says how it ended.
-        count: How many chunks the caller has got from an entry or from another call's stream.
-        given: These chunks; `None` if they were too large to be kept.
+        given: A hash of each chunk that the caller has got from a stream that may break off.
         before: The context as it was before the first of them.
-        cause: What the stream raised from which they came.
+        cause: What that stream has raised.
         returned: What the user's generator returned.
     """
 
-    mode = MODE
+    mode = stored.MODE
 
     def __init__(self, item: object, context: Context | None, cache: Cache) -> None:
         super().__init__((item,), None if context is None else (context,))
         self.most_bytes = most_bytes(cache.store)
         self.source: Any = None
         self.chunks: Sequence[Chunk] = ()
-        self.given: list[Chunk] | None = []
+        self.given = array("q")
         self.before: Context | None = None
         self.returned: Any = None
-        self.count = 0
         self.cause: Exception | None = None
         self._cache = cache
-        self._bytes_given = 0
 
     def new_claim(self) -> StreamClaim:
         return StreamClaim(self.scope.epoch, self.most_bytes)
@@ -63,11 +62,17 @@ class Stream(One):
     def begin(self) -> None:
         pass
 
+    def hold(self) -> None:
+        pass
+
     def accept(self, entries: list[Any], device: Any) -> None:
         self.take(0, entries[0], device)
 
     def take(self, position: int, entry: Entry, device: Any) -> None:
         self.chunks = stored.split(entry.layout, entry.payload)
+
+    def read(self, layout: bytes, payload: Payload, device: Any) -> Any:
+        return stored.decode_all(layout, payload, device)
 
     def keep(
         self, position: int, entry: Entry | None, output: Any, index: int, device: Any
@@ -91,6 +96,11 @@ class Stream(One):
         """
         return stored.read(chunk, self._cache.device)
 
+    @property
+    def count(self) -> int:
+        """How many chunks the caller has got from a stream that may break off."""
+        return len(self.given)
+
     def has(self, index: int, chunk: Chunk | None, *, is_end: bool = False) -> bool:
         """Return whether the caller has got a chunk, from a stream that broke off.
 
@@ -104,18 +114,24 @@ class Stream(One):
         """
         if index >= self.count:
             return False
-        if is_end or chunk is None or self.given is None or self.given[index] != chunk:
+        if is_end or chunk is None or self.given[index] != _hash(chunk):
             raise self.cause or StreamError(self._cache.method, self.count)
         return True
 
     def note(self, chunk: Chunk) -> None:
         """Note that the caller gets a chunk, in case that the rest comes from elsewhere."""
-        self.count += 1
-        if self.given is not None:
-            self._bytes_given += stored.size_of(chunk)
-            self.given.append(chunk)
-            if self._bytes_given > self.most_bytes:
-                self.given = None
+        self.given.append(_hash(chunk))
+
+    def keep_context(self) -> None:
+        """Keep a copy of the context before it is changed as another call's was."""
+        context = self.context(0)
+        if context is not None and self.before is None and self._cache.reads_context:
+            self.before = duplicate(context)
+
+
+def _hash(chunk: Chunk) -> int:
+    """Return a number that stands for a chunk in this process."""
+    return hash((chunk[0], bytes(chunk[1])))
 
 
 def most_bytes(store: Store) -> int:

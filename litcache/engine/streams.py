@@ -87,13 +87,17 @@ def play(cache: Cache, call: Stream, misses: Misses | None) -> StreamSteps:
 
 def _replay(cache: Cache, call: Stream) -> Generator[Give, Any, bool]:
     """Give the chunks of an entry; return false if one of them cannot be read."""
+    call.keep_context()
+    last = len(call.chunks) - 1
     for index, chunk in enumerate(call.chunks):
         try:
             read = call.read_chunk(chunk)
         except ValueEncodingError as error:
             cache.reporter.swallow("decode", error, "an entry cannot be read and is computed anew")
+            for known in call.chunks[call.count : index]:
+                call.note(known)
             return False
-        yield from _give(call, index, chunk, read, is_end=chunk is call.chunks[-1])
+        yield from _give(call, index, chunk, read, is_end=index == last)
     return True
 
 
@@ -108,16 +112,13 @@ def _give(
     if is_end:
         call.returned = read.value
     else:
-        call.note(chunk)
         yield Give(read.value)
 
 
 def _follow(cache: Cache, misses: Misses, call: Stream) -> StreamSteps:
     """Give what another call computes, as it comes; if that breaks off, this call goes on."""
     other = cast(StreamClaim, misses.waits.pop(0))
-    context = call.context(0)
-    if context is not None and call.before is None:
-        call.before = duplicate(context)
+    call.keep_context()
     misses.outcomes[0] = COALESCED
     seat = other.join()
     state = "over"
@@ -150,7 +151,10 @@ def _listen(
     while True:
         is_over, chunk = seat.is_over, seat.take()  # in this order: what came last is not lost
         if chunk is not None:
+            is_new = index >= call.count
             yield from _give(call, index, chunk, call.read_chunk(chunk))
+            if is_new:
+                call.note(chunk)
             index += 1
             misses.deadline = None  # each chunk may take as long
         elif is_over:

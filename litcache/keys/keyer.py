@@ -29,7 +29,7 @@ class Keyer:
 
     Args:
         namespace: The namespace of the entries.
-        mode: How the items reach the method: `single`, `batch`, `row` or `list`.
+        mode: How the items reach the method: `single`, `batch`, `row`, `list` or `stream`.
         version: Which model makes the outputs.
         digest: `"blake"` or `"sha256"`.
 

@@ -19,6 +19,7 @@ from litcache.policy import CachePolicy
 from litcache.stores.base import Store
 from litcache.stores.memory import MemoryStore
 from litcache.trial_policy import Trial
+from litcache.values import chunks
 
 _MOST_EXPECTED = 1_024
 
@@ -112,7 +113,7 @@ def serving_mode(api: LitAPI, name: str, policy: CachePolicy) -> str:
     if policy.items == "list":
         return "list"
     if is_generator(attribute_of(type(api), name).__wrapped__):
-        return "stream"
+        return chunks.MODE
     return "batch" if name == "predict" and api.max_batch_size > 1 else "single"
 
 

@@ -16,6 +16,8 @@ from litcache.values import codec
 from litcache.values.codec import Encoded
 from litcache.values.layouts import Payload, interned
 
+MODE = "stream"
+"""The mode of a call whose output is a stream, in its key."""
 LAYOUT = b"s"
 Chunk = tuple[bytes, Payload]
 """The layout and the payload of one chunk."""
@@ -135,3 +137,39 @@ def split(layout: bytes, payload: Payload) -> list[Chunk]:
     if not chunks:
         raise ValueEncodingError("malformed stream")
     return chunks
+
+
+def encode_all(values: Sequence[object]) -> Encoded:
+    """Make the entry of a stream that yields some values, and changes no context.
+
+    Args:
+        values: What it yields.
+
+    Returns:
+        The layout and the payload of the entry.
+
+    Raises:
+        ValueEncodingError: If one of them is of a type that is not stored.
+
+    Example:
+        >>> decode_all(*encode_all(["a", "b"]))
+        ['a', 'b']
+    """
+    return join([codec.encode(value) for value in (*values, None)])
+
+
+def decode_all(layout: bytes, payload: Payload, device: object = None) -> list[Any]:
+    """Return what a stream yielded.
+
+    Args:
+        layout: The layout of its entry.
+        payload: The payload of its entry.
+        device: Where tensors go that were stored from a device of its type; others to the CPU.
+
+    Returns:
+        The values, in order.
+
+    Raises:
+        ValueEncodingError: If the entry is malformed, or holds no stream.
+    """
+    return [read(chunk, device).value for chunk in split(layout, payload)[:-1]]

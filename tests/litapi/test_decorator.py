@@ -92,14 +92,6 @@ def test_two_apis_do_not_share_entries():
     assert other.predict.cache.info().entries == 0
 
 
-def _generator(self, x):
-    yield x
-
-
-async def _async_generator(self, x):
-    yield x
-
-
 def batch(self, inputs):
     return inputs
 
@@ -132,8 +124,6 @@ def _plain(text): ...
 @pytest.mark.parametrize(
     ("method", "words"),
     [
-        (_generator, "streams"),
-        (_async_generator, "streams"),
         (batch, "only predict and decode_request"),
         (authorize, "only predict and decode_request"),
         (_of_no_item, "no item after self"),

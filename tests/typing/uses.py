@@ -4,7 +4,7 @@ A wrong line is marked `# type: ignore[…]`, and both complain where there is n
 error that is no longer found is one.
 """
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -94,6 +94,19 @@ class Streaming(ls.LitAPI):
         yield x
 
 
+class Chat(ls.LitAPI):
+    @cached_predict(store_if=lambda item, output: len(output) > 1)
+    async def predict(self, x: str, context: dict[str, Any] | None = None) -> AsyncIterator[str]:
+        yield x
+
+
+class Returning(ls.LitAPI):
+    @cached_predict
+    def predict(self, x: str) -> Generator[str, None, int]:
+        yield x
+        return 1
+
+
 class Override(Bare):
     @cached_predict(max_bytes="1 GiB")
     def predict(self, x: str, *, times: int = 1) -> list[float]:
@@ -109,6 +122,10 @@ async def right() -> None:
     assert_type(WithOptions().predict(["a"]), list[float])
     assert_type(await WithPolicy().predict("a"), list[float])
     assert_type(Streaming().predict("a", 1, 2, b="c"), Iterator[str])
+    assert_type(Chat().predict("a", {}), AsyncIterator[str])
+    assert_type([chunk async for chunk in Chat().predict("a")], list[str])
+    assert_type(Returning().predict("a"), Generator[str, None, int])
+    assert_type(Chat().predict.cache.info(), CacheInfo)
     assert_type(Override().predict(x="a"), list[float])
     assert_type(Helped().encode_image(b"a"), list[float])
     assert_type(Helped().encode_image.cache.info(), CacheInfo)
@@ -161,6 +178,7 @@ def wrong() -> None:
     Override().predict(b"a")  # type: ignore[arg-type]
     Helped().encode_image("a")  # type: ignore[arg-type]
     WithPolicy().predict("a").append(1.0)  # type: ignore[attr-defined]
+    Chat().predict(3)  # type: ignore[arg-type]
     Bare().predict.cache.infos()  # type: ignore[attr-defined]
     print(Bare().predict.cache.info().hit)  # type: ignore[attr-defined]
     Bare().predict.cache.info().hits = 3  # type: ignore[misc]

@@ -1,0 +1,43 @@
+"""Chunks of a stream as one entry: laws, and bytes from elsewhere."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from litcache.errors import ValueEncodingError
+from litcache.values import chunks
+
+VALUES = st.one_of(st.text(), st.binary(), st.none(), st.integers(), st.floats(allow_nan=False))
+CONTEXTS = st.dictionaries(st.text(max_size=5), VALUES, max_size=2)
+
+
+@given(st.lists(st.tuples(VALUES, CONTEXTS, st.lists(st.text(max_size=5), max_size=2)), min_size=1))
+def test_what_is_joined_is_split_again(parts):
+    encoded = [chunks.encode(*part) for part in parts]
+    split = chunks.split(*chunks.join(encoded))
+    read = [chunks.read(chunk) for chunk in split]
+    assert [(value, dict(changed), list(removed)) for value, changed, removed in read] == parts
+
+
+@given(st.lists(VALUES))
+def test_a_stream_without_a_context_is_a_list(values):
+    assert chunks.decode_all(*chunks.encode_all(values)) == values
+
+
+@given(st.data())
+def test_an_entry_that_was_cut_or_changed_is_read_or_refused(data):
+    layout, payload = chunks.encode_all(["one", 2, [3]])
+    cut = payload[: data.draw(st.integers(0, len(payload) - 1))]
+    at = data.draw(st.integers(0, len(payload) - 1))
+    changed = payload[:at] + bytes([data.draw(st.integers(0, 255))]) + payload[at + 1 :]
+    for damaged in (cut, changed):
+        try:
+            chunks.decode_all(layout, damaged)
+        except ValueEncodingError:
+            pass
+
+
+@pytest.mark.parametrize("layout", [b"", b"v", b"ss"])
+def test_what_is_no_stream_is_refused(layout):
+    with pytest.raises(ValueEncodingError, match="no layout of a stream"):
+        chunks.split(layout, b"")
