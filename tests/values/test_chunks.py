@@ -1,5 +1,7 @@
 """Chunks of a stream as one entry: laws, and bytes from elsewhere."""
 
+import contextlib
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -31,10 +33,8 @@ def test_an_entry_that_was_cut_or_changed_is_read_or_refused(data):
     at = data.draw(st.integers(0, len(payload) - 1))
     changed = payload[:at] + bytes([data.draw(st.integers(0, 255))]) + payload[at + 1 :]
     for damaged in (cut, changed):
-        try:
+        with contextlib.suppress(ValueEncodingError):
             chunks.decode_all(layout, damaged)
-        except ValueEncodingError:
-            pass
 
 
 @pytest.mark.parametrize("layout", [b"", b"v", b"ss"])
