@@ -274,10 +274,14 @@ class Cache(Tier):
         # As LitServe's loops read it.
         return None if timeout in (False, -1) else misses.remaining(float(timeout))
 
-    def finish(self, misses: Misses) -> None:
-        """Count the items of a call, and tell its requests what became of them."""
+    def tell(self, misses: Misses) -> None:
+        """Tell the requests of a call what became of their items."""
         misses.call.outcomes = misses.outcomes
         outcomes.tell(self.policy, misses.call)
+
+    def finish(self, misses: Misses) -> None:
+        """Count the items of a call, and tell its requests what became of them."""
+        self.tell(misses)
         super().finish(misses)
 
     def contexts(self, misses: Misses) -> Sequence[Context]:

@@ -193,7 +193,8 @@ class Recorder:
         changed: dict[str, object] = {}
         removed: list[str] = []
         if self._context is not None:
-            changed, removed = changes(self._before, self._context)
+            hidden = self._cache.policy.outcome_in
+            changed, removed = changes(self._before, self._context, hidden)
         chunk = None
         if wanted or self._chunks is not None or (self._claim is not None and self._claim.seats):
             try:

@@ -120,6 +120,7 @@ def _follow(cache: Cache, misses: Misses, call: Stream) -> StreamSteps:
     other = cast(StreamClaim, misses.waits.pop(0))
     call.keep_context()
     misses.outcomes[0] = COALESCED
+    cache.tell(misses)  # now: `encode_response` may read it beside the first chunk
     seat = other.join()
     state = "over"
     try:
@@ -174,6 +175,7 @@ def _compute(cache: Cache, misses: Misses) -> StreamSteps:
     """Have the stream computed; give it and record it as it passes."""
     call = cast(Stream, misses.call)
     cache.before_compute([misses])
+    cache.tell(misses)
     context = call.context(0)
     # After a stream that broke off, the context holds its changes: the method gets one as new.
     is_apart = context is not None and call.before is not None and cache.reads_context

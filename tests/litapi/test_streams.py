@@ -416,6 +416,22 @@ def test_every_option_of_a_policy_holds_for_streams():
     assert counted(api, "hits", "bypassed", "stored") == (3, 2, 3)
 
 
+def test_what_became_of_a_stream_is_told_before_its_first_chunk_and_not_stored():
+    class API(ls.LitAPI):
+        @cached_predict(outcome_in="cache", bypass_if=lambda item, context: item == "bypass")
+        def predict(self, text, context):
+            context["text"] = text
+            yield text
+
+        def encode_response(self, chunks, context):
+            for chunk in chunks:
+                yield f"{chunk} {context['cache']} {context['text']}"
+
+    with APIRunner(API(stream=True)) as runner:
+        answers = [runner.run(text) for text in ("a", "a", "bypass")]
+        assert answers == [["a miss a"], ["a hit a"], ["bypass bypassed bypass"]]
+
+
 def test_a_handle_reads_writes_and_deletes_streams():
     api = Words()
     cache = api.predict.cache
