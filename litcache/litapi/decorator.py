@@ -114,7 +114,7 @@ def _check_stream(policy: CachePolicy, name: str) -> None:
     if policy.result == "response":
         raise UnsupportedMethodError(
             name,
-            'result="response" is not for a generator: its chunks are stored as it yields them, and '
+            'result="response" is not for a generator: stored is what it yields, and '
             "encode_response runs on each hit",
         )
 

@@ -368,6 +368,13 @@ def test_generators_are_refused_where_they_are_not_predict():
             def predict(self, texts):
                 yield texts
 
+    with pytest.raises(UnsupportedMethodError, match='result="response" is not for a generator'):
+
+        class Responses(ls.LitAPI):
+            @cached_predict(result="response")
+            def predict(self, text):
+                yield text
+
     class Renamed(ls.LitAPI):
         tokens = Words.__dict__["predict"]
 
