@@ -229,6 +229,7 @@ class Cached:
                 self._compute_group(group, batch)
             for request in batch.requests:
                 if request.steps is None:  # it cannot be cut into items, or its rows do not fit
+                    self._cache.hold(group)
                     self._compute_uncached(request)
 
     def _compute_group(self, group: list[Misses], batch: Batch) -> None:

@@ -13,7 +13,7 @@ from fuzz.apis import build, undecorated
 from fuzz.drivers import Answer, Caller, calling
 from fuzz.facts import describe, difference
 from fuzz.items import SHAPES
-from fuzz.model import Fuzzed, new_context, numbers_in
+from fuzz.model import Fuzzed, new_context, numbers_in, put_around
 from fuzz.plan import Plan
 from fuzz.policies import Stores, options
 from fuzz.rows import KINDS
@@ -226,7 +226,7 @@ class Run:
 
     def _item(self, n: int, language: str) -> tuple[Any, list[Any] | None]:
         """Return an item, and its context as the method finds it, if it reads one."""
-        item = self.api.shape.make(n)
+        item = put_around(self.plan, self.api.shape.make(n), language)
         if not self.plan.reads_language:
             return item, None
         return item, [new_context(self.plan, language)]

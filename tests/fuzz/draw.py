@@ -58,6 +58,7 @@ def draw(seed: int) -> Plan:
         options=some(OPTIONS, 0.12), store=rng.choice(STORES),
         overlap=maybe(0.5), isolate=maybe(0.75), bad=_bad(rng) if maybe(0.3) else (),
         steps=_steps(rng, lists=bool(lists)), trial=rng.choice((0, 0, 1, 4)),
+        around=rng.choice(("", "", "dict", "tuple")) if lists else "",
     )  # fmt: skip
     return settle(plan)
 

@@ -24,6 +24,20 @@ class Refused(Exception):
     """What a hook raises for an item that is bad."""
 
 
+class Numbers(list[int]):
+    """The numbers of the items that `predict` got.
+
+    Args:
+        option: The language that stood around their list, if anything did.
+        container: The kind of what `predict` got.
+    """
+
+    def __init__(self, option: str, container: str) -> None:
+        super().__init__()
+        self.option = option
+        self.container = container
+
+
 class Fuzzed(ls.LitAPI):
     """An API whose hooks do what a plan says.
 
@@ -57,7 +71,8 @@ class Fuzzed(ls.LitAPI):
         items = [self.shape.make(0), self.shape.make(1)]
         contexts: Any = [new_context(self.plan, "en") for _ in items]
         if self.plan.lists:
-            x: Any = items
+            x: Any = put_around(self.plan, items, "en")
+            contexts = contexts[0]
         elif self.max_batch_size > 1:
             x = inject(self.batch, items, contexts)
         else:
@@ -78,9 +93,12 @@ class Fuzzed(ls.LitAPI):
         items = [self.decode_one(n) for n in numbers]
         if self.plan.lists == "other":
             return {"items": items}
+        listed: Any = items
         if self.plan.lists == "one":
-            return items[0] if items else []
-        return stack(items) if self.plan.lists == "stacked" and items else items
+            listed = items[0] if items else []
+        elif self.plan.lists == "stacked" and items:
+            listed = stack(items)
+        return put_around(self.plan, listed, request["language"])
 
     def decode_one(self, n: int) -> Any:
         self.refuse([n], "decode_request")
@@ -115,8 +133,19 @@ class Fuzzed(ls.LitAPI):
 
     # ------------------------------------------------------------------ predict
 
-    def read(self, x: Any) -> list[int]:
+    def read(self, x: Any) -> Numbers:
         """Read the numbers of what `predict` got, and spoil it."""
+        listed = {"dict": lambda: x["items"], "tuple": lambda: x[0]}
+        option = {"dict": lambda: x["language"], "tuple": lambda: x[1][0]}
+        around = self.plan.around
+        items = listed[around]() if around else x
+        read = Numbers(option[around]() if around else "", type(items).__name__)
+        read += self.read_items(items)
+        if around and self.plan.spoil_item:
+            spoil(x)
+        return read
+
+    def read_items(self, x: Any) -> list[int]:
         if not self.plan.lists and self.max_batch_size == 1:
             items: Any = [x]
         elif type(x) is dict and set(x) == {"items"}:
@@ -132,16 +161,19 @@ class Fuzzed(ls.LitAPI):
             spoil(x)
         return numbers
 
-    def answer(self, x: Any, numbers: list[int], contexts: Any) -> Any:
+    def answer(self, x: Any, numbers: Numbers, contexts: Any) -> Any:
         """Compute what `predict` returns."""
         self.computed.append(numbers)
         self.numbers = numbers
         self.refuse(numbers, "predict")
         single = not self.plan.lists and self.max_batch_size == 1
-        contexts = [contexts] if single and contexts is not None else contexts
-        languages = [c["language"] for c in contexts] if contexts else ["en"] * len(numbers)
-        for n, context in zip(numbers, contexts or (), strict=False):
-            self.change(n, context)
+        if self.plan.lists:
+            languages = self.of_list(numbers, contexts)
+        else:
+            contexts = [contexts] if single and contexts is not None else contexts
+            languages = [c["language"] for c in contexts] if contexts else ["en"] * len(numbers)
+            for n, context in zip(numbers, contexts or (), strict=False):
+                self.change(n, context)
         if self.plan.echo:
             return x
         answered = [n for n in numbers if self.bad.get(n) != "short"]
@@ -151,8 +183,15 @@ class Fuzzed(ls.LitAPI):
         if (
             self.plan.lists in ("list", "stacked") and self.plan.row == "text"
         ):  # as the client sees what came in
-            rows = [f"{row} {type(x).__name__}" for row in rows]
+            rows = [f"{row} {numbers.container}" for row in rows]
         return rows[0] if single else self.contain(rows, answered)
+
+    def of_list(self, numbers: Numbers, context: Any) -> list[str]:
+        """Return the languages of a list, and change its context: what is written is of no item."""
+        language = numbers.option or (context or {}).get("language", "en")
+        if context is not None:
+            self.change(0, context)
+        return [language] * len(numbers)
 
     def change(self, n: int, context: dict[str, Any]) -> None:
         for change in self.plan.changes:
@@ -238,6 +277,13 @@ class Fuzzed(ls.LitAPI):
             return None
         shown = context.keys() - {"trace", "outcome"}  # only what is cached has an outcome
         return {key: describe(value) for key, value in context.items() if key in shown}
+
+
+def put_around(plan: Plan, listed: Any, language: str) -> Any:
+    """Return a list, or one item, as the plan hands it on."""
+    if plan.around == "dict":
+        return {"language": language, "items": listed, "more": [1, {"deep": 2.0}]}
+    return (listed, [language]) if plan.around == "tuple" else listed
 
 
 def new_context(plan: Plan, language: str) -> dict[str, Any]:

@@ -25,6 +25,7 @@ class Plan:
         driver: Who calls the API.
         size: `max_batch_size`.
         lists: What a request of `items="list"` is; empty: items are requests.
+        around: What stands around the list: nothing, a dict or a tuple, which say the language.
         item: The shape of items.
         row: The kind of outputs.
         container: What `predict` returns of a batch or a list.
@@ -52,6 +53,7 @@ class Plan:
     driver: str = "runner"
     size: int = 1
     lists: str = ""
+    around: str = ""
     item: str = "text"
     row: str = "text"
     container: str = "list"
@@ -87,6 +89,11 @@ class Plan:
     def served(self) -> bool:
         """Whether a loop of LitServe's calls the API."""
         return self.driver in ("runner", "loop", "served_tasks")
+
+    @property
+    def list_at(self) -> str | int | None:
+        """Where the list stands."""
+        return {"dict": "items", "tuple": 0}.get(self.around)
 
     @property
     def reads_language(self) -> bool:

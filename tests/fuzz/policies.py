@@ -36,6 +36,7 @@ def options(plan: Plan, store: Store, *, name: str) -> dict[str, Any]:
         return given
     if plan.lists:
         given["items"] = "list"
+        given["list_at"] = plan.list_at
         if "max_items" in asked:
             given["max_items"] = 2
     if plan.seed % 4 == 0:  # nobody reads it: it must change nothing
@@ -43,8 +44,7 @@ def options(plan: Plan, store: Store, *, name: str) -> dict[str, Any]:
     if "names" in asked:
         given["context"] = ("language",)
     if "key" in asked:
-        with_context = plan.reads_language and not plan.lists
-        given["key"] = _key_with_context(shape) if with_context else _key(shape)
+        given["key"] = _key_with_context(shape) if plan.reads_language else _key(shape)
     if "ttl" in asked and plan.seed % 2 and plan.item != "stream":
         given["ttl"] = _ttl(shape, may_be_zero="store_if" in asked)
     for option, remainder in (("bypass_if", 0), ("refresh_if", 1), ("store_if", 2)):

@@ -46,12 +46,14 @@ def _without_batches(plan: Plan) -> dict[str, Any]:
 
 
 def _lists(plan: Plan) -> dict[str, Any]:
-    """`predict` of lists knows nothing of requests."""
+    """`predict` of lists has one context for a call, and knows nothing of batches."""
     if not plan.lists:
         options = tuple(option for option in plan.options if option != "max_items")
-        return {"options": options}
-    takes = tuple(hook for hook in plan.takes if hook != "predict")
-    changes: dict[str, Any] = {"takes": takes, "echo": False, "reuse_item": False}
+        return {"options": options, "around": ""}
+    of_call = tuple(c for c in plan.changes if c not in ("holder", "by_batch", "by_unbatch"))
+    changes: dict[str, Any] = {"changes": of_call, "echo": False, "reuse_item": False}
+    if plan.lists == "other":
+        changes["around"] = ""
     if plan.container not in LIST_CONTAINERS:
         changes["container"] = "list"
     if plan.item in ("int", "float", "none", "scalar", "decimal"):  # a list of numbers is one item

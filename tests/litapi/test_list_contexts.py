@@ -3,6 +3,7 @@
 import logging
 
 import litserve as ls
+import numpy as np
 import pytest
 from support.loops import running
 
@@ -278,6 +279,38 @@ def test_a_failing_batch_is_computed_again_in_parts_with_the_contexts_as_they_we
         assert (a, b) == (([("a", 1)], ["x"]), ([("b", 1)], ["x"]))
         assert isinstance(bad, Exception)
         assert driven.get(["b", "a"]) == [([("b", 1), ("a", 1)], ["x"])]
+
+
+class Buffered(ls.LitAPI):
+    """An API whose predict writes all outputs into one buffer."""
+
+    def setup(self, device):
+        self.buffer = np.zeros(8, np.float32)
+
+    def decode_request(self, request, context):
+        context["scale"] = request["scale"]
+        return request["numbers"]
+
+    @cached_predict(items="list")
+    def predict(self, numbers, context):
+        if type(numbers) is not list:
+            self.buffer[0] = -1
+            return self.buffer[:1]
+        for place, number in enumerate(numbers):
+            self.buffer[place] = int(number) * context["scale"]
+        return self.buffer[: len(numbers)]
+
+    def encode_response(self, output):
+        return output.tolist()
+
+
+@pytest.mark.parametrize("loop", [None, CachedBatchedLoop])
+def test_outputs_outlive_the_buffer_when_other_contexts_need_a_second_call(loop):
+    with APIRunner(Buffered(max_batch_size=4, loop=loop and loop())) as runner:
+        batch = [{"numbers": ["1", "2"], "scale": scale} for scale in (1, 10, 100)]
+        assert runner.run_batch(batch) == [[1.0, 2.0], [10.0, 20.0], [100.0, 200.0]]
+        odd = [{"numbers": ["3"], "scale": 1}, {"numbers": 7, "scale": 1}]
+        assert runner.run_batch(odd) == [[3.0], [-1.0]]
 
 
 def test_list_at_and_context_together():
