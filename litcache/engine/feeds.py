@@ -18,13 +18,9 @@ from litcache.stores.base import Entry
 from litcache.values.chunks import Chunk, size_of
 
 
-def runner() -> object:
-    """Return what runs this code: the task, or the thread if there is none."""
-    try:
-        task = asyncio.current_task()
-    except RuntimeError:  # no event loop
-        task = None
-    return task or threading.get_ident()
+def runner(*, is_async: bool) -> object:
+    """Return what runs this code: the task, or for a sync method the thread."""
+    return asyncio.current_task() if is_async else threading.get_ident()
 
 
 class StreamClaim(Claim):

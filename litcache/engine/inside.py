@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from contextvars import ContextVar
 
 from litcache.engine.cache import Cache
@@ -19,14 +17,27 @@ claims_held = _held.get
 """Return the claims of the calls inside which this thread or task runs."""
 
 
-@contextmanager
-def computing(cache: Cache, part: Part | None = None) -> Iterator[None]:
-    """While the method runs, let the user's own calls of it and of its hooks pass uncached."""
-    token = _computing.set((*_computing.get(), cache))
-    claims = {misses.claim for misses, _ in part.places} - {None} if part is not None else ()
-    holding = _held.set((*_held.get(), *claims))
-    try:
-        yield
-    finally:
-        _held.reset(holding)
-        _computing.reset(token)
+class computing:
+    """While the method runs, let the user's own calls of it and of its hooks pass uncached.
+
+    Args:
+        cache: The cache of the method.
+        part: What the method is called with.
+    """
+
+    __slots__ = ("_cache", "_claims", "_computing", "_held")
+
+    def __init__(self, cache: Cache, part: Part | None = None) -> None:
+        self._cache = cache
+        self._claims: set[Claim] = set()
+        for misses, _ in part.places if part is not None else ():
+            if misses.claim is not None:
+                self._claims.add(misses.claim)
+
+    def __enter__(self) -> None:
+        self._computing = _computing.set((*_computing.get(), self._cache))
+        self._held = _held.set((*_held.get(), *self._claims))
+
+    def __exit__(self, *_: object) -> None:
+        _held.reset(self._held)
+        _computing.reset(self._computing)

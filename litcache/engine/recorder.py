@@ -15,7 +15,7 @@ from litcache.keys.contexts import Context, changes, snapshot
 from litcache.policy import format_bytes, parse_bytes
 from litcache.stores.base import Entry, Store
 from litcache.values import chunks as stored
-from litcache.values.chunks import Chunk, Read
+from litcache.values.chunks import Chunk, Chunks, Read
 from litcache.values.codec import Encoded
 from litcache.values.containers import duplicate
 from litcache.values.layouts import Payload
@@ -33,10 +33,11 @@ class Stream(One):
         item: The item.
         context: Its context, if the method or its policy takes one.
         cache: The cache of the method.
+        is_async: Whether the method is async.
 
     Attributes:
         source: The user's generator, once it is called.
-        chunks: The chunks of an entry, the last of which says how it ended.
+        chunks: The chunks of an entry, if the stream is taken from one.
         given: A hash of each chunk that the caller has got from a stream that may break off.
         before: The context as it was before the first of them.
         cause: What that stream has raised.
@@ -45,11 +46,14 @@ class Stream(One):
 
     mode = stored.MODE
 
-    def __init__(self, item: object, context: Context | None, cache: Cache) -> None:
+    def __init__(
+        self, item: object, context: Context | None, cache: Cache, *, is_async: bool = False
+    ) -> None:
         super().__init__((item,), None if context is None else (context,))
+        self.is_async = is_async
         self.most_bytes = most_bytes(cache.store)
         self.source: Any = None
-        self.chunks: Sequence[Chunk] = ()
+        self.chunks: Chunks | None = None
         self.given = array("q")
         self.before: Context | None = None
         self.returned: Any = None
@@ -69,7 +73,7 @@ class Stream(One):
         self.take(0, entries[0], device)
 
     def take(self, position: int, entry: Entry, device: Any) -> None:
-        self.chunks = stored.split(entry.layout, entry.payload)
+        self.chunks = Chunks(entry.layout, entry.payload)
 
     def read(self, layout: bytes, payload: Payload, device: Any) -> Any:
         return stored.decode_all(layout, payload, device)
@@ -169,6 +173,7 @@ class Recorder:
         self._context = context
         self._before: dict[str, object] = {}
         self._claim = cast("StreamClaim | None", misses.claim)
+        self._is_async = cast(Stream, misses.call).is_async
         self._bytes = 0
         self._chunks: list[Chunk] | None = [] if misses.keys[0] is not None else None
 
@@ -177,7 +182,7 @@ class Recorder:
         if self._context is not None:
             self._before = snapshot(self._context)
         if self._claim is not None:
-            self._claim.runner = runner()
+            self._claim.runner = runner(is_async=self._is_async)
 
     def record(self, value: object, *, is_end: bool, wanted: bool) -> Passed:
         """Record what was yielded, or returned.

@@ -8,6 +8,7 @@ generator, and `Give` gives one to the caller. The engine calls neither: the dri
 from __future__ import annotations
 
 from collections.abc import Generator
+from itertools import islice
 from typing import Any, NamedTuple, cast
 
 from litcache.engine.cache import Cache
@@ -17,7 +18,7 @@ from litcache.engine.recorder import Recorder, Stream
 from litcache.engine.run import Compute, Step, Write, claim, wait_for
 from litcache.errors import ValueEncodingError
 from litcache.values import codec
-from litcache.values.chunks import Chunk, Read
+from litcache.values.chunks import Chunk, Chunks, Read
 from litcache.values.containers import duplicate
 
 
@@ -62,7 +63,8 @@ def play(cache: Cache, call: Stream, misses: Misses | None) -> StreamSteps:
         misses: What `Cache.lookup` returned for it.
     """
     if misses is None:
-        if not (yield from _replay(cache, call)):
+        assert call.chunks is not None
+        if not (yield from _replay(cache, call, call.chunks)):
             yield from _compute(cache, uncached(call))  # it is counted already, as a hit
         return
     try:
@@ -73,7 +75,7 @@ def play(cache: Cache, call: Stream, misses: Misses | None) -> StreamSteps:
                 yield from _follow(cache, misses, call)
             else:
                 yield from _compute(cache, misses)
-        if call.chunks and not (yield from _replay(cache, call)):
+        if call.chunks is not None and not (yield from _replay(cache, call, call.chunks)):
             yield from _compute(cache, uncached(call))
     # The caller has left, too: nobody may wait for this call.
     except BaseException as error:
@@ -85,16 +87,16 @@ def play(cache: Cache, call: Stream, misses: Misses | None) -> StreamSteps:
         cache.finish(misses)
 
 
-def _replay(cache: Cache, call: Stream) -> Generator[Give, Any, bool]:
+def _replay(cache: Cache, call: Stream, chunks: Chunks) -> Generator[Give, Any, bool]:
     """Give the chunks of an entry; return false if one of them cannot be read."""
     call.keep_context()
-    last = len(call.chunks) - 1
-    for index, chunk in enumerate(call.chunks):
+    last = len(chunks) - 1
+    for index, chunk in enumerate(chunks):
         try:
             read = call.read_chunk(chunk)
         except ValueEncodingError as error:
             cache.reporter.swallow("decode", error, "an entry cannot be read and is computed anew")
-            for known in call.chunks[call.count : index]:
+            for known in islice(chunks, call.count, index):
                 call.note(known)
             return False
         yield from _give(call, index, chunk, read, is_end=index == last)
@@ -160,7 +162,9 @@ def _listen(
             misses.deadline = None  # each chunk may take as long
         elif is_over:
             break
-        elif other.runner == runner():  # it goes on when this call returns, not before
+        elif other.runner == runner(
+            is_async=call.is_async
+        ):  # it goes on when this call returns, not before
             return "itself"
         elif not (yield from wait_for(cache, misses, other, seat)):
             other.give_up()
@@ -184,7 +188,8 @@ def _compute(cache: Cache, misses: Misses) -> StreamSteps:
     part = Part(call.items[0], context, [(misses, 0)])
     call.source, seconds = yield Compute(part)
     recorder = Recorder(cache, misses, context if cache.reads_context else None)
-    ask, index = Next(part), 0
+    ask = go_on = Next(part)
+    index = 0
     while True:
         recorder.begin()
         reply, took = yield ask
@@ -192,14 +197,14 @@ def _compute(cache: Cache, misses: Misses) -> StreamSteps:
         is_end = isinstance(reply, Ended)
         value = reply.value if is_end else reply
         passed = recorder.record(value, is_end=is_end, wanted=index < call.count)
-        ask = Next(part)
+        ask = go_on
         if not call.has(index, passed.chunk, is_end=is_end):
             if is_apart:
                 call.change(0, passed.changed, passed.removed)
             if is_end:
                 break
-            ask = yield from _give_computed(call, part, value, passed.chunk)
-            if ask.sent is not None or ask.error is not None:
+            ask = yield from _give_computed(call, go_on, value, passed.chunk)
+            if ask is not go_on:
                 recorder.stop("what was sent into a stream is in no key: it is not stored")
         index += 1
     call.returned = value
@@ -209,12 +214,13 @@ def _compute(cache: Cache, misses: Misses) -> StreamSteps:
 
 
 def _give_computed(
-    call: Stream, part: Part, value: Any, chunk: Chunk | None
+    call: Stream, go_on: Next, value: Any, chunk: Chunk | None
 ) -> Generator[Give, Any, Next]:
     """Give what the method has yielded; return what to ask it for then."""
     if chunk is not None and codec.differs_from_stored(value):
         value = call.read_chunk(chunk).value
     try:
-        return Next(part, (yield Give(value)))
+        sent = yield Give(value)
     except Exception as error:  # the caller's, thrown into the stream
-        return Next(part, None, error)
+        return go_on._replace(error=error)
+    return go_on if sent is None else go_on._replace(sent=sent)

@@ -51,7 +51,8 @@ def snapshot(context: Mapping[str, object]) -> dict[str, object]:
         context: One item's context.
 
     Returns:
-        The canonical form of each entry; an `Opaque` for an entry that has none.
+        A note of each entry: its type and value if that says all, its canonical form, or an
+        `Opaque` if it has none.
     """
     return {name: _form(value) for name, value in context.items()}
 
@@ -114,6 +115,8 @@ class Opaque:
 
 
 def _form(value: object) -> object:
+    if type(value) in _PLAIN:  # most are, and this is asked before and after each chunk of a stream
+        return type(value), value
     try:
         return canonical(value)
     except KeyEncodingError:

@@ -73,7 +73,7 @@ async def answer_stream_async(
     cache: Cache, method: Method, item: Any, context: Context | None, _: Any = None
 ) -> AsyncGenerator[Any, Any]:
     """Answer one item of an async method with a stream."""
-    call = Stream(item, context, cache)
+    call = Stream(item, context, cache, is_async=True)
     steps = play(cache, call, await run.lookup_async(cache, call))
 
     async def compute(part: Part) -> Any:

@@ -1,14 +1,14 @@
 """The chunks of a stream as one entry, and back.
 
-The payload is the chunks one after another, each with its layout; the last of them says how the
-stream ended. A chunk is what `codec.encode` made of what was yielded, with the changes that the
-method made in the context before it.
+The payload begins with the number of chunks and their sizes; then they come one after another, each
+with its layout. The last of them says how the stream ended. A chunk is what `codec.encode` made of
+what was yielded, with the changes that the method made in the context before it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from struct import Struct
+import struct
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from litcache.errors import ValueEncodingError
@@ -22,7 +22,9 @@ LAYOUT = b"s"
 Chunk = tuple[bytes, Payload]
 """The layout and the payload of one chunk."""
 
-_SIZES = Struct("<IQ")
+_NUMBER = struct.Struct("<Q")
+_NUMBERS = 2
+"""Of each chunk, the sizes of its layout and of its payload stand before all chunks."""
 
 
 class Read(NamedTuple):
@@ -84,7 +86,7 @@ def read(chunk: Chunk, device: object = None) -> Read:
 
 def size_of(chunk: Chunk) -> int:
     """Return how many bytes a chunk takes in an entry."""
-    return _SIZES.size + len(chunk[0]) + len(chunk[1])
+    return _NUMBERS * _NUMBER.size + len(chunk[0]) + len(chunk[1])
 
 
 def join(chunks: Sequence[Chunk]) -> Encoded:
@@ -97,46 +99,49 @@ def join(chunks: Sequence[Chunk]) -> Encoded:
         The layout and the payload of the entry.
 
     Example:
-        >>> layout, payload = join([encode("a", {}, []), encode(None, {}, [])])
-        >>> [read(chunk).value for chunk in split(layout, payload)]
+        >>> entry = join([encode("a", {}, []), encode(None, {}, [])])
+        >>> [read(chunk).value for chunk in Chunks(*entry)]
         ['a', None]
     """
-    parts: list[Payload] = []
-    for layout, payload in chunks:
-        parts += (_SIZES.pack(len(layout), len(payload)), layout, payload)
-    return LAYOUT, b"".join(parts)
+    sizes = [len(part) for chunk in chunks for part in chunk]
+    numbers = struct.pack(f"<{1 + len(sizes)}Q", len(chunks), *sizes)
+    return LAYOUT, b"".join((numbers, *(part for chunk in chunks for part in chunk)))
 
 
-def split(layout: bytes, payload: Payload) -> list[Chunk]:
-    """Return the chunks of an entry, of which the last says how the stream ended.
+class Chunks:
+    """The chunks of an entry, of which the last says how the stream ended.
+
+    To iterate over them reads each when it is its turn: the first one of many is not late.
 
     Args:
         layout: What `join` made.
         payload: What `join` made.
 
-    Returns:
-        At least one chunk; each is a view of the payload.
-
     Raises:
         ValueEncodingError: If the entry is malformed, or holds no stream.
     """
-    if layout != LAYOUT:
-        raise ValueEncodingError(f"no layout of a stream: {layout[:1]!r}")
-    view = memoryview(payload)
-    chunks: list[Chunk] = []
-    at = 0
-    while at < len(view):
-        start = at + _SIZES.size
-        if start > len(view):
+
+    def __init__(self, layout: bytes, payload: Payload) -> None:
+        if layout != LAYOUT:
+            raise ValueEncodingError(f"no layout of a stream: {layout[:1]!r}")
+        self._view = view = memoryview(payload)
+        count = _NUMBER.unpack_from(view)[0] if len(view) >= _NUMBER.size else 0
+        self._start = start = _NUMBER.size * (1 + _NUMBERS * count)
+        if not count or start > len(view):
             raise ValueEncodingError("malformed stream")
-        layout_size, size = _SIZES.unpack_from(view, at)
-        middle, at = start + layout_size, start + layout_size + size
-        if at > len(view):
+        self._sizes = struct.unpack_from(f"<{_NUMBERS * count}Q", view, _NUMBER.size)
+        if start + sum(self._sizes) != len(view):
             raise ValueEncodingError("malformed stream")
-        chunks.append((interned(bytes(view[start:middle])), view[middle:at]))
-    if not chunks:
-        raise ValueEncodingError("malformed stream")
-    return chunks
+
+    def __len__(self) -> int:
+        return len(self._sizes) // _NUMBERS
+
+    def __iter__(self) -> Iterator[Chunk]:
+        end, view = self._start, self._view
+        sizes = iter(self._sizes)
+        for layout_size, size in zip(sizes, sizes, strict=True):
+            start, end = end + layout_size, end + layout_size + size
+            yield interned(bytes(view[start - layout_size : start])), view[start:end]
 
 
 def encode_all(values: Sequence[object]) -> Encoded:
@@ -172,4 +177,4 @@ def decode_all(layout: bytes, payload: Payload, device: object = None) -> list[A
     Raises:
         ValueEncodingError: If the entry is malformed, or holds no stream.
     """
-    return [read(chunk, device).value for chunk in split(layout, payload)[:-1]]
+    return [read(chunk, device).value for chunk in list(Chunks(layout, payload))[:-1]]

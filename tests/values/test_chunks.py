@@ -16,7 +16,8 @@ CONTEXTS = st.dictionaries(st.text(max_size=5), VALUES, max_size=2)
 @given(st.lists(st.tuples(VALUES, CONTEXTS, st.lists(st.text(max_size=5), max_size=2)), min_size=1))
 def test_what_is_joined_is_split_again(parts):
     encoded = [chunks.encode(*part) for part in parts]
-    split = chunks.split(*chunks.join(encoded))
+    split = chunks.Chunks(*chunks.join(encoded))
+    assert len(split) == len(parts)
     read = [chunks.read(chunk) for chunk in split]
     assert [(value, dict(changed), list(removed)) for value, changed, removed in read] == parts
 
@@ -40,4 +41,10 @@ def test_an_entry_that_was_cut_or_changed_is_read_or_refused(data):
 @pytest.mark.parametrize("layout", [b"", b"v", b"ss"])
 def test_what_is_no_stream_is_refused(layout):
     with pytest.raises(ValueEncodingError, match="no layout of a stream"):
-        chunks.split(layout, b"")
+        chunks.Chunks(layout, b"")
+
+
+def test_the_bytes_of_a_stream_stay_as_they_are():
+    numbers = [3, 1, 2, 1, 1, 1, 1]  # of chunks; of each, the sizes of its layout and its payload
+    before = b"".join(number.to_bytes(8, "little") for number in numbers)
+    assert chunks.encode_all(["a", 7]) == (b"s", before + b"v\xa1a" + b"v\x07" + b"v\xc0")
