@@ -11,7 +11,7 @@ import tempfile
 import litserve as ls
 
 from examples.minilm import VERSION, MiniLM
-from litcache import MemoryStore, RedisStore, SharedStore, TieredStore, cached_predict
+from litcache import MemoryStore, RedisStore, SharedStore, TieredStore, Trial, cached_predict
 
 STORE = os.environ.get("STORE", os.path.join(tempfile.gettempdir(), "litcache-example"))
 
@@ -23,6 +23,10 @@ def store(api):
     return SharedStore(STORE, "256 MiB")
 
 
+# How much the model has computed is in each answer, and differs between hit and miss.
+TRIAL = 0 if os.environ.get("TRIAL") == "0" else Trial(ignore=("$.computed",))
+
+
 class EmbeddingAPI(ls.LitAPI):
     def setup(self, device):
         self.model = MiniLM()
@@ -31,7 +35,7 @@ class EmbeddingAPI(ls.LitAPI):
     def decode_request(self, request):
         return request["text"]
 
-    @cached_predict(store=store, namespace="minilm", version=VERSION)
+    @cached_predict(store=store, namespace="minilm", version=VERSION, trial=TRIAL)
     def predict(self, texts):
         self.computed += len(texts)
         return self.model.encode(texts)

