@@ -175,7 +175,8 @@ class Recorder:
         self._claim = cast("StreamClaim | None", misses.claim)
         self._is_async = cast(Stream, misses.call).is_async
         self._bytes = 0
-        self._chunks: list[Chunk] | None = [] if misses.keys[0] is not None else None
+        is_recorded = misses.keys[0] is not None or bool(misses.tried)
+        self._chunks: list[Chunk] | None = [] if is_recorded else None
 
     def begin(self) -> None:
         """Note the context before the method runs on."""

@@ -120,6 +120,10 @@ def _give(
 def _follow(cache: Cache, misses: Misses, call: Stream) -> StreamSteps:
     """Give what another call computes, as it comes; if that breaks off, this call goes on."""
     other = cast(StreamClaim, misses.waits.pop(0))
+    if call.verdict is not None and call.verdict.wants_equal(call.requests[0], 0):
+        # While the trial lasts, nobody gets what was computed for another request.
+        misses.keys[0], misses.to_compute = None, [0]
+        return
     call.keep_context()
     misses.outcomes[0] = COALESCED
     cache.tell(misses)  # now: `encode_response` may read it beside the first chunk

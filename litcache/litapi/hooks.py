@@ -292,8 +292,7 @@ def _begin_trial(api: LitAPI, cache: Cache) -> None:
     """Begin the trial of a method that is served, unless its policy wants none."""
     state = state_of(api)
     trial = state.trial if state.has_own_trial else trial_of(cache.policy.trial)
-    streams = api.stream and cache.labels.method == "predict"
-    if trial is None or cache.verdict is not None or streams:
+    if trial is None or cache.verdict is not None:
         return
     cache.begin_trial(trial, partial(usual_causes, type(api), cache.labels.method))
     if state.arrivals is None:

@@ -13,6 +13,7 @@ from litcache.engine.inside import computing
 from litcache.engine.recorder import Stream
 from litcache.engine.streams import Ended, Give, Next, play
 from litcache.keys.contexts import Context
+from litcache.litapi import arrivals
 from litcache.litapi.batches import Method
 
 BATCHED = (
@@ -26,6 +27,8 @@ def answer_stream(
 ) -> Generator[Any, Any, Any]:
     """Answer one item with a stream; like any generator, nothing runs before the first chunk."""
     call = Stream(item, context, cache)
+    if cache.verdict is not None:
+        arrivals.enter(cache, call, (item,))
     steps = play(cache, call, cache.lookup(call))
 
     def compute(part: Part) -> Any:
@@ -74,6 +77,8 @@ async def answer_stream_async(
 ) -> AsyncGenerator[Any, Any]:
     """Answer one item of an async method with a stream."""
     call = Stream(item, context, cache, is_async=True)
+    if cache.verdict is not None:
+        arrivals.enter(cache, call, (item,))
     steps = play(cache, call, await run.lookup_async(cache, call))
 
     async def compute(part: Part) -> Any:

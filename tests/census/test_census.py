@@ -1,7 +1,6 @@
 """The zoo: no service is answered wrongly, and those that should be cached are."""
 
 import re
-from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -12,7 +11,6 @@ from census.drive import Run
 from census.judge import outcome, same
 from census.shape import SHAPES, Judge, Shape
 from litcache import Trial
-from litcache.policy import CacheOptions
 
 pytestmark = pytest.mark.e2e
 GOOD_ENDS = {
@@ -20,11 +18,6 @@ GOOD_ENDS = {
     "option": {"right", "off", "uncached", "refused"},
     "never": {"right", "off", "uncached", "refused"},
 }
-# Until streams and result="response" are cached, services that need them are refused, the figures
-# are not reached, and the page is not the last one.
-COMING = (
-    "result" not in CacheOptions.__annotations__ or find_spec("litcache.engine.recorder") is None
-)
 by_name = pytest.mark.parametrize("shape", zoo.shapes(), ids=lambda shape: shape.name)
 
 
@@ -44,23 +37,22 @@ def found():
 @by_name
 def test_no_answer_is_wrong_and_what_should_be_cached_is(shape, found):
     each = found(shape)
-    coming = {"refused"} if COMING else set()
-    assert each.bare in GOOD_ENDS[shape.expected] | coming, each.run
+    assert each.bare in GOOD_ENDS[shape.expected], each.run
     if shape.has_option:
-        assert each.with_option in {"right"} | coming, each.option_run
+        assert each.with_option == "right", each.option_run
 
 
 def test_the_figures_are_reached(found):
     share = page.shares([found(shape) for shape in zoo.shapes()])
     assert share["wrong"] == 0
-    assert share["bare"] >= (0.75 if COMING else 0.8)
-    assert share["option"] >= (0.8 if COMING else 0.95)
+    assert share["bare"] >= 0.8
+    assert share["option"] >= 0.95
 
 
 def test_the_page_shows_what_is_found(found):
     table = page.table([found(shape) for shape in zoo.shapes()])
     is_written = page.put("zoo", table) == page.PAGE.read_text()
-    assert is_written or COMING, "run python -m census in tests/"
+    assert is_written, "run python -m census in tests/"
 
 
 def test_the_zoo_is_large_and_each_service_has_its_own_name():

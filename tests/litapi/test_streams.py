@@ -1,6 +1,8 @@
 """Generators: recorded as they pass, given again, and joined while they run."""
 
 import asyncio
+import itertools
+import json
 import threading
 import tracemalloc
 from contextlib import closing
@@ -14,6 +16,7 @@ from support.streams import DrivenStreams
 from litcache import (
     MemoryStore,
     SharedStore,
+    Trial,
     UnsupportedMethodError,
     cached_predict,
     disabled,
@@ -796,3 +799,89 @@ def test_a_cancelled_leader_and_a_cancelled_follower_disturb_nobody():
         assert all(isinstance(result, asyncio.CancelledError) for result in done)
 
     asyncio.run(ask())
+
+
+# ---------------------------------------------------------------------- the trial of streams
+
+
+def words(answer):
+    """The words of an answer; LitServe sends a dict as a line of JSON."""
+    return [json.loads(line)["word"] for line in answer]
+
+
+def telling(cls, sample):
+    """An API that streams, whose last chunk is what `sample` returns."""
+    if cls is AsyncWords:
+
+        class Telling(AsyncWords):
+            @cached_predict
+            async def predict(self, text):
+                for word in text.split():
+                    yield word
+                yield sample(self)
+
+        return Telling(stream=True, enable_async=True)
+
+    class Telling(Words):
+        @cached_predict
+        def predict(self, text):
+            yield from text.split()
+            yield sample(self)
+
+    return Telling(stream=True)
+
+
+@pytest.mark.parametrize("cls", [Words, AsyncWords])
+def test_a_stream_that_is_sampled_is_caught_and_never_given_again(cls):
+    count = itertools.count()
+    api = telling(cls, lambda self: next(count))
+    with APIRunner(api, trial=16) as runner:
+        for number in range(4):
+            assert words(runner.run("a b")) == ["a", "b", number]
+        info = api.predict.cache.info()
+        assert (info.state, info.hits, info.verified) == ("off", 0, 1)
+        assert "[2]: 0 from the cache, 1 from the model" in info.disagreement
+
+
+@pytest.mark.parametrize("cls", [Words, AsyncWords])
+def test_a_stream_that_is_always_the_same_proves_itself(cls):
+    api = telling(cls, lambda self: "end")
+    with APIRunner(api, trial=Trial(hits=3, verify=0)) as runner:
+        for _ in range(6):
+            assert words(runner.run("a b")) == ["a", "b", "end"]
+        info = api.predict.cache.info()
+        assert (info.state, info.misses, info.verified, info.hits) == ("on", 1, 3, 2)
+
+
+def test_an_option_on_self_is_caught_in_a_stream_after_the_trial():
+    class API(Words):
+        def decode_request(self, request):
+            self.language = request["language"]
+            return request["text"]
+
+        @cached_predict
+        def predict(self, text):
+            for word in text.split():
+                yield f"{self.language}: {word}"
+
+    with APIRunner(API(stream=True), trial=2) as runner:
+        for language in ("en", "en", "en", "en", "fr", "en"):
+            answer = runner.run({"text": "a b", "language": language})
+            assert words(answer) == [f"{language}: a", f"{language}: b"]
+        assert runner.api.predict.cache.info().state == "off"
+
+
+def test_a_stream_that_raises_gives_no_verdict():
+    class API(Words):
+        @cached_predict
+        def predict(self, text):
+            yield from text.split()
+            if self.calls:
+                raise ValueError("broken")
+
+    with APIRunner(API(stream=True), trial=2) as runner:
+        runner.run("a b")
+        runner.api.calls = 1
+        with pytest.raises(ValueError, match="broken"):
+            runner.run("a b")
+        assert runner.api.predict.cache.info().state == "trial"
