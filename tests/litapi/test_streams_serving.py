@@ -6,6 +6,7 @@ import pytest
 from support.servers import serve, wait_until
 
 openai = pytest.importorskip("openai")
+pytestmark = pytest.mark.e2e
 SERVER = str(Path(__file__).parents[1] / "support" / "chat_server.py")
 
 

@@ -38,13 +38,13 @@ class AsyncChat(Chat):
 
 
 class CachedChat(Chat):
-    @cached_predict(key=lambda request: [message.content for message in request.messages])
+    @cached_predict(trial=0, key=lambda request: [m.content for m in request.messages])
     def predict(self, request):
         yield from super().predict(request)
 
 
 class CachedAsyncChat(AsyncChat):
-    @cached_predict(key=lambda request: [message.content for message in request.messages])
+    @cached_predict(trial=0, key=lambda request: [m.content for m in request.messages])
     async def predict(self, request):
         for chunk in Chat.predict(self, request):
             yield chunk
