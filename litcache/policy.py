@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 import inspect
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, TypedDict
 
+from litcache.sizes import parse_bytes
 from litcache.trial_policy import Trial, trial_of
-from litcache.ttl import Ttl, seconds_of
-
-_UNITS = {"": 1, "B": 1}
-for _power, _letter in enumerate("KMGT", start=1):
-    _UNITS[f"{_letter}B"] = 1000**_power
-    _UNITS[f"{_letter}IB"] = 1024**_power
-_SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*")
+from litcache.ttl import LEASES, Ttl, seconds_of
 
 
 class Default(str):
@@ -24,60 +18,10 @@ class Default(str):
     __slots__ = ()
 
 
+STORE_AS = ("float16", "bfloat16", "int8")
+"""The forms in which floats can be stored."""
 _DEFAULT_MAX_BYTES = Default("256 MiB")
 _DEFAULT_TRIAL = Trial()
-
-
-def parse_bytes(size: int | str) -> int:
-    """Return a size in bytes.
-
-    Args:
-        size: A whole number of bytes, or text such as `"256 MiB"` or `"1.5 GB"`.
-
-    Returns:
-        The number of bytes, at least 1.
-
-    Raises:
-        ValueError: If it is not a size, or less than one byte.
-        TypeError: If it is neither a number nor text.
-
-    Example:
-        >>> parse_bytes("256 MiB"), parse_bytes("1 kB"), parse_bytes(5)
-        (268435456, 1000, 5)
-    """
-    allowed = 'a positive whole number of bytes or text such as "256 MiB"'
-    if isinstance(size, bool) or not isinstance(size, int | str):
-        raise TypeError(f"a size must be {allowed}, not {size!r}")
-    if isinstance(size, str):
-        match = _SIZE.fullmatch(size)
-        unit = match and _UNITS.get(match[2].upper())
-        if not match or not unit:
-            raise ValueError(f"a size must be {allowed}, not {size!r}")
-        number = float(match[1]) * unit if "." in match[1] else int(match[1]) * unit
-        size = int(number)
-    if not 1 <= size < 2**63:
-        raise ValueError(f"a size must be {allowed}, not {size!r}")
-    return size
-
-
-def format_bytes(size: float) -> str:
-    """Return a size in bytes as a person reads it.
-
-    Args:
-        size: The number of bytes.
-
-    Returns:
-        Text that `parse_bytes` takes, rounded to a tenth of its unit.
-
-    Example:
-        >>> format_bytes(134217728), format_bytes(1850), format_bytes(5)
-        ('128 MiB', '1.8 KiB', '5 B')
-    """
-    units = ("B", "KiB", "MiB", "GiB", "TiB")
-    power = 0
-    while size >= 1024 and power < len(units) - 1:
-        size, power = size / 1024, power + 1
-    return f"{size:.1f}".removesuffix(".0") + f" {units[power]}"
 
 
 def wants_context(function: Callable[..., object] | None, arguments: int) -> bool:
@@ -147,6 +91,8 @@ class CacheOptions(TypedDict, total=False):
     digest: Literal["blake", "sha256"]
     trial: Trial | int
     outcome_in: str | None
+    store_as: Literal["float16", "bfloat16", "int8"] | None
+    lease: Ttl
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -182,6 +128,12 @@ class CachePolicy:
         outcome_in: The name of a context entry in which `encode_response` finds `"hit"`, `"miss"`,
             `"coalesced"`, `"verified"`, `"bypassed"` or `"uncacheable"`; with `items="list"`, how
             many items of the request were each. In no key and in no entry.
+        store_as: The form in which arrays and tensors of floats in an output are stored:
+            `"float16"`, `"bfloat16"`, `"int8"` (with a scale for each row), or `None`: in full.
+            They come back in their own dtype, rounded, on a miss too. Part of every key.
+        lease: With a store that processes share: of those that miss one key, one computes it, and
+            the others wait for its entry, at most so long; then they compute, too. Seconds, a
+            `timedelta`, or text such as `"2s"`; `None`: no process waits for another.
 
     Raises:
         ValueError: If a value is not allowed, or options contradict each other.
@@ -209,9 +161,11 @@ class CachePolicy:
     digest: Literal["blake", "sha256"] = "blake"
     trial: Trial | int = _DEFAULT_TRIAL
     outcome_in: str | None = None
+    store_as: Literal["float16", "bfloat16", "int8"] | None = None
+    lease: Ttl = None
 
     def __post_init__(self) -> None:
-        _ = self.seconds  # raises
+        _ = self.seconds, self.lease_seconds  # raises
         try:
             parse_bytes(self.max_bytes)
         except (TypeError, ValueError) as error:
@@ -238,6 +192,8 @@ class CachePolicy:
 
     def _check_store(self) -> None:
         if self.store is None:
+            if self.lease is not None:
+                raise _no_leases(self.lease, "the default store, a MemoryStore of each process,")
             return
         if not isinstance(self.max_bytes, Default):
             raise ValueError(
@@ -248,7 +204,26 @@ class CachePolicy:
         if not is_store and (isinstance(self.store, type) or not callable(self.store)):
             raise TypeError(f"store={self.store!r} must be a Store or a function api -> Store")
         if is_store:
-            self.check_persistent(self.store)
+            self.check_given(self.store)
+
+    @property
+    def lease_seconds(self) -> float | None:
+        """The lease in seconds; `None` without one."""
+        return seconds_of(self.lease, name="lease", allowed=LEASES)
+
+    def check_given(self, store: Any) -> None:
+        """Refuse a store that does not fit the other options.
+
+        Args:
+            store: The store of this policy.
+
+        Raises:
+            ValueError: If the store outlives the process and has no `namespace` or `version`, or
+                if it grants no leases and the policy has a `lease`.
+        """
+        self.check_persistent(store)
+        if self.lease is not None and not getattr(store, "grants_leases", False):
+            raise _no_leases(self.lease, type(store).__name__)
 
     def check_persistent(self, store: Any) -> None:
         """Refuse a persistent store without `namespace` and `version`.
@@ -313,6 +288,14 @@ class CachePolicy:
     def _check_result(self) -> None:
         if self.result not in ("prediction", "response"):
             raise ValueError(f'result={self.result!r} must be "prediction" or "response"')
+        if self.store_as not in (None, *STORE_AS):
+            allowed = ", ".join(f'"{form}"' for form in STORE_AS)
+            raise ValueError(f"store_as={self.store_as!r} must be {allowed} or None")
+        if self.result == "response" and self.store_as is not None:
+            raise ValueError(
+                f'store_as={self.store_as!r} has no meaning beside result="response": a response '
+                "is encoded already, and holds no arrays to round"
+            )
         if self.result == "response" and (self.items == "list" or self.outcome_in is not None):
             other = 'items="list"' if self.items == "list" else f"outcome_in={self.outcome_in!r}"
             raise ValueError(
@@ -328,3 +311,10 @@ class CachePolicy:
             )
         if at is not None and self.items != "list":
             raise ValueError(f'list_at={at!r} has a meaning only with items="list"')
+
+
+def _no_leases(lease: Ttl, store: str) -> ValueError:
+    return ValueError(
+        f"lease={lease!r}: {store} grants no leases, which are for processes that share entries: "
+        "give store=SharedStore(...), a RedisStore, or a TieredStore over one of them"
+    )

@@ -3,8 +3,16 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 from typing import Literal
+
+STEP = r"""
+    \.(?P<name>[\w-]+) | \[(?P<index>-?\d+|\*)\] | \['(?P<plain>[^'\\]*)'\]
+    | \[(?P<quoted>"(?:[^"\\]|\\.)*")\]
+"""
+"""A step of a place in an answer, as a regular expression that is verbose."""
+_PLACE = re.compile(rf"\$(?:context)?(?:{STEP})*", re.VERBOSE | re.DOTALL)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,7 +27,8 @@ class Trial:
             counters say what answering from the cache would save.
         compare: `"response"`: what `encode_response` returns. `"output"`: what `predict` returns;
             then the trial never runs `encode_response`.
-        ignore: Places of the response that may differ, such as `"$.seconds"`.
+        ignore: Places of the response that may differ, such as `"$.seconds"`; and those of the
+            context that `predict` changes, such as `"$context.seconds"`.
         tolerance: The largest difference of floats that agree, as a share of the largest magnitude
             in their array. Everything else must be equal.
 
@@ -60,12 +69,11 @@ class Trial:
             raise ValueError(f"{name}={value!r} must be {allowed}")
 
     def _check_ignore(self) -> None:
-        allowed = 'a tuple of places such as "$.seconds" or "$.items[*].id"'
         places = self.ignore
         if not isinstance(places, tuple) or not all(isinstance(place, str) for place in places):
-            raise TypeError(f"ignore={places!r} must be {allowed}")
-        if not all(place.startswith("$") for place in places):
-            raise ValueError(f"ignore={places!r} must be {allowed}")
+            raise TypeError(f'ignore={places!r} must be a tuple of places such as "$.seconds"')
+        for place in places:
+            check_place(place)
 
 
 def trial_of(option: Trial | int, name: str = "trial") -> Trial | None:
@@ -94,3 +102,27 @@ def trial_of(option: Trial | int, name: str = "trial") -> Trial | None:
     if option < 0:
         raise ValueError(f"{name}={option!r} must be {allowed}")
     return Trial(hits=option) if option else None
+
+
+def check_place(place: object, name: str = "ignore") -> None:
+    """Check a place that may differ.
+
+    A place is `$` and the steps to it: `.name`, `["any key"]`, `[3]`, or `[*]` for every index and
+    every key. What is below the place is left out with it. The places of a context begin with
+    `$context`.
+
+    Args:
+        place: What the user gave.
+        name: The name of the option, for the message.
+
+    Raises:
+        ValueError: If it is no place.
+
+    Example:
+        >>> check_place("$.items[*].seconds")
+    """
+    if not isinstance(place, str) or not _PLACE.fullmatch(place):
+        raise ValueError(
+            f"{name}={place!r} is no place of an answer: write it as "
+            '"$.seconds", "$.items[*].id" or \'$["any key"]\''
+        )

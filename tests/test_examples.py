@@ -27,7 +27,8 @@ def example(monkeypatch):
 
     def load(name):
         need(*(EFFICIENTNET if name == "image_embeddings" else MINILM))
-        return pytest.importorskip(f"examples.{name}")
+        in_folder = (ROOT / "examples" / name / "server.py").exists()
+        return pytest.importorskip(f"examples.{name}{'.server' if in_folder else ''}")
 
     return load
 
@@ -216,7 +217,7 @@ def found(counters):
 @pytest.mark.e2e
 def test_the_text_server_answers_hits_in_each_of_two_workers():
     need(*MINILM)
-    with serve("-m", "examples.text_embeddings") as server:
+    with serve("-m", "examples.text_embeddings.server") as server:
         answers = {server.post("/predict", {"text": "hello"}).text for _ in range(3)}
         counters = server.counters("TextEmbeddingAPI.predict")
         assert len(answers) == 1
@@ -278,7 +279,7 @@ def test_the_image_server_computes_an_image_once_by_each_path():
 def test_the_openai_client_gets_right_vectors_and_usage_on_partial_hits(minilm):
     openai = pytest.importorskip("openai")
     with (
-        serve("-m", "examples.openai_embeddings") as server,
+        serve("-m", "examples.openai_embeddings.server") as server,
         openai.OpenAI(base_url=f"{server.url}/v1", api_key="unused", max_retries=0) as client,
     ):
         inputs = ["hello", ["hello", "x", "new"], ["x", "hello"], [101, 7592], [[101], [102] * 9]]
@@ -312,7 +313,7 @@ def floats(embedding):
 @pytest.mark.e2e
 def test_the_reranking_server_scores_a_pair_once():
     need(*MINILM)
-    with serve("-m", "examples.reranker") as server:
+    with serve("-m", "examples.reranker.server") as server:
         first = server.post("/rerank", RERANKED[0]).json()
         prove(server, "/rerank", RERANKED[3])
         before = server.counters("RerankerAPI.predict")

@@ -13,14 +13,14 @@ ROOT = Path(litcache.__file__).parent
 # From the ground up. A room is a folder, or a module beside the folders. A room imports from the
 # floors below its own, and from rooms of its own floor that do not import it in turn.
 FLOORS = [
-    ["policy", "ttl", "trial_policy", "errors", "switches", "arrays", "forks"],
+    ["policy", "ttl", "sizes", "trial_policy", "errors", "switches", "arrays", "forks"],
     ["keys", "values", "stores", "observe"],
     ["trial"],
     ["engine"],
     ["litapi"],
     ["loop", "http", "metrics", "openai"],
     ["litcache"],
-    ["testing", "__main__"],
+    ["testing", "commands", "__main__"],
 ]
 FLOOR = {room: height for height, floor in enumerate(FLOORS) for room in floor}
 KNOW_LITSERVE = {"litapi", "loop", "http", "metrics", "openai", "testing"}

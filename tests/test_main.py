@@ -386,11 +386,26 @@ def test_a_command_that_is_none_exits_with_2(arguments):
     assert "usage: litcache" in done.stderr
 
 
-@pytest.mark.parametrize("timeout", ["0", "nan", "-1"])
-def test_an_impossible_timeout_is_named(tmp_path, timeout):
-    done = run("info", tmp_path, f"--timeout={timeout}")
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        *(
+            (["info", ".", f"--timeout={timeout}"], f"--timeout: '{timeout}' must be a positive")
+            for timeout in ("0", "nan", "-1", "soon")
+        ),
+        (["plan", "log", "--sizes", "0"], "--sizes: a size must be a positive whole number"),
+        (["plan", "log", "--sizes", "1 MiB,much"], "not 'much'"),
+        (["plan", "log", "--sample", "-1"], "--sample: '-1' must be a whole number, 1 or more"),
+        (
+            ["warm", "log", "--url", "http://a", "--concurrency", "0"],
+            "--concurrency: '0' must be a whole number, 1 or more",
+        ),
+    ],
+)
+def test_an_impossible_option_is_told_with_what_is_allowed(arguments, told):
+    done = run(*arguments)
     assert done.returncode == 2
-    assert "--timeout" in done.stderr
+    assert told in done.stderr
 
 
 def test_credentials_are_not_printed():
@@ -462,6 +477,25 @@ def project(tmp_path):
     (tmp_path / "app").mkdir()
     (tmp_path / "app" / "api.py").write_text(SERVER)
     return tmp_path
+
+
+UNGUARDED = """
+import litserve as ls
+from litcache import cached_predict
+
+class TextAPI(ls.LitAPI):
+    @cached_predict
+    def predict(self, text):
+        return text
+
+ls.LitServer(TextAPI(), accelerator="cpu").run(port=0)
+"""
+
+
+def test_check_starts_no_server_of_a_script_that_runs_it_when_it_is_imported(tmp_path):
+    (tmp_path / "unguarded.py").write_text(UNGUARDED)
+    code, text, _ = check(tmp_path, "unguarded:TextAPI")
+    assert (code, text.splitlines()[-1][:13]) == (0, "nothing found")
 
 
 def test_check_shows_what_a_class_caches_without_loading_a_model(project):

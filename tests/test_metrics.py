@@ -17,6 +17,7 @@ import pytest
 from support.servers import serve, wait_until
 
 from litcache import MemoryStore, RedisStore, TieredStore, cached_predict
+from litcache.engine.writes import queue_of
 from litcache.observe.counters import Labels
 from litcache.testing import APIRunner
 
@@ -30,6 +31,7 @@ HERE = Path(__file__).parent
 TEXT = Labels("/predict", "predict", "decorator")
 LISTS = Labels("/lists", "predict", "decorator")
 HTTP = Labels("/predict", "POST", "http")
+SECONDS = 30
 
 
 # ------------------------------------------------------------------- caches into counts
@@ -146,6 +148,7 @@ def test_an_open_breaker_is_seen(tiered, registry):
     assert not store.breaker_open
     for text in "bcde":
         assert api.predict(text) == text
+        assert queue_of(store).flush(SECONDS)  # each write by itself, so that each one fails
     name = "litcache_store_breakers_open"
     assert registry.get_sample_value(name, TEXT._asdict()) == 1
     assert registry.get_sample_value("litcache_store_errors_total", TEXT._asdict()) >= 3

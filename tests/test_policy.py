@@ -3,39 +3,24 @@ from datetime import timedelta
 
 import pytest
 
-from litcache import CachePolicy, MemoryStore, Store
-from litcache.policy import parse_bytes, wants_context, with_context
+from litcache import CachePolicy, MemoryStore, SharedStore, Store, TieredStore, Trial
+from litcache.policy import wants_context, with_context
+
+NAMED = {"namespace": "shop", "version": "1"}
+SHARED = SharedStore("/nowhere/that/is/opened")
 
 
-@pytest.mark.parametrize(
-    ("size", "expected"),
-    [
-        (1, 1),
-        ("1", 1),
-        ("5 B", 5),
-        ("2kB", 2_000),
-        ("2 KiB", 2_048),
-        ("256 MiB", 256 * 2**20),
-        ("1.5 GiB", 3 * 2**29),
-        (" 1 tb ", 10**12),
-    ],
-)
-def test_sizes_are_read(size, expected):
-    assert parse_bytes(size) == expected
+@pytest.mark.parametrize("lease", [2, 2.0, "2s", timedelta(seconds=2)])
+@pytest.mark.parametrize("store", [SHARED, TieredStore(MemoryStore(), SHARED), lambda api: SHARED])
+def test_a_lease_is_seconds_a_timedelta_or_text(lease, store):
+    assert CachePolicy(lease=lease, store=store, **NAMED).lease_seconds == 2.0
+    assert CachePolicy(store=store, **NAMED).lease_seconds is None
 
 
-@pytest.mark.parametrize(
-    "size", [0, -1, "0", "-1 MB", "1 XB", "MB", "", "nan", "1e9", 2**63, "0.1"]
-)
-def test_impossible_sizes_raise(size):
-    with pytest.raises(ValueError, match="positive whole number of bytes"):
-        parse_bytes(size)
-
-
-@pytest.mark.parametrize("size", [1.5, True, None, b"1", math.nan])
-def test_a_size_of_another_type_raises(size):
-    with pytest.raises(TypeError, match="positive whole number of bytes"):
-        parse_bytes(size)
+def test_a_tiered_store_over_memory_grants_no_leases():
+    store = TieredStore(MemoryStore(), MemoryStore())
+    with pytest.raises(ValueError, match="TieredStore grants no leases"):
+        CachePolicy(lease=2, store=store, **NAMED)
 
 
 async def asynchronous(item):
@@ -78,6 +63,15 @@ class DiskStore(Store):
         ({"store": DiskStore()}, ValueError, ["namespace and version", "DiskStore"]),
         ({"store": DiskStore(), "namespace": "a"}, ValueError, ["version must be given"]),
         ({"store": DiskStore(), "version": "1"}, ValueError, ["namespace must be given"]),
+        ({"lease": 2.0}, ValueError, ["lease=2.0", "default store", "SharedStore"]),
+        ({"lease": "2s", "store": MemoryStore()}, ValueError, ["lease='2s'", "MemoryStore"]),
+        ({"lease": 2, "store": DiskStore(), **NAMED}, ValueError, ["lease=2", "DiskStore"]),
+        ({"lease": 0, "store": SHARED, **NAMED}, ValueError, ["lease=0", "positive"]),
+        ({"lease": -1.0, "store": SHARED, **NAMED}, ValueError, ["lease=-1.0"]),
+        ({"lease": math.nan, "store": SHARED, **NAMED}, ValueError, ["lease=nan"]),
+        ({"lease": "2", "store": SHARED, **NAMED}, ValueError, ["lease='2'", "no process waits"]),
+        ({"lease": True, "store": SHARED, **NAMED}, TypeError, ["lease=True"]),
+        ({"lease": b"2s", "store": SHARED, **NAMED}, TypeError, ["lease=b'2s'", "timedelta"]),
         ({"version": 1}, TypeError, ["version=1"]),
         ({"namespace": ""}, ValueError, ["namespace=''"]),
         ({"namespace": 3}, TypeError, ["namespace=3"]),
@@ -140,3 +134,17 @@ def test_with_context_passes_the_context_as_the_function_takes_it():
     with_context(lambda item, where: seen.append((item, where)), 1)("a", "c")
     with_context(lambda item, *, context: seen.append((item, context)), 1)("a", "c")
     assert seen == ["a", ("a", "c"), ("a", "c")]
+
+
+@pytest.mark.parametrize("place", ["seconds", "$seconds", "$.a b", "$[", "$.", ""])
+def test_a_place_to_ignore_that_is_none_is_refused(place):
+    with pytest.raises(ValueError, match="is no place of an answer"):
+        Trial(ignore=("$.seconds", place))
+
+
+@pytest.mark.parametrize("options", [{"hits": -1}, {"verify": 2}, {"verify": float("nan")},
+                                     {"tolerance": -1}, {"compare": "both"}])  # fmt: skip
+def test_an_option_of_the_trial_that_is_not_allowed_is_named_with_its_value(options):
+    ((name, value),) = options.items()
+    with pytest.raises(ValueError, match=f"{name}={value!r}"):
+        Trial(**options)

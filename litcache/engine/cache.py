@@ -13,7 +13,7 @@ from litcache.engine.entries import Entries
 from litcache.engine.files import FileWatch
 from litcache.engine.predicates import Predicates
 from litcache.engine.tier import Tier
-from litcache.errors import KeyEncodingError, ValueEncodingError
+from litcache.errors import ValueEncodingError
 from litcache.keys.contexts import Context, snapshot
 from litcache.keys.keyer import Keyring
 from litcache.observe.counters import Labels, Sample
@@ -54,7 +54,10 @@ class Cache(Tier):
         reads_context: bool,
         labels: Labels,
     ) -> None:
-        super().__init__(method, Scope(namespace), store, labels, lists=policy.items == "list")
+        super().__init__(
+            method, Scope(namespace), store, labels,
+            lists=policy.items == "list", lease=policy.lease_seconds,
+        )  # fmt: skip
         self.method = method
         self.policy = policy
         self.api = api
@@ -68,6 +71,7 @@ class Cache(Tier):
         in_place = labels.method == "predict" and (policy.items, policy.result) == _PREDICTIONS
         self._entries = Entries(
             method, policy.seconds, self.predicates, self.reporter, self.files, policy.outcome_in,
+            store_as=policy.store_as, is_answer=policy.result == "response",
             advice=_ADVICE if in_place else "",
         )  # fmt: skip
         self._plain = not (policy.bypass_if or policy.refresh_if or policy.key)
@@ -98,20 +102,25 @@ class Cache(Tier):
             return uncached(call, BYPASSED)
         started = time.perf_counter() if self.counters.timed else 0.0
         self.ask(call, self.scope.renewed())
-        misses = self.sort(call, self.guarded.find(call))
+        misses = self.sort(call, self.guarded.find(call, self.lease))
         if started:
             self.counters.add_lookup(time.perf_counter() - started)
         return misses
 
-    def lookup_each(self, calls: Sequence[Call]) -> list[Misses | None]:
-        """Look up several calls with one question to the store; like `lookup` for each."""
+    def lookup_each(self, calls: Sequence[Call], *, lease: bool = True) -> list[Misses | None]:
+        """Look up several calls with one question to the store; like `lookup` for each.
+
+        Args:
+            calls: The calls.
+            lease: Whether all of them are computed here if they miss. If not, those that are take
+                their leases later.
+        """
         if self.is_off:
             return [uncached(call, BYPASSED) for call in calls]
         started = time.perf_counter() if self.counters.timed else 0.0
-        scope = self.scope.renewed()
         for call in calls:
-            self.ask(call, scope)
-        found = self.guarded.find_each(calls)
+            self.ask(call, self.scope.renewed())
+        found = self.guarded.find_each(calls, self.lease if lease else None)
         misses = [self.sort(*pair) for pair in zip(calls, found, strict=True)]
         if started:
             self.counters.add_lookup(time.perf_counter() - started)
@@ -122,12 +131,12 @@ class Cache(Tier):
         call.scope = scope
         call.version, call.released = self.keyring.turn, self.flight.released
         if self._plain:
+            self.keyring.keyer(call.mode)  # a version that is none raises here, not below
             try:
-                keys = call.keys_at_once(self.keyring)
-            except KeyEncodingError:
-                keys = None  # at least one of them fails; below, each is tried alone
-            if keys is not None:
-                call.keys = keys
+                call.keys = call.keys_at_once(self.keyring)
+            except Exception:  # a context may be anything; below, each is tried alone
+                pass
+            else:
                 return
         self.predicates.ask(call)
 
@@ -141,7 +150,7 @@ class Cache(Tier):
         tried: Collection[int] = ()
         if call.verdict is not None and entries is not None:
             tried = call.verdict.choose(call.requests, entries)
-        if entries is not None and call.contexts is None and not tried and all(entries):
+        if entries is not None and not tried and all(entries) and self._is_silent(call, entries):
             try:
                 call.accept(entries, getattr(self.api, "device", None))
             except ValueEncodingError:
@@ -151,6 +160,8 @@ class Cache(Tier):
                 self.reporter.tick(self.info, hit=True)
                 return None
         misses = Misses(call, store_works=entries is not None)
+        if entries is not None and self._accept(misses, entries, tried):
+            return misses
         for position in range(len(call.items)):
             entry = entries[position] if entries is not None else None
             if entry is None:
@@ -165,6 +176,27 @@ class Cache(Tier):
             return misses
         self.finish(misses)
         return None
+
+    def _is_silent(self, call: Call, entries: Sequence[Entry | None]) -> bool:
+        """Return whether the hits of a call leave its contexts as they are."""
+        if call.contexts is None:
+            return True
+        layouts = {entry.layout for entry in entries if entry is not None}
+        return self.policy.outcome_in is None and not any(map(codec.has_context, layouts))
+
+    def _accept(self, misses: Misses, entries: list[Entry | None], tried: Collection[int]) -> bool:
+        """Take the hits of a call together; return false if each must be looked at by itself."""
+        call = misses.call
+        if tried or not call.is_plain or None not in entries or not self._is_silent(call, entries):
+            return False
+        if any(entries):
+            try:
+                call.accept(entries, self.device)
+            except ValueEncodingError:
+                return False
+            misses.outcomes = [None if entry is None else HIT for entry in entries]
+        misses.unclaimed = [at for at, entry in enumerate(entries) if entry is None]
+        return True
 
     def take(self, misses: Misses, position: int, entry: Entry) -> bool:
         """Take an entry as the output of an item; return false if it cannot be read."""
@@ -256,7 +288,7 @@ class Cache(Tier):
             BatchSizeError: If it did not return one output for each item.
             NotRowsError: If it did not return rows although rows are expected.
         """
-        self.counters.add(seconds=seconds)
+        self.took(seconds, len(places))
         self._entries.keep(places, output, self.device, self.store.clock)
 
     def may_store(self, misses: Misses) -> bool:

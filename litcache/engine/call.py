@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence, Set
 from typing import Any, ClassVar, NamedTuple
 
 from litcache.engine.flight import Claim
-from litcache.errors import KeyEncodingError, ValueEncodingError
+from litcache.errors import ValueEncodingError
 from litcache.keys.contexts import Context
-from litcache.keys.encoder import canonical
+from litcache.keys.encoder import differ
 from litcache.keys.keyer import Keyring
 from litcache.stores.base import Entry, Scope
 from litcache.trial.verdict import Tried, Verdict
-from litcache.values.codec import Encoded
 from litcache.values.containers import duplicate
-from litcache.values.layouts import Payload
+from litcache.values.layouts import Encoded, Payload
 
-HIT, MISS, COALESCED, VERIFIED, BYPASSED, UNCACHEABLE = (
-    "hits", "misses", "coalesced", "verified", "bypassed", "uncacheable",
-)  # fmt: skip
+HIT, MISS, COALESCED = "hits", "misses", "coalesced"
+VERIFIED, BYPASSED, UNCACHEABLE = "verified", "bypassed", "uncacheable"
 
 
 class Call:
@@ -43,6 +42,7 @@ class Call:
         requests: With a verdict, a digest of the request of each item; 0 if it is not known.
         copies: What the items were before a task waited; `None` if it has not.
         outcomes: The outcome of each item of a finished call that may have missed.
+        away: Who else has leased keys; `None`: nobody was asked.
     """
 
     mode: ClassVar[str]
@@ -60,6 +60,7 @@ class Call:
     uncacheable: Set[int] = frozenset()
     copies: list[object] | None = None
     outcomes: Sequence[str | None] = ()
+    away: Mapping[bytes, bytes] | None = None
 
     def __init__(self, items: Sequence[object], contexts: Sequence[Context] | None = None) -> None:
         self.items = items
@@ -110,13 +111,15 @@ class Call:
             for name in removed:
                 context.pop(name, None)
 
-    def keys_at_once(self, keyring: Keyring) -> list[bytes] | None:
-        """Return the keys of all items; `None` if each must be made by itself.
+    def keys_at_once(self, keyring: Keyring) -> list[bytes]:
+        """Return the keys of all items, unless the policy has a `key`.
 
         Raises:
             KeyEncodingError: If one of them has none.
         """
-        return None if self.contexts is not None else keyring.keyer(self.mode).keys(self.items)
+        if self.contexts is not None:
+            return keyring.keys(self.mode, self.items, self.contexts)
+        return keyring.keyer(self.mode).keys(self.items)
 
     def key_of(self, keyring: Keyring, position: int) -> bytes:
         """Return the key of one item.
@@ -143,7 +146,7 @@ class Call:
         raise NotImplementedError
 
     def accept(self, entries: list[Any], device: Any) -> None:
-        """Take the entries of all items, if all of them hit.
+        """Take the entries of the items that hit; `None` stands for the others.
 
         Raises:
             ValueEncodingError: If an entry cannot be read.
@@ -180,7 +183,7 @@ class Call:
         raise NotImplementedError
 
     def encode(
-        self, method: str, output: Any, places: Sequence[Place]
+        self, method: str, output: Any, places: Sequence[Place], store_as: str | None
     ) -> list[Encoded | ValueEncodingError]:
         """Return an entry for each item of an output, or the error that says why there is none.
 
@@ -188,6 +191,12 @@ class Call:
             BatchSizeError: If there is not one output for each item.
             NotRowsError: If the output cannot be cut into rows.
         """
+        raise NotImplementedError
+
+    def as_stored(
+        self, output: Any, encoded: Sequence[Encoded | ValueEncodingError], device: Any
+    ) -> Any:
+        """Return an output whose parts are read from their entries, as those of a hit will be."""
         raise NotImplementedError
 
     def output_at(self, output: Any, index: int) -> Any:
@@ -201,14 +210,6 @@ class Call:
             ValueEncodingError: If the rows do not fit into one container.
         """
         raise NotImplementedError
-
-
-def differ(item: object, copy: object) -> bool:
-    """Return whether an item is another than its copy was."""
-    try:
-        return item is not copy and canonical(item) != canonical(copy)
-    except KeyEncodingError:  # what has no key is told by nothing else
-        return True
 
 
 class Misses:
@@ -230,18 +231,17 @@ class Misses:
         published: What followers get for the keys that were computed.
         stored: What the store gets.
         claim: This call's claim of the keys that it computes.
-        deadline: Until when it waits for other calls, once it has begun to.
-        failed_leaders: How often what this call waited for was not computed.
-        has_computed: Whether the method has run for this call.
-        released: What `Flight.released` was when the store was asked.
-        store_works: Whether the store has answered.
+        deadline, patience: Until when it waits for calls and processes, once it has begun to.
+        failed_leaders: How often what it waited for was not computed.
+        has_computed: Whether the method has run for it.
+        released: What `Flight.released` was when the store was asked; `store_works`: it answered.
         tried: For each position that hit and that the model answers, too: what is compared.
     """
 
     __slots__ = (
         "call", "claim", "deadline", "equals", "failed_leaders", "has_computed", "keys",
-        "outcomes", "published", "released", "snapshots", "store_works", "stored", "to_compute",
-        "tried", "unclaimed", "waits",
+        "outcomes", "patience", "published", "released", "snapshots", "store_works", "stored",
+        "to_compute", "tried", "unclaimed", "waits",
     )  # fmt: skip
 
     def __init__(self, call: Call, *, store_works: bool) -> None:
@@ -263,9 +263,9 @@ class Misses:
         self.published: dict[bytes, Entry | None] = {}
         self.stored: dict[bytes, Entry] = {}
         self.claim: Claim | None = None
-        self.failed_leaders = 0
-        self.has_computed = False
+        self.failed_leaders, self.has_computed = 0, False
         self.deadline: float | None = None
+        self.patience: float | None = None
         call.begin()
 
     @property
@@ -281,11 +281,11 @@ class Misses:
         return max(0.0, self.deadline - now)
 
     def counted(self) -> Mapping[str, int]:
-        """Return how many items of a finished call had each outcome."""
-        counts = dict.fromkeys((HIT, MISS, COALESCED, VERIFIED, BYPASSED, UNCACHEABLE), 0)
-        for outcome in self.outcomes:
-            counts[outcome or MISS] += 1
-        return counts
+        """Return how many items of a finished call had each outcome that any had."""
+        hits, computed = self.outcomes.count(HIT), self.outcomes.count(None)
+        if hits + computed < len(self.outcomes):
+            return Counter([outcome or MISS for outcome in self.outcomes])
+        return {HIT: hits, MISS: computed} if hits else {MISS: computed}
 
 
 def uncached(call: Call, outcome: str | None = None) -> Misses:

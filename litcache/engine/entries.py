@@ -7,15 +7,15 @@ from typing import Any
 
 from litcache.engine.call import BYPASSED, UNCACHEABLE, Misses, Place
 from litcache.engine.files import FileWatch
-from litcache.engine.modes import NoOutputError
+from litcache.engine.modes import NoOutputError, RowCall
 from litcache.engine.predicates import Predicates
 from litcache.errors import ValueEncodingError
 from litcache.keys.contexts import changes
 from litcache.observe.log import Reporter
 from litcache.stores.base import NewEntry
-from litcache.trial.compare import freeze
+from litcache.trial.answers.compare import freeze
 from litcache.values import codec
-from litcache.values.codec import Encoded
+from litcache.values.layouts import Encoded
 
 _ELEMENTS = frozenset(b"atAT")
 """How the layouts of arrays and tensors begin, which name no files."""
@@ -31,6 +31,8 @@ class Entries:
         reporter: Warns of outputs that cannot be stored.
         files: Tells which outputs name files.
         outcome_in: The entry of a context that is the cache's own, and not stored.
+        store_as: The form in which floats are stored, and answered on a miss; `None`: in full.
+        is_answer: Whether an output is the whole answer, so that nobody reads the context after.
         advice: What to do about outputs that cannot be stored, as the end of a message.
     """
 
@@ -43,6 +45,8 @@ class Entries:
         files: FileWatch,
         outcome_in: str | None,
         *,
+        store_as: str | None = None,
+        is_answer: bool = False,
         advice: str = "",
     ) -> None:
         self._method = method
@@ -51,6 +55,8 @@ class Entries:
         self._reporter = reporter
         self._files = files
         self._outcome_in = outcome_in
+        self._store_as = store_as
+        self._is_answer = is_answer
         self._unstored = f"an output cannot be stored and goes uncached{advice}"
 
     def keep(
@@ -69,8 +75,12 @@ class Entries:
             NotRowsError: If it did not return rows although rows are expected.
         """
         call = places[0][0].call
-        encoded = call.encode(self._method, output, places)
+        encoded = call.encode(self._method, output, places, self._store_as)
+        if self._store_as is not None:
+            output = call.as_stored(output, encoded, device)
         expires = None if self._seconds is None else clock() + self._seconds
+        if self._keep_at_once(places, output, encoded, expires):
+            return
         asks = self._predicates.asks_before_storing
         plain: NewEntry | None
         full: NewEntry | None
@@ -88,8 +98,10 @@ class Entries:
             misses.call.keep(position, plain, output, index, device)
             if key is None:
                 tried = misses.tried.get(position)
-                if tried is not None and not tried.at_encoding and type(pair) is not NoOutputError:
-                    tried.fresh = freeze(misses.call.output_at(output, index))
+                if tried is not None and type(pair) is not NoOutputError:
+                    tried.made = None if self._is_answer else full
+                    if not tried.at_encoding:
+                        tried.fresh = freeze(misses.call.output_at(output, index))
                 continue
             misses.published[key] = full
             if full is None:
@@ -102,6 +114,42 @@ class Entries:
                     continue
                 full = full._replace(expires=lifetime.ends(clock))
             misses.stored[key] = full
+
+    def _keep_at_once(
+        self,
+        places: Sequence[Place],
+        output: Any,
+        encoded: Sequence[Encoded | ValueEncodingError],
+        expires: float | None,
+    ) -> bool:
+        """Take the rows of arrays and tensors of one call; return false if more is to be done."""
+        misses = places[0][0]
+        call = misses.call
+        if (
+            not isinstance(call, RowCall)
+            or misses.tried
+            or misses.snapshots
+            or self._predicates.asks_before_storing
+            or places[-1][0] is not misses  # those of one call stand together
+            or set(map(type, encoded)) != {tuple}
+            or not _ELEMENTS.issuperset({pair[0][0] for pair in encoded})  # type: ignore[index]
+        ):
+            return False
+        positions = [position for _, position in places]
+        keys = [misses.keys[position] for position in positions]
+        if None in keys:
+            return False
+        requests, new = call.requests, tuple.__new__  # as below
+        made = [
+            new(NewEntry, (*pair, expires, requests[position] if requests else 0))  # type: ignore[misc]
+            for pair, position in zip(encoded, positions, strict=True)
+        ]
+        for position, entry in zip(positions, made, strict=True):
+            call.entries[position] = entry
+        pairs = dict(zip(keys, made, strict=True))
+        misses.published.update(pairs)  # type: ignore[arg-type]
+        misses.stored.update(pairs)  # type: ignore[arg-type]
+        return True
 
     def _entries(
         self,

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from concurrent.futures import Future, InvalidStateError
 from concurrent.futures import TimeoutError as FutureTimeoutError
+from itertools import repeat
 from typing import Protocol
 
 from litcache.forks import Forkable, begin_anew
@@ -28,30 +29,41 @@ class Claim:
 
     Attributes:
         epoch: The epoch that the call's look-up saw: a call of another epoch does not wait for it.
+        refreshed: Keys that the call computes whatever the store holds.
         superseded: Keys that a later call has claimed, too: this call no longer stores them.
+        followed: Keys that were asked for again meanwhile: they are stored in any case.
         entries: The published entries by key; `None` for an output that cannot be stored. A key
             that is missing was not computed: its followers compute it themselves.
         thread: The thread in which the method runs; `None` before it does.
         waits_for: The claim for which this call waits inside its own computation, if it does.
+        done: Whether the call has published, or given up.
+        is_away: Whether another process computes the key.
+        ran_out: Whether the time was up in which the other process had to be done.
     """
 
-    __slots__ = ("_done", "entries", "epoch", "keys", "superseded", "thread", "waits_for")
+    is_away = ran_out = False
+
+    __slots__ = (
+        "_waiting", "done", "entries", "epoch", "followed", "keys", "refreshed", "superseded",
+        "thread", "waits_for",
+    )  # fmt: skip
 
     def __init__(self, epoch: bytes | None) -> None:
         self.epoch = epoch
+        self.done = False
         self.keys: list[bytes] = []
+        self.refreshed: Collection[bytes] = ()
         self.superseded: set[bytes] = set()
+        self.followed: set[bytes] = set()
         self.entries: Mapping[bytes, Entry | None] = {}
         self.thread: int | None = None
         self.waits_for: Claim | None = None
-        self._done: Future[None] = Future()
-        # A running future cannot be cancelled, so one cancelled follower disturbs nobody.
-        self._done.set_running_or_notify_cancel()
+        self._waiting: list[Future[None]] = []  # one for each follower that waits now
 
     @property
-    def done(self) -> bool:
-        """Whether the call has published, or given up."""
-        return self._done.done()
+    def is_running(self) -> bool:
+        """Whether the computation has begun."""
+        return self.thread is not None or self.is_away
 
     def publish(self, entries: Mapping[bytes, Entry | None]) -> None:
         """Give the followers what was computed, and wake them."""
@@ -60,26 +72,59 @@ class Claim:
 
     def give_up(self) -> None:
         """Wake the followers without a result, unless the call has published."""
-        with contextlib.suppress(InvalidStateError):  # another thread has just done so
-            self._done.set_result(None)
+        self.done = True  # first: who begins to wait from now on sees it
+        for future in tuple(self._waiting):
+            _wake(future)
 
     def serves(self, key: bytes, epoch: bytes | None) -> bool:
         """Return whether waiting for this claim can give an entry of that epoch for the key."""
         return self.epoch == epoch and (not self.done or key in self.entries)
 
+    def renews(self, key: bytes) -> bool:
+        """Return whether the call will compute the key: what has begun is too old for a refresh."""
+        return key in self.refreshed and not (self.is_running or self.done)
+
     def wait(self, timeout: float | None) -> bool:
         """Block until published; return false if that took longer than `timeout` seconds."""
-        try:
-            self._done.result(timeout)
-        except FutureTimeoutError:
-            return False
-        return True
+        with self._follower() as future, contextlib.suppress(FutureTimeoutError):
+            future.result(timeout)
+        return self.done
 
     async def wait_async(self, timeout: float | None) -> bool:
         """Await until published; return false if that took longer than `timeout` seconds."""
-        # asyncio.wait leaves the future alone when the waiting task is cancelled.
-        done, _ = await asyncio.wait([asyncio.wrap_future(self._done)], timeout=timeout)
-        return bool(done)
+        with self._follower() as future:
+            await asyncio.wait([asyncio.wrap_future(future)], timeout=timeout)
+        return self.done
+
+    @contextlib.contextmanager
+    def _follower(self) -> Iterator[Future[None]]:
+        """Give a follower a future of its own, which ends with this claim."""
+        future: Future[None] = Future()
+        self._waiting.append(future)
+        try:
+            if self.done:  # perhaps before the future was there
+                _wake(future)
+            yield future
+        finally:
+            self._waiting.remove(future)
+
+
+def _wake(future: Future[None]) -> None:
+    """End the wait of a follower, unless it has ended."""
+    with contextlib.suppress(InvalidStateError):
+        future.set_result(None)
+
+
+class AwayClaim(Claim):
+    """A key that another process computes; `Leases` publishes what it finds in the store."""
+
+    __slots__ = ("ran_out",)
+
+    is_away = True
+
+    def __init__(self, epoch: bytes | None) -> None:
+        super().__init__(epoch)
+        self.ran_out = False
 
 
 class Flight(Forkable):
@@ -116,33 +161,45 @@ class Flight(Forkable):
         *,
         refreshed: Collection[bytes] = (),
         force: bool = False,
+        patient: bool = True,
     ) -> dict[bytes, Claim]:
         """Claim keys for a call.
 
         Args:
             claim: The call's claim.
             keys: The keys that the call misses.
-            refreshed: Keys among them that a refresh asks for: a computation that has started
-                already is too old for them.
+            refreshed: Keys among them that a refresh asks for. Of another call, only a refresh that
+                has not begun to compute will do: any other may still find an older entry.
             force: Whether to claim also keys of another call, because that call hangs.
+            patient: Whether the call may wait for other processes.
 
         Returns:
             For each key that another call is computing, the claim of that call.
         """
         taken: dict[bytes, Claim] = {}
+        claim.refreshed = refreshed
+        if not self._claims and not claim.keys:
+            claim.keys += keys
+            # Each in one atomic operation, as below.
+            others = list(map(self._claims.setdefault, claim.keys, repeat(claim)))
+            if others.count(claim) == len(others):
+                return taken
+            keys, claim.keys = claim.keys, []
         for key in keys:
             # Noted first: if an interrupt comes here, the claim is released with all its keys.
             claim.keys.append(key)
             other = self._claims.setdefault(key, claim)
             if other is claim:
                 continue
-            is_refresh = key in refreshed
-            if force or (is_refresh and other.thread is not None):
-                other.superseded.add(key)
-            elif other.serves(key, claim.epoch) and not (is_refresh and other.done):
+            is_too_old = key in refreshed and not other.renews(key)
+            is_left_alone = force or is_too_old or (other.is_away and not patient)
+            if not is_left_alone and other.serves(key, claim.epoch):
                 taken[key] = other
+                other.followed.add(key)
                 claim.keys.pop()
                 continue
+            # One of another epoch, too: it may look up again, and store under the epoch of now.
+            other.superseded.add(key)
             self._claims[key] = claim
         return taken
 
@@ -153,13 +210,29 @@ class Flight(Forkable):
         return all(
             other is not None
             and other.serves(key, epoch)
-            and not (key in refreshed and (other.thread is not None or other.done))
+            and (key not in refreshed or other.renews(key))
             for key, other in ((key, self._claims.get(key)) for key in keys)
         )
 
+    def hand_over(self, own: Claim, key: bytes, other: Claim) -> bool:
+        """Put another claim in the place of a call's own; return false if that is not there."""
+        if self._claims.get(key) is not own:
+            return False
+        other.keys.append(key)
+        self._claims[key] = other
+        own.keys.remove(key)
+        return True
+
+    def holder(self, key: bytes) -> Claim | None:
+        """Return the claim on a key, if there is one."""
+        return self._claims.get(key)
+
     def release(self, claim: Claim) -> None:
         """Release the keys of a claim; the call's entries are in the store by now."""
-        for key in claim.keys:
-            if self._claims.get(key) is claim:
-                self._claims.pop(key, None)
-        self.released = object()  # another one each time
+        claims = self._claims
+        self.released = object()  # another one each time; first, so that who claims a key sees it
+        for key, other in zip(claim.keys, map(claims.get, claim.keys), strict=True):
+            if other is claim:
+                later = claims.pop(key, None)
+                if later is not None and later is not claim:  # it came between the two lines above
+                    claims.setdefault(key, later)

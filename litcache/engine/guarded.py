@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
 
+from litcache.engine.admission import Admission
 from litcache.engine.call import Call
+from litcache.engine.writes import queue_of
 from litcache.errors import StoreError
 from litcache.observe.counters import Counters, Sample
 from litcache.observe.log import Reporter
-from litcache.stores.base import Entry, Scope, Store, StoreInfo
+from litcache.stores.base import Entry, Lease, Scope, Store, StoreInfo
+from litcache.switches import is_strict
+
+Asked = tuple[list[Entry | None] | None, Mapping[bytes, bytes]]
+"""Entries, or `None` if the store failed; and who holds the keys that others have leased."""
+
+_FULL = (
+    "the queue of its writes is full, because the store is slower than the model, or no thread can "
+    "be started for it: entries are dropped and computed again (CacheInfo.overflowed counts them)"
+)
 
 
 class GuardedStore:
@@ -18,49 +30,128 @@ class GuardedStore:
         store: The store.
         counters: Where failures are counted.
         reporter: Warns of failures; in strict mode it raises them.
+        admission: Wants to know now and then whether the store evicts; `None`: nobody does.
     """
 
-    def __init__(self, store: Store, counters: Counters, reporter: Reporter) -> None:
+    def __init__(
+        self,
+        store: Store,
+        counters: Counters,
+        reporter: Reporter,
+        admission: Admission | None = None,
+    ) -> None:
         self._store = store
+        self._queue = queue_of(store) if store.blocking else None
         self._counters = counters
         self._reporter = reporter
+        self._admission = admission
 
     def get_many(self, scope: Scope, keys: Sequence[bytes]) -> list[Entry | None] | None:
         """Look up entries; return `None` if the store failed."""
         try:
-            entries = self._store.get_many(scope, keys)
+            entries = self.ask(scope, keys)
             if len(entries) != len(keys):
-                raise StoreError(
-                    f"{len(entries)} answers to {len(keys)} keys", type(self._store).__name__
-                )
+                raise self._miscounted(entries, keys)
         except Exception as error:  # any class may be a store: whatever it raises is a miss
             self._failed(error)
             return None
         return entries
 
+    def get_or_lease_many(self, scope: Scope, keys: Sequence[bytes], lease: Lease) -> Asked:
+        """Look up entries, and lease the keys without one; `None` for entries if that failed."""
+        scope.lease = lease  # what stores an entry ends its lease
+        try:
+            asked = self._queue or self._store
+            entries, holders = asked.get_or_lease_many(scope, keys, lease)
+            if len(entries) != len(keys):
+                raise self._miscounted(entries, keys)
+        except Exception as error:  # as above
+            self._failed(error)
+            return None, {}
+        return entries, holders
+
+    def release_many(self, scope: Scope, keys: Sequence[bytes], lease: Lease) -> None:
+        """End leases, if the store works."""
+        try:
+            self._store.release_many(scope, keys, lease)
+        except Exception as error:  # as above
+            self._failed(error)
+
+    def _miscounted(self, entries: Sequence[Entry | None], keys: Sequence[bytes]) -> StoreError:
+        text = f"{len(entries)} answers to {len(keys)} keys"
+        return StoreError(text, type(self._store).__name__)
+
+    def ask(self, scope: Scope, keys: Sequence[bytes]) -> list[Entry | None]:
+        """Look up entries, in what is queued, too.
+
+        Raises:
+            StoreError: If the store cannot answer.
+        """
+        return (self._queue or self._store).get_many(scope, keys)
+
+    def flush(self, seconds: float | None = None) -> bool:
+        """Wait until what is queued now is written; return whether that came in time."""
+        if self._queue is None:
+            return True
+        return self._queue.flush() if seconds is None else self._queue.flush(seconds)
+
     def set_many(self, scope: Scope, entries: Mapping[bytes, Entry]) -> bool:
-        """Store entries, and return whether the store took them."""
+        """Store entries now, and return whether the store took them."""
         try:
             self._store.set_many(scope, entries)
         except Exception as error:  # as above
             self._failed(error)
             return False
         self._counters.add(stored=len(entries))
+        if self._admission is not None and self._admission.is_due:
+            self._admission.look()  # here, where no model waits
         return True
 
-    def find(self, call: Call) -> list[Entry | None] | None:
-        """Look up the keys of a call; return `None` if the store failed."""
-        if call.is_plain:
-            return self.get_many(call.scope, call.keys)  # type: ignore[arg-type]
-        return self.find_each([call])[0]
+    def find(self, call: Call, lease: Lease | None = None) -> list[Entry | None] | None:
+        """Look up the keys of a call; return `None` if the store failed.
 
-    def find_each(self, calls: Sequence[Call]) -> list[list[Entry | None] | None]:
+        With a lease, keys without an entry are leased; the call is told who else has some.
+        """
+        if call.is_plain and lease is None:
+            return self.get_many(call.scope, call.keys)  # type: ignore[arg-type]
+        if call.is_plain and lease is not None:
+            keys: Sequence[bytes] = call.keys  # type: ignore[assignment]
+            entries, call.away = self.get_or_lease_many(call.scope, keys, lease)
+            return entries
+        return self.find_each([call], lease)[0]
+
+    def find_at_once(self, call: Call) -> list[Entry | None] | None:
+        """Look up the keys of a call without waiting for I/O; `None` if `find` has to be asked."""
+        if not call.is_plain:
+            return None
+        return self.get_at_once(call.scope, call.keys)  # type: ignore[arg-type]
+
+    def get_at_once(self, scope: Scope, keys: Sequence[bytes]) -> list[Entry | None] | None:
+        """Look up entries without waiting for I/O; `None` if `get_many` has to be asked."""
+        try:
+            return (self._queue or self._store).get_at_once(scope, keys)
+        except Exception:  # `get_many` meets it, too, and counts it
+            return None
+
+    def find_each(
+        self, calls: Sequence[Call], lease: Lease | None = None
+    ) -> list[list[Entry | None] | None]:
         """Look up the keys of calls with one question; `None` for each call if the store failed."""
-        keys = dict.fromkeys(k for call in calls for k in call.keys if k not in call.refreshed)
+        keys = dict.fromkeys(
+            k for call in calls for k in call.keys if lease is not None or k not in call.refreshed
+        )
         wanted = [key for key in keys if key is not None]
         known: dict[bytes | None, Entry] = {}
         if wanted or any(call.refreshed for call in calls):  # a refresh needs the epoch
-            found = self.get_many(calls[0].scope, wanted)
+            if lease is None:
+                found = self.get_many(calls[0].scope, wanted)
+            else:
+                found, away = self.get_or_lease_many(calls[0].scope, wanted, lease)
+                for call in calls:
+                    call.away = away
+            seen = calls[0].scope
+            for call in calls[1:]:  # each by itself: one of them may look up again later
+                call.scope.epoch, call.scope.lease = seen.epoch, seen.lease
             if found is None:
                 return [None] * len(calls)
             known = {k: e for k, e in zip(wanted, found, strict=True) if e is not None}
@@ -69,12 +160,36 @@ class GuardedStore:
             for call in calls
         ]
 
-    def set_each(self, writes: Sequence[tuple[Scope, Mapping[bytes, Entry]]]) -> bool:
-        """Store the entries of several calls; those of one epoch go together."""
-        together: dict[bytes | None, tuple[Scope, dict[bytes, Entry]]] = {}
-        for scope, entries in writes:
-            together.setdefault(scope.epoch, (scope, {}))[1].update(entries)
-        taken = [self.set_many(scope, joined) for scope, joined in together.values()]
+    def set_each(
+        self,
+        writes: Sequence[tuple[Scope, Mapping[bytes, Entry]]],
+        done: Future[bool] | None = None,
+    ) -> bool:
+        """Store the entries of several calls; those of one epoch go together.
+
+        Args:
+            writes: Scopes and their entries; nobody may change these any more.
+            done: For one write into a store that may wait for I/O: what to tell whether the store
+                took the entries.
+
+        Returns:
+            Whether the store took all of them, or its queue did.
+        """
+        if len(writes) > 1:
+            together: dict[bytes | None, tuple[Scope, dict[bytes, Entry]]] = {}
+            for scope, entries in writes:
+                together.setdefault(scope.epoch, (scope, {}))[1].update(entries)
+            writes = list(together.values())
+        if self._queue is None or is_strict():
+            taken = [self.set_many(scope, entries) for scope, entries in writes]
+            if done is not None:
+                done.set_result(all(taken))
+            return all(taken)
+        taken = [self._queue.put(self, scope, entries, done) for scope, entries in writes]
+        for (_, entries), was_taken in zip(writes, taken, strict=True):
+            if not was_taken:
+                self._counters.add(overflowed=len(entries))
+                self._reporter.warn_once("full", _FULL)
         return all(taken)
 
     def clear(self, namespace: str) -> None:

@@ -13,10 +13,11 @@ from litcache.observe.counters import CacheInfo
 from litcache.policy import CachePolicy
 from litcache.stores.base import Entry, NewEntry
 from litcache.values import chunks, codec
-from litcache.values.codec import Encoded
 from litcache.values.cuts import cut_one
+from litcache.values.layouts import Encoded
 from litcache.values.rows import encode_rows, row_at, row_value
 
+_INFO_SECONDS = 1.0
 _READ = {"list": row_value, chunks.MODE: chunks.decode_all}
 
 
@@ -43,7 +44,11 @@ class CacheHandle:
         return self._cache.policy
 
     def info(self) -> CacheInfo:
-        """Return the counters of this process; never raises."""
+        """Return the counters of this process, once what it has queued is written; never raises.
+
+        It waits a second at most.
+        """
+        self._cache.guarded.flush(_INFO_SECONDS)
         return self._cache.info()
 
     def key(self, item: object, context: Context | None = None) -> bytes:
@@ -83,7 +88,7 @@ class CacheHandle:
             StoreError: If the store cannot answer.
         """
         key = self.key(item, context)
-        entry = self._cache.store.get_many(self._cache.scope.renewed(), [key])[0]
+        entry = self._cache.guarded.ask(self._cache.scope.renewed(), [key])[0]
         if entry is None:
             raise KeyError(item)
         found = codec.context_changes(entry.layout, entry.payload)
@@ -118,7 +123,12 @@ class CacheHandle:
         if self._mode == chunks.MODE:
             encoded = [chunks.encode_all(output) for output in outputs]
         else:
-            encoded = encode_rows(outputs, columns=True) if rows else codec.encode_many(outputs)
+            store_as = self.policy.store_as
+            encoded = (
+                encode_rows(outputs, columns=True, store_as=store_as)
+                if rows
+                else codec.encode_many(outputs, store_as)
+            )
         if len(encoded) != len(keys):
             raise ValueError(f"{len(encoded)} outputs for {len(keys)} items")
         entries: dict[bytes, Entry] = {}
@@ -135,6 +145,9 @@ class CacheHandle:
                 entries[key] = NewEntry(*pair, lifetime.ends(cache.store.clock))
         scope = cache.scope.renewed()
         scope.version = cache.keyring.version
+        if not cache.guarded.flush():  # what is queued is older
+            store = type(cache.store).__name__
+            raise StoreError("warm: older entries are still queued, the store is slow", store)
         cache.store.set_many(scope, entries)
 
     def delete(self, items: Sequence[object], contexts: Sequence[Context] | None = None) -> int:
@@ -152,6 +165,8 @@ class CacheHandle:
             StoreError: If the store cannot write.
         """
         keys = list(dict.fromkeys(self._keys(items, contexts)))
+        # What is queued counts. If it takes too long, the store drops it after the delete.
+        self._cache.guarded.flush()
         return self._cache.store.delete_many(self._cache.scope.renewed(), keys)
 
     def clear(self) -> None:

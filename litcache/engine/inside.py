@@ -29,14 +29,12 @@ class computing:
 
     def __init__(self, cache: Cache, part: Part | None = None) -> None:
         self._cache = cache
-        self._claims: set[Claim] = set()
-        for misses, _ in part.places if part is not None else ():
-            if misses.claim is not None:
-                self._claims.add(misses.claim)
+        self._claims = {misses.claim for misses, _ in part.places} if part is not None else set()
+        self._claims.discard(None)
 
     def __enter__(self) -> None:
         self._computing = _computing.set((*_computing.get(), self._cache))
-        self._held = _held.set((*_held.get(), *self._claims))
+        self._held = _held.set((*_held.get(), *self._claims))  # type: ignore[arg-type]
 
     def __exit__(self, *_: object) -> None:
         _held.reset(self._held)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from litcache.engine.call import COALESCED, HIT, Call, Misses, Part, Place, differ
+from litcache.engine.call import COALESCED, HIT, Call, Misses, Part, Place
 from litcache.engine.modes import RowCall
 from litcache.errors import KeyEncodingError
 from litcache.keys.contexts import Context
-from litcache.keys.encoder import canonical
+from litcache.keys.encoder import canonical, differ
 from litcache.keys.keyer import Keyring, Shared
 from litcache.values import codec
 from litcache.values.containers import duplicate

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, cast
 
 from litcache.engine.call import Call, Misses, NotRowsError, Part, Place
 from litcache.errors import BatchSizeError, ValueEncodingError
 from litcache.keys.contexts import Context
-from litcache.stores.base import Entry
+from litcache.stores.base import Entry, NewEntry
 from litcache.values import codec
-from litcache.values.codec import Encoded
-from litcache.values.containers import assemble, own
+from litcache.values.containers import assemble, duplicate, own
 from litcache.values.items import take
-from litcache.values.layouts import Payload
+from litcache.values.layouts import Encoded, Payload
 from litcache.values.rows import count_rows, encode_rows, merge_rows, row_at, row_value
 
 # ---------------------------------------------------------------------- outputs are values
@@ -28,7 +27,13 @@ class _Values(Call):
         self.values = [None] * len(self.items)
 
     def accept(self, entries: list[Any], device: Any) -> None:
-        self.values = codec.decode_many(entries, device)
+        if all(entries):
+            self.values = codec.decode_many(entries, device)
+            return
+        hits = [position for position, entry in enumerate(entries) if entry is not None]
+        found = codec.decode_many([entries[position] for position in hits], device)
+        for position, value in zip(hits, found, strict=True):
+            self.values[position] = value
 
     def take(self, position: int, entry: Entry, device: Any) -> None:
         self.values[position] = codec.decode(entry.layout, entry.payload, device)
@@ -68,9 +73,14 @@ class One(_Values):
             yield Part(self.items[0], self.context(0), [(misses, 0)])
 
     def encode(
-        self, method: str, output: Any, places: Sequence[Place]
+        self, method: str, output: Any, places: Sequence[Place], store_as: str | None
     ) -> list[Encoded | ValueEncodingError]:
-        return codec.encode_many((output,))
+        return codec.encode_many((output,), store_as)
+
+    def as_stored(
+        self, output: Any, encoded: Sequence[Encoded | ValueEncodingError], device: Any
+    ) -> Any:
+        return _as_stored([output], encoded, device)[0]
 
     def output_at(self, output: Any, index: int) -> Any:
         return output
@@ -111,20 +121,37 @@ class Batch(_Values):
         yield Part(items, contexts, places)
 
     def encode(
-        self, method: str, output: Unbatched, places: Sequence[Place]
+        self, method: str, output: Unbatched, places: Sequence[Place], store_as: str | None
     ) -> list[Encoded | ValueEncodingError]:
         if len(output.outputs) != len(places):
             raise BatchSizeError(method, len(places), len(output.outputs))
         if output.fault is not None:
             error = ValueEncodingError(output.fault, "$", type(output.outputs))
             return [error] * len(places)
-        encoded = codec.encode_many(output.outputs)
+        encoded = codec.encode_many(output.outputs, store_as)
         for position in output.missing:
             encoded[position] = NoOutputError("it could not be made")
         return encoded
 
+    def as_stored(
+        self, output: Unbatched, encoded: Sequence[Encoded | ValueEncodingError], device: Any
+    ) -> Any:
+        return output._replace(outputs=_as_stored(output.outputs, encoded, device))
+
     def output_at(self, output: Unbatched, index: int) -> Any:
         return output.outputs[index]
+
+
+def _as_stored(
+    outputs: Sequence[Any], encoded: Sequence[Encoded | ValueEncodingError], device: Any
+) -> list[Any]:
+    """Return outputs as their entries hold them; those that are not stored as they are."""
+    stored = list(outputs)
+    pairs = [(at, pair) for at, pair in enumerate(encoded) if type(pair) is tuple]
+    values = codec.read_many([pair[0] for _, pair in pairs], [pair[1] for _, pair in pairs], device)
+    for (at, _), value in zip(pairs, values, strict=True):
+        stored[at] = value
+    return stored
 
 
 # ---------------------------------------------------------------------- outputs are rows
@@ -175,12 +202,33 @@ class RowCall(Call):
             self.entries[position] = _Row(own(self.output_at(output, index)))
 
     def encode(
-        self, method: str, output: Any, places: Sequence[Place]
+        self, method: str, output: Any, places: Sequence[Place], store_as: str | None
     ) -> list[Encoded | ValueEncodingError]:
         self.check(method, output, places)
-        if len(places) == len(self.items) and all(misses.call is self for misses, _ in places):
+        ends = (*places[:1], *places[-1:])  # the items of one call adjoin
+        if len(places) == len(self.items) and all(misses.call is self for misses, _ in ends):
             self.whole = output
-        return encode_rows(output, columns=self.columns)
+        return encode_rows(output, columns=self.columns, store_as=store_as)
+
+    def as_stored(
+        self, output: Any, encoded: Sequence[Encoded | ValueEncodingError], device: Any
+    ) -> Any:
+        if not encoded:
+            return output
+        entries = [None if isinstance(pair, Exception) else NewEntry(*pair) for pair in encoded]
+        if all(entries):
+            stored = merge_rows(cast("list[Entry]", entries), device)
+        else:
+            rows = [
+                self.output_at(output, at)
+                if entry is None
+                else row_value(entry.layout, entry.payload, device)
+                for at, entry in enumerate(entries)
+            ]
+            stored = assemble(rows, output, columns=self.columns)
+        if self.whole is output:
+            self.whole = stored
+        return stored
 
     def check(self, method: str, output: Any, places: Sequence[Place]) -> None:
         """Raise `NotRowsError` or `BatchSizeError` unless an output has a row for each item."""
@@ -222,12 +270,23 @@ class Rows(RowCall):
 
     mode = "row"
     columns = False
+    _before: Sequence[Context] = ()  # without misses nothing changes the contexts
 
     def __init__(
         self, container: Any, items: Sequence[object], contexts: Sequence[Context] | None = None
     ) -> None:
         super().__init__(items, contexts)
         self.container = container
+
+    def begin(self) -> None:
+        super().begin()
+        self._before = [duplicate(context) for context in self.contexts or ()]
+
+    def put_back(self) -> None:
+        """Make each context what it was before the method, or an entry, changed it."""
+        for context, before in zip(self.contexts or (), self._before, strict=False):
+            context.clear()
+            context.update(before)
 
     def parts(self, group: Sequence[Misses]) -> Iterator[Part]:
         (misses,) = group

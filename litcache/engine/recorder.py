@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
 from litcache.engine.cache import Cache
@@ -12,13 +12,12 @@ from litcache.engine.feeds import StreamClaim, runner
 from litcache.engine.modes import One
 from litcache.errors import StreamError, ValueEncodingError
 from litcache.keys.contexts import Context, changes, snapshot
-from litcache.policy import format_bytes, parse_bytes
+from litcache.sizes import format_bytes, parse_bytes
 from litcache.stores.base import Entry, Store
 from litcache.values import chunks as stored
 from litcache.values.chunks import Chunk, Chunks, Read
-from litcache.values.codec import Encoded
 from litcache.values.containers import duplicate
-from litcache.values.layouts import Payload
+from litcache.values.layouts import Encoded, Payload
 
 _SHARE = 20
 """A stream is stored if it takes at most this part of the store's budget."""
@@ -84,7 +83,7 @@ class Stream(One):
         pass
 
     def encode(
-        self, method: str, output: Sequence[Chunk], places: Sequence[Place]
+        self, method: str, output: Sequence[Chunk], places: Sequence[Place], store_as: str | None
     ) -> list[Encoded | ValueEncodingError]:
         return [stored.join(output)]
 
@@ -258,20 +257,16 @@ class Recorder:
             self._cache.abandon(self._misses)
             self._claim = None
 
-    def finish(self, seconds: float) -> Callable[[], bool] | None:
-        """Take a stream that has ended by itself.
+    def finish(self, seconds: float) -> None:
+        """Take a stream that has ended by itself, and store it.
 
         Args:
             seconds: How long the user's generator took.
-
-        Returns:
-            A function that stores it; `None` if there is nothing to store.
         """
         cache, misses = self._cache, self._misses
         if self._chunks is not None:
             cache.keep([(misses, 0)], self._chunks, seconds)
         else:
-            cache.counters.add(seconds=seconds)
-        write = cache.publish([misses])
+            cache.took(seconds, 1)
+        cache.publish([misses])
         misses.to_compute = []
-        return write

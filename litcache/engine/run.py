@@ -9,54 +9,22 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator, Sequence
-from functools import partial
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
-from litcache.engine import threads, trials
+from litcache.engine import threads
 from litcache.engine.cache import Cache
-from litcache.engine.call import COALESCED, Call, Misses, Part
+from litcache.engine.call import Call, Misses, Part
+from litcache.engine.claims import claim
 from litcache.engine.deadlock import would_last
 from litcache.engine.flight import Claim, Waited
 from litcache.engine.inside import claims_held, computing
+from litcache.engine.steps import Compute, Step, Steps, Wait
 from litcache.engine.tier import Tier
-from litcache.stores.base import Entry
 
 _T = TypeVar("_T", bound=Tier)
 _S = TypeVar("_S")  # a step: what this module knows, or what a stream adds
 _LOOK_SECONDS = 0.5
 """So often a call that waits looks whether it waits for itself."""
-_LEADERS = 2
-"""After so many leaders that failed one after the other, a call no longer waits for the next."""
-
-
-class Compute(NamedTuple):
-    """Call the method with a part; send back what it returned and the seconds it took."""
-
-    part: Part
-
-
-class Ask(NamedTuple):
-    """Call a function that may wait for a store; send back what it returned."""
-
-    function: Callable[[], Any]
-
-
-class Write(NamedTuple):
-    """Call a function that writes to a store; nobody needs to wait for it."""
-
-    function: Callable[[], bool]
-
-
-class Wait(NamedTuple):
-    """Wait for a claim of another call, or for its event; send back whether that came in time."""
-
-    claim: Claim
-    seconds: float | None
-    event: Waited | None = None
-
-
-Step = Compute | Ask | Write | Wait
-Steps = Generator[Step, Any, None]
 
 
 # ---------------------------------------------------------------------- the steps
@@ -77,9 +45,7 @@ def computation(cache: Cache, group: Sequence[Misses]) -> Steps:
         output, seconds = yield Compute(part)
         # Before the next part: a method may use its output buffer again.
         cache.keep(part.places, output, seconds)
-    write = cache.publish(group)
-    if write is not None:
-        yield Write(write)
+    cache.publish(group)
 
 
 def settle(
@@ -114,70 +80,13 @@ def settle(
         cache.finish(misses)
 
 
-def claim(cache: Tier, misses: Misses, missing: Sequence[int], *, force: bool = False) -> Steps:
-    """Claim the keys of misses: this call computes them, and waits for those claimed by others.
-
-    Args:
-        cache: The call's cache.
-        misses: The misses of the call.
-        missing: Positions of items without an output.
-        force: Whether to claim also keys that others compute, because they take too long.
-    """
-    leaders: dict[bytes, int] = {}
-    for position in missing:
-        key = misses.keys[position]
-        if key is None:
-            misses.to_compute.append(position)
-        elif key in leaders and trials.take_up_equal(misses, position, leaders[key]):
-            continue
-        elif key in leaders:
-            misses.equals.setdefault(leaders[key], []).append(position)
-        else:
-            leaders[key] = position
-    # If one leader fails after the other, waiting for one more does not help.
-    if leaders and misses.failed_leaders < _LEADERS:
-        own = misses.claim = misses.call.new_claim()
-        taken = cache.flight.claim(own, leaders, refreshed=misses.call.refreshed, force=force)
-        for key, other in taken.items():
-            position = leaders.pop(key)
-            for waiting in (position, *misses.equals.pop(position, ())):
-                misses.waits[waiting] = other
-        if not force:
-            yield from _look_again(cache, misses, leaders)
-        if not leaders:
-            misses.claim = None
-            own.publish(misses.published)
-            misses.published = {}
-            cache.flight.release(own)
-    misses.to_compute = sorted([*misses.to_compute, *leaders.values()])
-
-
-def _look_again(cache: Tier, misses: Misses, leaders: dict[bytes, int]) -> Steps:
-    """Look up claimed keys again if another call finished between the look-up and the claim."""
-    released = cache.flight.released
-    keys = [key for key in leaders if key not in misses.call.refreshed]
-    if released is misses.released or not misses.store_works or not keys:
-        return
-    misses.released = released
-    entries: list[Entry | None] | None = yield Ask(
-        partial(cache.guarded.get_many, misses.call.scope, keys)
-    )
-    for key, entry in zip(keys, entries or (), strict=False):
-        position = leaders[key]
-        if entry is not None and cache.take(misses, position, entry):
-            del leaders[key]
-            misses.outcomes[position] = COALESCED
-            misses.published[key] = entry  # others may follow this claim already
-            cache.share(misses, misses.equals.pop(position, ()), entry)
-
-
 def _wait(cache: Tier, misses: Misses) -> Steps:
     """Wait for a call that computes some of the misses, and take what it published."""
     misses.call.protect()
     other = next(iter(misses.waits.values()))
     if (yield from wait_for(cache, misses, other)):
         missing = _resumed(cache, misses)
-        misses.failed_leaders += bool(missing)
+        misses.failed_leaders += bool(missing) and not other.ran_out
         yield from claim(cache, misses, missing)
     else:
         other.give_up()  # it may never end: other followers need not wait for it either
@@ -190,31 +99,34 @@ def wait_for(
     cache: Tier, misses: Misses, other: Claim, event: Waited | None = None
 ) -> Generator[Wait, Any, bool]:
     """Wait for a claim of another call, or for an event of it; return whether it came in time."""
-    held, in_time = claims_held(), False
+    held, in_time, has_waited = claims_held(), False, False
     try:
         for mine in held:
             mine.waits_for = other
-        while not in_time and not would_last(other, held):
+        while not in_time and not would_last(other, held, has_waited=has_waited):
             seconds = cache.remaining(misses)
+            if other.is_away and cache.leases is not None:
+                seconds = cache.leases.bounded(misses, seconds)
             if seconds == 0:
                 break
             in_time = yield Wait(other, min(_LOOK_SECONDS, seconds or _LOOK_SECONDS), event)
+            has_waited = True
     finally:
         for mine in held:
             mine.waits_for = None
-    return in_time
+    return in_time or (event is None and other.done)  # this thread may have been late itself
 
 
 def _resumed(cache: Tier, misses: Misses) -> list[int]:
     """Take what other calls have published; return the positions that they did not compute."""
     missing: list[int] = []
-    for position, claim in list(misses.waits.items()):
+    for position, other in list(misses.waits.items()):
         key = misses.keys[position]
-        if not claim.done or key is None:
+        if not other.done or key is None:
             continue
         del misses.waits[position]
-        if key in claim.entries:
-            cache.share(misses, (position,), claim.entries[key])
+        if key in other.entries:
+            cache.share(misses, (position,), other.entries[key])
         else:
             missing.append(position)
     return missing
@@ -271,15 +183,18 @@ async def lookup_async(cache: Cache, call: Call) -> Misses | None:
     """Look up the items of a call in this task, as `Cache.lookup` does.
 
     The keys are made in this task, before another task can change the items. Only the question to a
-    store that may wait for I/O goes to a thread.
+    store that may wait for I/O goes to a thread, unless the store can answer at once.
     """
     if not cache.store.blocking:
         return cache.lookup(call)
     cache.ask(call, cache.scope.renewed())
     if not call.refreshed and not any(call.keys):
         return cache.sort(call, [None] * len(call.items))  # there is nothing to ask
+    near = cache.guarded.find_at_once(call)
+    if near is not None:
+        return cache.sort(call, near)
     call.protect()
-    return cache.sort(call, await threads.run(cache.guarded.find, call))
+    return cache.sort(call, await threads.run(cache.guarded.find, call, cache.lease))
 
 
 async def drive_async(cache: Cache, steps: Steps, compute: Callable[[Part], Any]) -> None:
@@ -307,8 +222,6 @@ async def take_step_async(
             reply = await (step.event or step.claim).wait_async(step.seconds)
         elif not cache.store.blocking:
             reply = step.function()
-        elif isinstance(step, Write):
-            reply = threads.submit(step.function)  # an answer does not wait for its write
         else:
             reply = await threads.run(step.function)
     except BaseException as error:

@@ -13,9 +13,11 @@ from typing import Any, NamedTuple, cast
 
 from litcache.engine.cache import Cache
 from litcache.engine.call import COALESCED, Misses, Part, uncached
+from litcache.engine.claims import claim
 from litcache.engine.feeds import Seat, StreamClaim, runner
 from litcache.engine.recorder import Recorder, Stream
-from litcache.engine.run import Compute, Step, Write, claim, wait_for
+from litcache.engine.run import wait_for
+from litcache.engine.steps import Compute, Step
 from litcache.errors import ValueEncodingError
 from litcache.values import codec
 from litcache.values.chunks import Chunk, Chunks, Read
@@ -119,7 +121,7 @@ def _give(
 
 def _follow(cache: Cache, misses: Misses, call: Stream) -> StreamSteps:
     """Give what another call computes, as it comes; if that breaks off, this call goes on."""
-    other = cast(StreamClaim, misses.waits.pop(0))
+    other = misses.waits.pop(0)
     if call.verdict is not None and call.verdict.wants_equal(call.requests[0], 0):
         # While the trial lasts, nobody gets what was computed for another request.
         misses.keys[0], misses.to_compute = None, [0]
@@ -127,25 +129,34 @@ def _follow(cache: Cache, misses: Misses, call: Stream) -> StreamSteps:
     call.keep_context()
     misses.outcomes[0] = COALESCED
     cache.tell(misses)  # now: `encode_response` may read it beside the first chunk
-    seat = other.join()
-    state = "over"
-    try:
-        if seat is not None:
-            state = yield from _listen(cache, misses, other, seat)
-    finally:
-        if seat is not None:
-            other.leave(seat)
+    if isinstance(other, StreamClaim):
+        state = yield from _join(cache, misses, other)
+    else:  # another process computes it: its chunks come when all are there
+        state = "over" if (yield from wait_for(cache, misses, other)) else "late"
+        if state == "late":
+            other.give_up()
     if state == "ended":
         return
     entry = other.entries.get(cast(bytes, misses.keys[0])) if other.done else None
     if entry is not None and cache.take(misses, 0, entry):
         return  # the other call has found it in the store
-    misses.outcomes[0], call.cause = None, other.error
-    misses.failed_leaders += 1
+    misses.outcomes[0], call.cause = None, getattr(other, "error", None)
+    misses.failed_leaders += not other.ran_out
     if state == "itself":
         misses.to_compute = [0]
     else:
         yield from claim(cache, misses, [0], force=state == "late")
+
+
+def _join(cache: Cache, misses: Misses, other: StreamClaim) -> Generator[Step | Give, Any, str]:
+    """Give the chunks of a call of this process, if it has the first ones still."""
+    seat = other.join()
+    if seat is None:
+        return "over"
+    try:
+        return (yield from _listen(cache, misses, other, seat))
+    finally:
+        other.leave(seat)
 
 
 def _listen(
@@ -212,9 +223,7 @@ def _compute(cache: Cache, misses: Misses) -> StreamSteps:
                 recorder.stop("what was sent into a stream is in no key: it is not stored")
         index += 1
     call.returned = value
-    write = recorder.finish(seconds)
-    if write is not None:
-        yield Write(write)
+    recorder.finish(seconds)
 
 
 def _give_computed(

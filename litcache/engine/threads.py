@@ -56,6 +56,8 @@ def submit(step: Callable[..., _T], *arguments: Any) -> Future[_T]:
 async def run(step: Callable[..., _T], *arguments: Any) -> _T:
     """Await a step that may wait for a store; it goes on if the caller is cancelled.
 
+    If no thread can be started, the step runs in this one.
+
     Args:
         step: The function to call.
         *arguments: Its arguments.
@@ -67,4 +69,8 @@ async def run(step: Callable[..., _T], *arguments: Any) -> _T:
         >>> asyncio.run(run(len, "four"))
         4
     """
-    return await asyncio.shield(asyncio.wrap_future(submit(step, *arguments)))
+    try:
+        future = submit(step, *arguments)
+    except RuntimeError:  # no more threads: the limit is met, or the interpreter ends
+        return step(*arguments)
+    return await asyncio.shield(asyncio.wrap_future(future))

@@ -9,9 +9,10 @@ from litcache.engine.call import VERIFIED, Call, Misses
 from litcache.errors import ValueEncodingError
 from litcache.keys.contexts import Context
 from litcache.stores.base import Entry, NewEntry
-from litcache.trial.compare import freeze
-from litcache.trial.verdict import Tried
-from litcache.values import codec
+from litcache.trial.answers.compare import Frozen, Removed, freeze
+from litcache.trial.verdict import Tried, unlike
+from litcache.values import chunks, codec
+from litcache.values.chunks import Changes
 
 
 class Stored(NamedTuple):
@@ -68,8 +69,8 @@ def take_up(misses: Misses, position: int, entry: Entry, device: Any) -> bool:
         _row(call, entry, device)
     except ValueEncodingError:
         return False
-    is_other = call.verdict.is_other(call.requests[position], getattr(entry, "request", 0))
-    misses.tried[position] = Tried(entry, is_other=is_other)
+    other = unlike(call.requests[position], getattr(entry, "request", 0))
+    misses.tried[position] = Tried(entry, unlike=other)
     misses.keys[position] = None  # it is stored already
     misses.outcomes[position] = VERIFIED
     misses.to_compute.append(position)
@@ -91,8 +92,8 @@ def take_up_equal(misses: Misses, position: int, leader: int) -> bool:
     verdict, requests = misses.call.verdict, misses.call.requests
     if verdict is None or not verdict.wants_equal(requests[position], requests[leader]):
         return False
-    is_other = verdict.is_other(requests[position], requests[leader])
-    misses.tried[position] = Tried(None, is_other=is_other, key=misses.keys[leader])
+    other = unlike(requests[position], requests[leader])
+    misses.tried[position] = Tried(None, unlike=other, key=misses.keys[leader])
     misses.keys[position] = None
     misses.to_compute.append(position)
     return True
@@ -107,15 +108,62 @@ def prove(misses: Misses, device: Any) -> None:
     call = misses.call
     for position in misses.to_compute:
         tried = misses.tried.get(position)
-        if tried is None or tried.fresh is None or call.verdict is None:
+        if tried is None or call.verdict is None:
             continue
         entry = tried.entry or misses.published.get(tried.key or b"")
         if entry is None:  # the equal item has no entry
             continue
         misses.outcomes[position] = VERIFIED
+        made, tried.made = tried.made, None
         fresh, tried.fresh = tried.fresh, None
         try:
-            stored = freeze(_row(call, entry, device))
+            if made is not None:
+                tried.contexts = _contexts(misses, position, entry, made)
+            if fresh is not None:
+                call.verdict.compare(tried, freeze(_row(call, entry, device)), fresh)
         except ValueEncodingError:
             continue
-        call.verdict.compare(tried, stored, fresh)
+
+
+def _contexts(
+    misses: Misses, position: int, entry: Entry, made: Entry
+) -> tuple[Frozen, Frozen] | None:
+    """Return what a hit and the model change in the context of an item; `None`: nothing."""
+    context = misses.call.context(position)
+    if context is None or not _is_whole(misses, position):
+        return None
+    stored = _by_name(chunks.context_changes(entry.layout, entry.payload))
+    fresh = _by_name(chunks.context_changes(made.layout, made.payload))
+    for name in stored.keys() - fresh.keys():  # the model has left it as it is
+        now = context.get(name, Removed())
+        fresh[name] = dict.fromkeys(stored[name], now)
+    if not fresh:
+        return None
+    is_stream = entry.layout == chunks.LAYOUT
+    both = (
+        freeze({name: values if is_stream else values[0] for name, values in side.items()})
+        for side in (stored, fresh)
+    )
+    return next(both), next(both)
+
+
+def _by_name(changes: Sequence[Changes]) -> dict[str, dict[int, Any]]:
+    """Return for each entry of a context what it becomes, by the number of the change."""
+    found: dict[str, dict[int, Any]] = {}
+    for number, (changed, removed) in enumerate(changes):
+        for name, value in (*changed.items(), *((name, Removed()) for name in removed)):
+            found.setdefault(name, {})[number] = value
+    return found
+
+
+def _is_whole(misses: Misses, position: int) -> bool:
+    """Return whether all items of the request of an item are computed.
+
+    The items of a list change one context. What they change without those that hit says nothing.
+    """
+    start = 0
+    for size in misses.call.sizes:
+        if position < start + size:
+            return set(range(start, start + size)) <= set(misses.to_compute)
+        start += size
+    return False

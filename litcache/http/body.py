@@ -59,18 +59,20 @@ class Body:
         Returns:
             The body as it was sent; `None` if it is too large, or does not arrive as a whole.
         """
-        kept, self._kept = self._kept, False
-        while kept and not self._ended and self._size <= LARGEST_BODY:
-            try:
+        if not self._kept:
+            return None
+        self._kept = False
+        try:
+            while not self._ended and self._size <= LARGEST_BODY:
                 message = await self._receive()
-            except Exception as error:
-                self._last = error
-                break
-            if message["type"] != "http.request":
-                self._last = message
-                break
-            self._take(message)
-        if not (kept and self._ended) or self._size > LARGEST_BODY:
+                if message["type"] != "http.request":
+                    self._last = message
+                    return None
+                self._take(message)
+        except Exception as error:
+            self._last = error
+            return None
+        if self._size > LARGEST_BODY:
             return None
         body = b"".join(self._parts)
         self._parts = [] if self._given_end else [body]
@@ -83,12 +85,12 @@ class Body:
             self._parts = []
 
     def _take(self, message: Message) -> None:
-        part = message.get("body", b"")
+        part, parts = message.get("body", b""), self._parts
         self._ended = not message.get("more_body", False)
         self._size += len(part)
-        if not self._parts or len(part) >= _SMALL:
-            self._parts.append(part)
-        elif isinstance(self._parts[-1], bytearray):
-            self._parts[-1] += part
+        if not parts or len(part) >= _SMALL:
+            parts.append(part)
+        elif isinstance(parts[-1], bytearray):
+            parts[-1] += part
         else:
-            self._parts.append(bytearray(part))
+            parts.append(bytearray(part))

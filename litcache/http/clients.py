@@ -42,7 +42,10 @@ def client_of(headers: Iterable[tuple[bytes, bytes]]) -> int:
         >>> client_of([(b"x-request-id", b"1")]) == client_of([(b"x-request-id", b"2")])
         True
     """
-    parts = [part for header in headers if not _passes(header[0]) for part in header]
+    parts: list[bytes] = []
+    for header in headers:
+        if not _passes(header[0]):
+            parts += header
     return xxh3_64_intdigest(b"\0".join(parts)) or 1
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
 from operator import itemgetter
 
 from fastapi import Request
@@ -11,12 +13,12 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from litcache.engine import threads
 from litcache.engine.call import Misses
-from litcache.engine.run import Steps
+from litcache.engine.steps import Steps
 from litcache.http.body import Body
 from litcache.http.clients import client_of
 from litcache.http.endpoint import ASKED, is_as_sent
 from litcache.http.recorder import Recorder
-from litcache.http.responses import CACHE_STATUS, LARGEST_BODY, Stored, tokens
+from litcache.http.responses import CACHE_STATUS, LARGEST_BODY, Stored, age, tokens
 from litcache.http.route_check import RouteCheck
 from litcache.http.tier import Lookup, ResponseTier
 from litcache.http.trials import PathTrial, TriedHit
@@ -24,13 +26,30 @@ from litcache.http.trials import PathTrial, TriedHit
 _BYPASS = b"litcache; fwd=bypass"
 _OFF = b"litcache; fwd=bypass; detail=disagreement"
 _TRIED = b"litcache; fwd=miss; detail=trial"
+_SMALL_DIGITS = len(str(LARGEST_BODY)) - 1
+"""Lengths of so few digits are small enough, whatever they are."""
+
+
+@dataclass(frozen=True, slots=True)
+class CachedPath:
+    """What all requests on a cached path have in common.
+
+    Attributes:
+        tier: The cache of the middleware.
+        check: The check of the route; `None` if nothing may be cached there.
+        trial: The trial of the path; `None` without one.
+    """
+
+    tier: ResponseTier
+    check: RouteCheck | None
+    trial: PathTrial | None
 
 
 class Exchange:
     """One POST on a cached path.
 
     Args:
-        tier: The cache of the middleware.
+        path: The path.
         app: The app behind the middleware.
         scope: The request's scope.
         receive: Gives the request's messages.
@@ -44,14 +63,14 @@ class Exchange:
     """
 
     __slots__ = (
-        "_answered", "_app", "_asked", "_body", "_check", "_scope", "_send", "_started", "_steps",
-        "_tier", "_trial", "client", "misses", "status", "tried",
+        "_answered", "_app", "_asked", "_body", "_check", "_path", "_scope", "_send", "_started",
+        "_steps", "client", "misses", "status", "tried",
     )  # fmt: skip
 
     def __init__(
-        self, tier: ResponseTier, app: ASGIApp, scope: Scope, receive: Receive, send: Send
+        self, path: CachedPath, app: ASGIApp, scope: Scope, receive: Receive, send: Send
     ) -> None:
-        self._tier = tier
+        self._path = path
         self._app = app
         self._scope = scope
         self._body = Body(receive)
@@ -60,33 +79,37 @@ class Exchange:
         self.client = 0
         self.misses: Misses | None = None
         self.tried: TriedHit | None = None
-        self._trial: PathTrial | None = None
         self._steps: Steps | None = None
         self._answered = self._asked = False
 
-    async def run(self, check: RouteCheck | None, trial: PathTrial | None) -> None:
-        """Answer the request: from the cache, or by sending it on to LitServe.
-
-        Args:
-            check: The check of its route; `None` if nothing may be cached there.
-            trial: The trial of its path; `None` without one.
-        """
+    async def run(self) -> None:
+        """Answer the request: from the cache, or by sending it on to LitServe."""
+        path = self._path
+        check, trial = path.check, path.trial
         if check is not None and check.is_overridden():
             why = "nothing is cached while app.dependency_overrides is set: it may change the check"
-            self._tier.reporter.warn_once("overrides", why)
+            path.tier.reporter.warn_once("overrides", why)
             check = None
-        if check is None or (trial is not None and trial.is_off):
+        if check is None or (trial is not None and trial.verdict.is_off):
             self._pass(_BYPASS if check is None else _OFF)
             await self._send_on()
             return
-        self._check, self._trial = check, trial
+        self._check = check
+        scope, send = self._scope, self._send
         try:
             if check.in_route:
                 await self._send_on_to_check()
-            elif (check.is_open or await check.lets_in(self._scope)) and (
+            elif (check.is_open or await check.lets_in(scope)) and (
                 stored := await self.find()
             ) is not None:
-                await self._answer(stored)
+                # For outer middlewares, what the router puts there.
+                scope.update(check.child)
+                scope["path_params"] = {**(scope.get("path_params") or {}), **check.path_params}
+                # New each time, because outer middlewares change messages in place.
+                headers = stored.headers
+                headers.append((CACHE_STATUS, self.status))
+                await send({"type": "http.response.start", "status": 200, "headers": headers})
+                await send({"type": "http.response.body", "body": stored.body, "more_body": False})
             else:
                 await self._send_on()
         finally:
@@ -103,75 +126,59 @@ class Exchange:
             The response; `None` if the request must go on.
         """
         self._asked = True
-        tier = self._tier
-        asked = _read_headers(self._scope["headers"], tier)
-        body = await self._body.read() if asked is not None else None
-        if asked is None or body is None:
+        tier, trial, scope = self._path.tier, self._path.trial, self._scope
+        asked = _read_headers(scope["headers"], tier)
+        if asked is None or (body := await self._body.read()) is None:
             self._pass()
             return None
         if request is not None and self._check.may_change and not await is_as_sent(request, body):
             return None
         kinds, varied, refresh = asked
-        key = tier.key(self._scope, kinds, varied, body)
-        return await self._look_up(Lookup(key, self._check.seconds, refresh=refresh))
+        key = tier.key(scope, kinds, varied, body)
+        stored = None if refresh else tier.find_at_once(key)
+        if stored is None:
+            stored = await self._look_up(Lookup(key, self._check.seconds, refresh=refresh))
+        if stored is None or (trial is not None and self._is_held_back(trial, stored)):
+            self._started = time.perf_counter()  # LitServe begins to work for it
+            return None
+        self._answered = True
+        if self._steps is None:
+            left = stored.expires - tier.clock()
+            stored.headers.append(age(int(stored.lifetime - left)))
+            self.status = _hit(int(left))
+            tier.count_hit()
+        else:
+            self.status = b"litcache; fwd=miss; collapsed"
+            tier.counters.add(coalesced=1)
+        return stored
 
     # ------------------------------------------------------------------ out of the cache
 
     async def _look_up(self, lookup: Lookup) -> Stored | None:
-        """Return the response of the store or an equal request; `None` if this must go on."""
-        tier = self._tier
+        """Return what the store, or an equal request, has for a request; else claim its key."""
+        tier, trial = self._path.tier, self._path.trial
         if tier.blocking:
             self._steps = await threads.run(tier.look_up, lookup)
         else:
             self._steps = tier.look_up(lookup)
         if self._steps is not None:
             self.misses = await tier.advance(self._steps)
-        if self._holds_back(lookup):
-            self._started = time.perf_counter()  # LitServe begins to work for it
-            return None
-        stored = lookup.stored
-        assert stored is not None
-        self._answered = True
-        if self._steps is not None:
-            self.status = b"litcache; fwd=miss; collapsed"
-            tier.counters.add(coalesced=1)
-            return stored
-        left = stored.expires - tier.clock()
-        stored.headers.append((b"age", b"%d" % max(0.0, stored.lifetime - left)))
-        self.status = b"litcache; hit; ttl=%d" % max(0.0, left)
-        tier.count_hit()
-        return stored
-
-    def _holds_back(self, lookup: Lookup) -> bool:
-        """Return whether LitServe must answer, because nothing was found or for the trial."""
-        trial = self._trial
         if self.misses is not None:
             if lookup.refreshed:
                 self.status = b"litcache; fwd=request"
             if trial is not None:
                 self.client = client_of(self._scope["headers"])
-            return True
-        if trial is None:
-            return False
-        if trial.is_off:  # since this request waited for an equal one
+        return lookup.stored
+
+    def _is_held_back(self, trial: PathTrial, stored: Stored) -> bool:
+        """Return whether LitServe must answer though there is a response: for the trial."""
+        if trial.verdict.is_off:  # since this request waited for an equal one
             self._pass(_OFF)
             return True
-        self.tried = trial.take_up(lookup, self._scope)
+        self.tried = trial.take_up(stored, self._scope)
         if self.tried is not None:
             self.status = _TRIED
         return self.tried is not None
-
-    async def _answer(self, stored: Stored) -> None:
-        """Send a response in LitServe's place."""
-        scope, check = self._scope, self._check
-        # For outer middlewares, as the router does it.
-        scope.update(check.child)
-        outer = scope.get("path_params")
-        scope["path_params"] = {**outer, **check.path_params} if outer else {**check.path_params}
-        headers = stored.headers
-        headers.append((CACHE_STATUS, self.status))
-        await self._send({"type": "http.response.start", "status": 200, "headers": headers})
-        await self._send({"type": "http.response.body", "body": stored.body, "more_body": False})
 
     # ------------------------------------------------------------------ by sending it on
 
@@ -189,7 +196,7 @@ class Exchange:
             del self._scope[ASKED]
         if status == 200 and not self._asked:
             why = "its endpoint does not ask for them: this FastAPI is not known"
-            self._tier.reporter.warn_once("unasked", f"LitServe gives no hits, as {why}")
+            self._path.tier.reporter.warn_once("unasked", f"LitServe gives no hits, as {why}")
 
     async def _send_on(self) -> int:
         """Send the request on, and store its answer if that is wanted and allowed.
@@ -197,7 +204,8 @@ class Exchange:
         Returns:
             The status of the answer.
         """
-        recorder = Recorder(self._tier, self._send, self)
+        tier = self._path.tier
+        recorder = Recorder(tier, self._send, self)
         self._started = time.perf_counter()
         try:
             await self._app(self._scope, self._body.receive, recorder.send)
@@ -210,13 +218,19 @@ class Exchange:
                 # uncacheable: the share of uncacheable answers shows whether the tier suits a path.
                 failed = recorder.status == 0 or recorder.status >= 400
                 tried = self.tried
-                self._tier.count_sent_on(
+                tier.count_sent_on(
                     kept=recorder.kept,
                     verified=tried is not None and (tried.is_compared or not failed),
                     bypassed=failed or self.status in (_BYPASS, _OFF),
                     seconds=time.perf_counter() - self._started,
                 )
         return recorder.status
+
+
+@lru_cache(maxsize=1024)
+def _hit(seconds: int) -> bytes:
+    """Return the Cache-Status of a hit that may be used for so many seconds more."""
+    return b"litcache; hit; ttl=%d" % max(0, seconds)
 
 
 def _read_headers(
@@ -231,7 +245,7 @@ def _read_headers(
     kinds: list[bytes] = []
     varied: list[tuple[bytes, bytes]] = []
     refresh = False
-    read = tier.read
+    read, vary = tier.read, tier.vary
     for name, value in headers:
         if name not in read:
             continue
@@ -241,15 +255,19 @@ def _read_headers(
                 return None
             kinds.append(value)
         elif name == b"content-length":
-            if value.isdigit() and (len(value) > 15 or int(value) > LARGEST_BODY):
+            if len(value) > _SMALL_DIGITS and _is_large(value):
                 return None
         elif name == b"cache-control" and tier.client_control:  # else it may be in `vary`
             wishes = tokens(value)
             if b"no-store" in wishes:
                 return None
             refresh = refresh or b"no-cache" in wishes
-        if name in tier.vary:
+        if name in vary:
             varied.append((name, value))
     if varied:
         varied.sort(key=itemgetter(0))  # by name alone: the order of equal names counts
     return kinds, varied, refresh
+
+
+def _is_large(length: bytes) -> bool:
+    return length.isdigit() and (len(length) > 15 or int(length) > LARGEST_BODY)

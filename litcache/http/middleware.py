@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Awaitable, Iterable
 from datetime import timedelta
 from typing import Any
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from litcache.http.exchange import Exchange
-from litcache.http.route_check import RouteCheck, UncheckableError, find
+from litcache.http.exchange import CachedPath, Exchange
+from litcache.http.route_check import UncheckableError, find
 from litcache.http.tier import ResponseTier
 from litcache.http.trials import PathTrial, Standings
 from litcache.litapi.litserve import refuse, submission_faults
@@ -20,6 +20,7 @@ from litcache.stores.base import Store
 from litcache.stores.memory import MemoryStore
 from litcache.switches import is_disabled
 from litcache.trial_policy import Trial, trial_of
+from litcache.ttl import ALWAYS, seconds_of
 
 __all__ = ["CacheMiddleware"]
 
@@ -67,6 +68,8 @@ class CacheMiddleware:
             `no-store`.
         trial: How the cache proves itself on each path: a `Trial`, or how many first hits are
             answered by LitServe and compared; 0: none.
+        lease: With a store that processes share: of the processes that get equal requests, one
+            sends its request on, and the others wait for the stored answer, at most so long.
 
     Raises:
         ValueError: If an option's value is not allowed, or options contradict each other.
@@ -93,16 +96,17 @@ class CacheMiddleware:
         vary: Iterable[str] = (),
         client_control: bool = False,
         trial: Trial | int = _TRIAL,
+        lease: float | timedelta | str | None = None,
     ) -> None:
         if faults := submission_faults():
             refuse(faults, "CacheMiddleware")
-        policy = _policy(ttl, max_bytes, store, namespace, version)
+        policy = _policy(ttl, max_bytes, store, namespace, version, lease)
         if not isinstance(client_control, bool):
             raise TypeError(f"client_control={client_control!r} must be True or False")
         tries = _trial(trial)
         self._app = app
         self._paths = frozenset(_names("paths", paths))
-        self._checks: dict[str, RouteCheck | None] = {}
+        self._found: dict[str, CachedPath] = {}
         self._tier = ResponseTier(
             MemoryStore(max_bytes) if store is None else store,
             namespace=str(namespace),
@@ -110,6 +114,7 @@ class CacheMiddleware:
             seconds=policy.seconds or 0.0,
             vary=frozenset(name.lower().encode("ascii") for name in _names("vary", vary)),
             client_control=client_control,
+            lease=policy.lease_seconds,
             labels=Labels(" ".join(sorted(self._paths)), "POST", "http"),
         )
         self._standings = Standings(self._tier.counters)
@@ -119,18 +124,16 @@ class CacheMiddleware:
             else {}
         )
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Answer one connection; the cache may answer a POST to a cached path."""
         if scope["type"] == "http" and scope["method"] == "POST" and not is_disabled():
-            path = _path_in_app(scope)
+            path = _path_in_app(scope) if scope.get("root_path") else scope["path"]
             if path in self._paths:
-                check = self._checks.get(path) or self._check(scope, path)
-                exchange = Exchange(self._tier, self._app, scope, receive, send)
-                await exchange.run(check, self._trials.get(path))
-                return
+                found = self._found.get(path) or self._find(scope, path)
+                return Exchange(found, self._app, scope, receive, send).run()
         elif scope["type"] == "lifespan":
             self._start(scope)
-        await self._app(scope, receive, send)
+        return self._app(scope, receive, send)
 
     def info(self) -> CacheInfo:
         """Return the counters of this instance and of its store.
@@ -151,12 +154,12 @@ class CacheMiddleware:
         self._tier.started("" if trial is None else trial.verdict.announcement())
         if "app" in scope and not is_disabled():
             for path in self._paths:
-                self._check(scope, path)
+                self._find(scope, path)
 
-    def _check(self, scope: Scope, path: str) -> RouteCheck | None:
-        """Return the check of a path; `None`, with one warning, if nothing may be cached there."""
-        if path not in self._checks:
-            check = None
+    def _find(self, scope: Scope, path: str) -> CachedPath:
+        """Find the check of a path; warn once if nothing may be cached there."""
+        if path not in self._found:
+            check, trial = None, self._trials.get(path)
             try:
                 check = find(scope, self._app, path)
             except UncheckableError as error:
@@ -164,22 +167,22 @@ class CacheMiddleware:
             except Exception as error:  # routes and apps may be anybody's
                 why = error
             else:
-                if trial := self._trials.get(path):
+                if trial is not None:
                     trial.remade = check.remade
             if check is None:
                 self._tier.reporter.warn_once(path, f"nothing is cached on {path}: {why}")
                 self._standings.note(path, "on", "")  # nothing is tried there
-            self._checks[path] = check
-        return self._checks[path]
+            self._found[path] = CachedPath(self._tier, check, trial)
+        return self._found[path]
 
 
-def _policy(ttl: Any, max_bytes: Any, store: Any, namespace: Any, version: Any) -> CachePolicy:
+def _policy(
+    ttl: Any, max_bytes: Any, store: Any, namespace: Any, version: Any, lease: Any
+) -> CachePolicy:
     """Check the options that a cached method has, too, in the same way."""
     if ttl is None or callable(ttl):
-        raise TypeError(
-            f"ttl={ttl!r} must be a positive number of seconds, a positive timedelta, or text such "
-            'as "2h30m"'
-        )
+        raise TypeError(f"ttl={ttl!r} must be {ALWAYS}")
+    seconds_of(ttl, allowed=ALWAYS)
     if store is not None and not hasattr(store, "get_many"):
         raise TypeError(f"store={store!r} must be a Store")
     if not isinstance(version, str):
@@ -189,8 +192,9 @@ def _policy(ttl: Any, max_bytes: Any, store: Any, namespace: Any, version: Any) 
     if namespace is _NAMESPACE and getattr(store, "persistent", False):
         namespace = None  # not given, which a persistent store needs
     return CachePolicy(
-        ttl=ttl, max_bytes=max_bytes, store=store, namespace=namespace, version=version
-    )
+        ttl=ttl, max_bytes=max_bytes, store=store, namespace=namespace, version=version,
+        lease=lease,
+    )  # fmt: skip
 
 
 def _trial(option: Any) -> Trial | None:
@@ -221,6 +225,6 @@ def _names(option: str, names: Any) -> list[str]:
 def _path_in_app(scope: Scope) -> str:
     """Return the path without the root path under which a proxy serves the app."""
     path: str = scope["path"]
-    root = scope.get("root_path", "")
+    root = scope["root_path"]
     # As Starlette's routes read it.
-    return path[len(root) :] if root and path.startswith(root + "/") else path
+    return path[len(root) :] if path.startswith(root + "/") else path

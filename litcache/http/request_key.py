@@ -40,7 +40,7 @@ class RequestKeyer:
     def __init__(self, namespace: str, version: str) -> None:
         # A state that has read the common part is copied for each key.
         self._start = hashlib.blake2b(
-            _pack([base.FORMAT, "http", namespace, version]), digest_size=_SIZE
+            _pack_any([base.FORMAT, "http", namespace, version]), digest_size=_SIZE
         )
 
     def key(
@@ -67,16 +67,18 @@ class RequestKeyer:
             False
         """
         large = len(body) > LARGE
-        state = self._start.copy()
-        state.update(
-            _pack(
-                (
-                    scope["method"], scope["path"], scope.get("query_string", b""), kinds, varied,
-                    large, blake3(body).digest() if large else body,
-                )
-            )
+        parts = (
+            scope["method"], scope["path"], scope.get("query_string", b""), kinds, varied,
+            large, blake3(body).digest() if large else body,
         )  # fmt: skip
+        state = self._start.copy()
+        try:
+            state.update(_pack(parts))
+        except UnicodeEncodeError:  # a path with surrogates
+            state.update(_pack_any(parts))
         return state.digest()
 
 
-_pack = msgpack.Packer(unicode_errors="surrogatepass").pack
+_pack = msgpack.Packer().pack
+# Takes three times as long: it encodes each string through the codec of its errors.
+_pack_any = msgpack.Packer(unicode_errors="surrogatepass").pack

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple
 
 import msgpack
 
@@ -13,7 +13,7 @@ from litcache.errors import ValueEncodingError
 from litcache.stores import base
 from litcache.stores.base import Entry, NewEntry
 
-__all__ = ["Stored", "content_length", "lifetime", "pack", "unpack"]
+__all__ = ["Stored", "age", "content_length", "lifetime", "pack", "unpack"]
 
 Headers = Iterable[tuple[bytes, bytes]]
 
@@ -125,16 +125,19 @@ def pack(headers: Headers, body: bytes, seconds: float, now: float, client: int 
     return NewEntry(msgpack.packb([base.FORMAT, seconds, shape]), body, now + seconds, client)
 
 
-class Stored(NamedTuple):
+@dataclass(slots=True)
+class Stored:
     """A response out of a store.
 
     Attributes:
+        entry: What the store has of it.
         headers: Its headers, in a new list.
         body: Its body.
         lifetime: How many seconds it may be used, from when it was stored.
         expires: When these seconds are over (wall clock, seconds).
     """
 
+    entry: Entry
     headers: list[tuple[bytes, bytes]]
     body: bytes
     lifetime: float
@@ -157,13 +160,31 @@ def unpack(entry: Entry) -> Stored:
     if entry.expires is None:
         raise ValueEncodingError("a response without an expiry")
     layout, body = entry.layout, entry.payload
-    seconds, shape, lengths = _shape(layout if type(layout) is bytes else bytes(layout))
     if type(body) is not bytes:
         body = bytes(body)
+    seconds, headers = _filled(layout if type(layout) is bytes else bytes(layout), len(body))
+    return Stored(entry, list(headers), body, seconds, entry.expires)
+
+
+@lru_cache(maxsize=1024)
+def age(seconds: int) -> tuple[bytes, bytes]:
+    """Return the header that says how old a response is (RFC 9111, 5.1).
+
+    Example:
+        >>> age(7)
+        (b'age', b'7')
+    """
+    return b"age", b"%d" % max(0, seconds)
+
+
+@lru_cache(maxsize=1024)
+def _filled(layout: bytes, length: int) -> tuple[float, tuple[tuple[bytes, bytes], ...]]:
+    """Read a layout: the lifetime, and the headers of a body of that length."""
+    seconds, shape, lengths = _shape(layout)
     headers = list(shape)
     for position in lengths:
-        headers[position] = (headers[position][0], b"%d" % len(body))
-    return Stored(headers, body, seconds, entry.expires)
+        headers[position] = (headers[position][0], b"%d" % length)
+    return seconds, tuple(headers)
 
 
 @lru_cache(maxsize=256)

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import replace
 
 from litcache.engine import threads
 from litcache.engine.call import Call, Misses, Part
-from litcache.engine.run import Compute, Steps, Wait, settle
+from litcache.engine.run import settle
+from litcache.engine.steps import Compute, Steps, Wait
 from litcache.engine.tier import Tier
 from litcache.errors import ValueEncodingError
+from litcache.http.front import with_front
 from litcache.http.request_key import RequestKeyer
 from litcache.http.responses import Stored, unpack
 from litcache.observe import pages
@@ -29,19 +34,18 @@ class Lookup(Call):
 
     Attributes:
         stored: The response, if there is one.
-        entry: Its entry.
+        refreshes: How often clients had asked for a new answer when it looked up.
     """
 
     mode = "response"
 
-    contexts = None
     version = 0
     stored: Stored | None = None
-    entry: Entry | None = None
+    refreshes = 0
 
     def __init__(self, key: bytes, seconds: float, *, refresh: bool) -> None:
-        # Not by super(): this is on the way of every hit.
-        self.items = self.keys = (key,)
+        super().__init__((key,))
+        self.keys = (key,)
         self.seconds = seconds
         if refresh:
             self.refreshed, self.is_plain = {key}, False
@@ -61,8 +65,10 @@ class ResponseTier(Tier):
         vary: The request headers that are part of the key, in lower case.
         client_control: Whether requests may ask for a new answer.
         labels: The labels of its counters in the metrics.
+        lease: For how many seconds a process leases what it sends on; `None`: not at all.
 
     Attributes:
+        given: The store that the user gave; `store` may have a front of it.
         seconds: The longest time that an answer stays valid.
         vary: The request headers that are part of the key, in lower case.
         client_control: Whether requests may ask for a new answer.
@@ -82,9 +88,14 @@ class ResponseTier(Tier):
         vary: frozenset[bytes],
         client_control: bool,
         labels: Labels,
+        lease: float | None = None,
     ) -> None:
         show_log_lines()
-        super().__init__("CacheMiddleware", StoreScope(namespace, version), store, labels)
+        # Other processes would not see at once what a client asked anew.
+        near = store if client_control else with_front(store)
+        scope = StoreScope(namespace, version)
+        super().__init__("CacheMiddleware", scope, near, labels, lease=lease)
+        self.given = store
         self.seconds = seconds
         self.vary = vary
         self.client_control = client_control
@@ -93,9 +104,21 @@ class ResponseTier(Tier):
         self.key = RequestKeyer(namespace, version).key
         self.clock = store.clock
         self.blocking = store.blocking
+        self._refreshes = 0
         pages.of_this_process().enter(self)
 
     # ------------------------------------------------------------------ one look-up
+
+    def find_at_once(self, key: bytes) -> Stored | None:
+        """Return the response that is found without waiting for I/O; else `look_up` is asked."""
+        started = time.perf_counter() if self.counters.timed else 0.0
+        entries = self.guarded.get_at_once(self.scope.renewed(), (key,))
+        if not entries or (entry := entries[0]) is None:
+            return None
+        stored = self._read(entry)
+        if started and stored is not None:
+            self.counters.add_lookup(time.perf_counter() - started)
+        return stored
 
     def look_up(self, lookup: Lookup) -> Steps | None:
         """Look up a request in this thread; a store may wait for I/O.
@@ -105,11 +128,14 @@ class ResponseTier(Tier):
         """
         started = time.perf_counter() if self.counters.timed else 0.0
         lookup.scope, lookup.released = self.scope.renewed(), self.flight.released
-        entries = self.guarded.find(lookup)
+        self._refreshes += bool(lookup.refreshed)
+        lookup.refreshes = self._refreshes
+        entries = self.guarded.find(lookup, self.lease)
         if started:
             self.counters.add_lookup(time.perf_counter() - started)
         entry = entries[0] if entries else None
-        if entry is not None and self._read(lookup, entry):
+        lookup.stored = None if entry is None else self._read(entry)
+        if lookup.stored is not None:
             return None
         misses = Misses(lookup, store_works=entries is not None)
         misses.unclaimed = [0]
@@ -137,15 +163,15 @@ class ResponseTier(Tier):
                 reply = step.function()
 
     def take(self, misses: Misses, position: int, entry: Entry) -> bool:
-        return self._read(misses.call, entry)  # type: ignore[arg-type]
+        stored = misses.call.stored = self._read(entry)  # type: ignore[attr-defined]
+        return stored is not None
 
-    def _read(self, lookup: Lookup, entry: Entry) -> bool:
+    def _read(self, entry: Entry) -> Stored | None:
         try:
-            lookup.stored, lookup.entry = unpack(entry), entry
+            return unpack(entry)
         except ValueEncodingError as error:
             self.reporter.swallow("entry", error, "a stored response cannot be read")
-            return False  # and the new answer replaces it
-        return True
+            return None  # and the new answer replaces it
 
     def remaining(self, misses: Misses) -> float | None:
         return misses.remaining(misses.call.seconds)  # type: ignore[attr-defined]
@@ -163,15 +189,19 @@ class ResponseTier(Tier):
         key = misses.keys[0]
         if key is None:  # the answer to an equal request was for nobody else
             return False
-        misses.published[key] = misses.stored[key] = entry
-        write = self.publish([misses])
-        if write is None:
+        # It came in parts, and let others go on: the store may have a newer answer by now.
+        if misses.claim is None and misses.call.refreshes != self._refreshes:  # type: ignore[attr-defined]
             return False
-        if self.blocking:
-            return await threads.run(self._write_and_ask, write, misses.call.scope)
-        # The store refuses an entry above the budget, or from before a clear, without an error.
-        before = self._refusals()
-        return write() and self._refusals() == before
+        misses.published[key] = misses.stored[key] = entry
+        if not self.blocking:
+            # The store refuses an entry above the budget, or from before a clear, without an error.
+            before = self._refusals()
+            return self.publish([misses]) and self._refusals() == before
+        done: Future[bool] = Future()
+        done.set_running_or_notify_cancel()  # a client that leaves cancels no write
+        if not self.publish([misses], done) or not await asyncio.wrap_future(done):
+            return False
+        return await threads.run(self._is_current, misses.call.scope)
 
     def withhold(self, misses: Misses, *, failed: bool) -> None:
         """Let followers go on without an answer.
@@ -188,8 +218,9 @@ class ResponseTier(Tier):
         info = self.guarded.info()
         return info.rejected + info.dropped
 
-    def _write_and_ask(self, write: Callable[[], bool], scope: StoreScope) -> bool:
-        if not write() or scope.epoch == UNKNOWN_EPOCH:
+    def _is_current(self, scope: StoreScope) -> bool:
+        """Return whether the epoch of a look-up is still that of the namespace."""
+        if scope.epoch == UNKNOWN_EPOCH:
             return False
         # Other processes clear, too. This asks only for the epoch: a question for the entry would
         # count as a hit, and `info` may take many round trips.
@@ -200,7 +231,7 @@ class ResponseTier(Tier):
     def started(self, trial: str) -> None:
         """Log what is cached, where, and how it proves itself."""
         scope = self.scope
-        self.reporter.started(scope.namespace, scope.version, self.store, "HTTP process", trial)
+        self.reporter.started(scope.namespace, scope.version, self.given, "HTTP process", trial)
 
     def forget(self) -> None:
         """Drop all entries of the namespace, if the store answers."""
@@ -234,7 +265,9 @@ class ResponseTier(Tier):
 
     def sample(self) -> Sample:
         """Return what the metrics show beside the counters; never raises."""
-        return self.guarded.sample(self.scope.namespace, self.scope.version)
+        sample = self.guarded.sample(self.scope.namespace, self.scope.version)
+        about = {**sample.about, "store": type(self.given).__name__}
+        return replace(sample, store_id=id(self.given), about=about)
 
 
 def _sent_on(tier: ResponseTier, group: Sequence[Misses]) -> Steps:

@@ -12,15 +12,19 @@ from starlette.types import Message, Scope
 
 from litcache.engine import threads
 from litcache.http.clients import client_of
-from litcache.http.responses import LARGEST_BODY, Headers, content_length
-from litcache.http.tier import Lookup, ResponseTier
+from litcache.http.responses import LARGEST_BODY, Headers, Stored, content_length
+from litcache.http.tier import ResponseTier
 from litcache.observe.counters import Counters
-from litcache.trial.compare import Difference, freeze
+from litcache.stores.base import NewEntry
+from litcache.trial.answers.compare import Difference, freeze
 from litcache.trial.verdict import Tried, Verdict
 from litcache.trial_policy import Trial
 
 _JSON = re.compile(rb"application/(.*\+)?json\s*(;.*)?", re.IGNORECASE)
 _SMALL = 65536
+# Clients have no fields: that it is another one is known, and not what differs.
+_SAME, _OTHER = 2, 3
+_MADE_BY_SAME = NewEntry(b"", b"", request=_SAME)
 # The service is busy or has failed: that is said of this moment, not of the entry.
 _OF_THE_MOMENT = frozenset({408, 425, 429})
 
@@ -100,6 +104,7 @@ class PathTrial:
 
     Attributes:
         remade: Places of a response that LitServe itself makes anew for each request.
+        verdict: What the trial has found.
     """
 
     def __init__(self, path: str, trial: Trial, tier: ResponseTier, standings: Standings) -> None:
@@ -108,22 +113,19 @@ class PathTrial:
         self._hint: Sequence[str] = ()
         self.verdict = Verdict(
             f"{tier.reporter.method} {path}", trial, _Standing(standings, path), tier.reporter,
-            stop=tier.forget, causes=lambda: self._hint,
+            stop=tier.forget, causes=lambda: self._hint, has_fields=False,
         )  # fmt: skip
 
-    @property
-    def is_off(self) -> bool:
-        """Whether a disagreement has ended caching on this path."""
-        return self.verdict.is_off
-
-    def take_up(self, lookup: Lookup, scope: Scope) -> TriedHit | None:
+    def take_up(self, stored: Stored, scope: Scope) -> TriedHit | None:
         """Return a hit that LitServe is to answer, too; `None` if the stored response is given."""
-        verdict, entry = self.verdict, lookup.entry
-        client = client_of(scope["headers"]) if verdict.wants_large else 0
-        if not verdict.choose([client], [entry]):
+        verdict, entry = self.verdict, stored.entry
+        made_by = getattr(entry, "request", 0)
+        # Where the entry does not say whose it is, no client is known to be another one.
+        client = client_of(scope["headers"]) if made_by and verdict.wants_large else 0
+        is_other = client not in (0, made_by)
+        if not verdict.choose([_OTHER if is_other else _SAME], [_MADE_BY_SAME]):
             return None
-        is_other = verdict.is_other(client, getattr(entry, "request", 0))
-        return TriedHit(self, lookup, Tried(entry, is_other=is_other))
+        return TriedHit(self, stored, Tried(entry, unlike=_OTHER ^ _SAME if is_other else 0))
 
     async def compare(self, hit: TriedHit) -> None:
         """Compare the two answers of a hit, and draw the conclusion.
@@ -163,7 +165,7 @@ class TriedHit:
 
     Args:
         trial: The trial of its path.
-        lookup: The look-up that has found a response.
+        stored: The response that was found.
         tried: Its place in the trial.
 
     Attributes:
@@ -175,9 +177,8 @@ class TriedHit:
         is_compared: Whether the answers were compared.
     """
 
-    def __init__(self, trial: PathTrial, lookup: Lookup, tried: Tried) -> None:
-        assert lookup.stored is not None
-        self.stored = lookup.stored
+    def __init__(self, trial: PathTrial, stored: Stored, tried: Tried) -> None:
+        self.stored = stored
         self.tried = tried
         self.status = self.size = 0
         self.kind = b""
@@ -253,4 +254,4 @@ def _causes(tried: Tried, difference: Difference) -> list[str]:
         f"trial=Trial(ignore=({place!r},))"
     )
     model = "the model samples, or it was replaced: leave the path out of paths, or set version"
-    return [client, changing, model] if tried.is_other else [changing, model, client]
+    return [client, changing, model] if tried.unlike else [changing, model, client]

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import operator
+from collections.abc import Mapping, Sequence
+from itertools import chain
 from types import FunctionType, ModuleType
 from typing import Any
+
+import msgpack
 
 from litcache.arrays import is_tensor
 from litcache.errors import KeyEncodingError
 from litcache.keys.encoder import canonical
 from litcache.keys.objects import state
-from litcache.keys.writer import inherits, loaded
+from litcache.keys.writer import LARGE, inherits, loaded
 
 Context = dict[str, Any]
 
 _PLAIN = frozenset({type(None), bool, int, str, bytes})
+_NOTED = _PLAIN | {float}
+# The notes that are remembered: how many, and how long they may be.
+_MOST_KNOWN = 1_024
+_SMALL_NOTE = 256
 _MOST_PARTS = 1_000
 _LARGEST = 1 << 16
 
@@ -42,6 +50,87 @@ def select(
     if hidden is not None:
         selected.pop(hidden, None)
     return selected
+
+
+class ContextForms:
+    """Makes the canonical forms of the contexts of batches, and remembers those of small ones.
+
+    Concurrency: safe in many threads.
+
+    Args:
+        digest: As for `canonical`.
+
+    Example:
+        >>> one, other = ContextForms().of([{"user": 1}, {"user": True}])
+        >>> one == other
+        False
+    """
+
+    __slots__ = ("_digest", "_known")
+
+    def __init__(self, digest: str = "blake") -> None:
+        self._digest = digest
+        self._known: dict[bytes, bytes] = {}
+
+    def of(self, contexts: Sequence[Mapping[str, object]]) -> list[bytes]:
+        """Return the canonical form of each context.
+
+        Args:
+            contexts: The entries that are in the key, for each item.
+
+        Raises:
+            KeyEncodingError: If one of them has no canonical form.
+        """
+        forms = self._of_plain(contexts)
+        if forms is not None:
+            return forms
+        if len(contexts) == 1:
+            return [canonical(contexts[0], self._digest, "$context")]
+        # One that is not plain slows down no other.
+        return [form for context in contexts for form in self.of((context,))]
+
+    def _of_plain(self, contexts: Sequence[Any]) -> list[bytes] | None:
+        """Return the forms of contexts of plain values; `None` if others are among them.
+
+        The msgpack of a context is the note of it, and sorted it is the form. It takes no loop in
+        Python unless a new context has several entries.
+        """
+        pack = msgpack.Packer(strict_types=True).pack
+        try:
+            # What equal notes are of is equal, too, as far as msgpack writes each type in its own
+            # way: all but bytes, which is found out below before a note is known.
+            forms = list(map(self._known.get, map(pack, contexts)))
+            if all(forms):
+                return forms  # type: ignore[return-value]
+            notes = list(map(pack, contexts))
+            distinct = dict(zip(notes, contexts, strict=True))
+            some = distinct.values()
+            "".join(chain.from_iterable(some))  # the names are text
+            values = list(chain.from_iterable(map(dict.values, some)))
+            kinds = set(map(type, values))
+            has_bytes = bytes in kinds
+            if has_bytes:  # a bytearray is written alike
+                kinds = set(map(type, chain.from_iterable(map(dict.values, contexts))))
+            if not kinds <= _NOTED or (float in kinds and any(map(operator.ne, values, values))):
+                return None  # a NaN has one form, whatever its bits
+            largest = max(map(len, distinct))
+            if largest > LARGE:
+                return None
+            orders = {names: sorted(names, key=pack) for names in set(map(tuple, some))}
+            made = {
+                note: pack({name: context[name] for name in orders[tuple(context)]})
+                for note, context in distinct.items()
+            }
+        except (TypeError, ValueError, OverflowError):
+            return None  # no dict of plain values, a lone surrogate, or a long integer
+        if largest <= _SMALL_NOTE and not has_bytes:
+            self._remember(made)
+        return list(map(made.__getitem__, notes))
+
+    def _remember(self, made: dict[bytes, bytes]) -> None:
+        if len(self._known) >= _MOST_KNOWN:
+            self._known = {}
+        self._known.update(made)
 
 
 def snapshot(context: Mapping[str, object]) -> dict[str, object]:

@@ -174,3 +174,11 @@ _BASES: dict[int, Handler] = {
     id(cls): handler for cls, handler in {**SUBCLASSED, **_CONTAINERS}.items()
 }
 _BASES[id(types.SimpleNamespace)] = lambda to, value: b""
+
+
+def differ(item: object, copy: object) -> bool:
+    """Return whether an item is another than its copy was."""
+    try:
+        return item is not copy and canonical(item) != canonical(copy)
+    except KeyEncodingError:  # what has no key is told by nothing else
+        return True

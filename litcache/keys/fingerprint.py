@@ -33,8 +33,9 @@ def fingerprint(model: Any, *, extra: Any = None) -> str:
     * for a `torch.nn.Module`, on the names of its classes (without their files), on all parameters
       and buffers, on `training`, on hooks, on the attributes and the `extra_repr()` of each module,
       and on configurations (`to_dict()`, `get_config_dict()`), also those of adapters. It does not
-      depend on the device, on `torch.compile` or on `DataParallel`. Put tokenizers and the code of
-      `forward` into `extra`;
+      depend on the device, on `torch.compile` or on `DataParallel`. Of a function that an attribute
+      holds, its name counts, and of a lambda its compiled code, which another Python compiles
+      otherwise. Put tokenizers and the code of `forward` into `extra`;
     * for a state dict (a mapping of names to tensors or arrays), on names, dtypes, shapes, bytes;
     * for a `pathlib.Path`, or a string that is an existing path, on the bytes of the file, or on
       the relative names and bytes of all files in the folder. Links are followed; files whose names

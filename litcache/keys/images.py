@@ -17,6 +17,8 @@ from litcache.keys.writer import Handler, Unencodable, Writer, class_name, inher
 
 _REMEDY = 'give it as value.convert("RGB")'
 
+_MOST_PARTS = 1_000
+
 # What is read of an image in another way, and where its bytes come from and how Pillow reads them.
 _OWN = frozenset({
     "im", "mode", "size", "palette", "info", "fp", "filename", "tile", "readonly", "map",
@@ -33,6 +35,37 @@ def handler_of(cls: type) -> Handler | None:
     if inherits(cls, loaded("PIL.ImageFile", "ImageFile")):
         return _image_file
     return _rational if cls is loaded("PIL.TiffImagePlugin", "IFDRational") else None
+
+
+def load_images(value: object) -> bool:
+    """Load the lazy images in a value, and return whether there were any.
+
+    Args:
+        value: An item, or a builtin container of images in any nesting.
+
+    Returns:
+        Whether an image was lazy and could be loaded.
+
+    Example:
+        >>> load_images(["no image"])
+        False
+    """
+    image_class = loaded("PIL.Image", "Image")
+    waiting, seen, found = [value], 0, False
+    while waiting and image_class is not None and seen < _MOST_PARTS:
+        part = waiting.pop()
+        seen += 1
+        if isinstance(part, dict):
+            waiting += part.values()
+        elif isinstance(part, list | tuple):
+            waiting += part
+        elif isinstance(part, image_class) and _core(part) is None:
+            try:
+                part.load()
+            except Exception:  # a damaged file; the method will meet it, too
+                continue
+            found = True
+    return found
 
 
 def _image(to: Writer, image: Any) -> bytes:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from itertools import zip_longest
 from typing import Any, NamedTuple
 
 import msgpack
 
-from litcache.keys.contexts import select
+from litcache.keys.contexts import ContextForms, select
 from litcache.keys.encoder import canonical
 from litcache.keys.files import rewinding
 from litcache.keys.writer import LARGE
@@ -79,12 +80,16 @@ class Keyer:
         key: bytes = state.digest()[:_SIZE]
         return key
 
-    def keys(self, items: Sequence[object], prefix: bytes = b"") -> list[bytes]:
+    def keys(
+        self, items: Sequence[object], prefix: bytes = b"", forms: Sequence[bytes] = ()
+    ) -> list[bytes]:
         """Return the keys of many items.
 
         Args:
             items: The decoded items.
             prefix: What stands before each item in its key, in its canonical form.
+            forms: What stands behind each item in its key: the canonical form of its context;
+                empty if the items have no contexts.
 
         Returns:
             16 bytes for each.
@@ -103,13 +108,13 @@ class Keyer:
             begun.update(prefix)
         first = items[0] if len(items) > 1 else None
         if type(first) is str and len(first) * len(items) <= LARGE:
-            made = self._of_short_texts(items, begun)
+            made = self._of_short_texts(items, begun, forms)
             if made is not None:
                 return made
         pack, start, large = msgpack.Packer().pack, begun.copy, LARGE
         keys: list[bytes] = []
         append = keys.append
-        for item in items:
+        for item, form in zip_longest(items, forms, fillvalue=b""):
             state = start()
             if type(item) is str and len(item) <= large:
                 try:
@@ -118,10 +123,14 @@ class Keyer:
                     state.update(canonical(item, self._digest))
             else:
                 state.update(canonical(item, self._digest))
+            if form:
+                state.update(form)
             append(state.digest())
         return [key[:_SIZE] for key in keys] if self._digest == "sha256" else keys
 
-    def _of_short_texts(self, items: Sequence[Any], begun: Any) -> list[bytes] | None:
+    def _of_short_texts(
+        self, items: Sequence[Any], begun: Any, forms: Sequence[bytes]
+    ) -> list[bytes] | None:
         """Return the keys of short texts, without a loop in Python; `None` for any other items."""
         kind, pack = type(begun), msgpack.Packer(strict_types=True).pack
         try:
@@ -129,6 +138,7 @@ class Keyer:
                 return None
             states = [begun.copy() for _ in items]
             any(map(kind.update, states, map(pack, items)))  # update returns None, so any runs all
+            any(map(kind.update, states, forms))
         except (TypeError, UnicodeEncodeError):  # no text, a subclass, or a lone surrogate
             return None
         keys = list(map(kind.digest, states))
@@ -182,6 +192,7 @@ class Keyring:
         self._context = policy.context if reads_context else False
         key = with_context(policy.key, 1)
         self._key = None if key is None else rewinding(key)
+        self._forms = ContextForms(policy.digest)
         self._asked: tuple[int, str] | None = None  # in which turn, and the version then
         self.turn = 0
         self.suspended = False
@@ -243,10 +254,27 @@ class Keyring:
             stage = mode if at is None else f"{mode} at {at!r}"
             if self._policy.result == "response":  # a store may hold predictions of the method, too
                 stage = f"{stage} response"
+            if self._policy.store_as is not None:  # others of the namespace may store in full
+                stage = f"{stage} as {self._policy.store_as}"
             stage = {"predict": stage, "decode_request": "decode"}.get(name, f"{stage} of {name}")
             keyer = Keyer(self._namespace, stage, self.version, digest=self._policy.digest)
             keyers[mode] = keyer
         return keyer
+
+    def keys(
+        self, mode: str, items: Sequence[object], contexts: Sequence[Mapping[str, object]]
+    ) -> list[bytes]:
+        """Return the keys of items with a context each; the policy has no `key`.
+
+        Raises:
+            KeyEncodingError: If an item or a context has no canonical form.
+        """
+        keyer = self.keyer(mode)
+        if self._context is False:
+            return keyer.keys(items)
+        if self._context is not True or self._policy.outcome_in is not None:
+            contexts = list(map(self._selected, contexts))
+        return keyer.keys(items, forms=self._forms.of(contexts))
 
     def shared(self, rest: object, context: Mapping[str, object] | None) -> Shared:
         """Return what the items of one list share.

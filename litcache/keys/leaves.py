@@ -73,8 +73,10 @@ def _py_array(to: Writer, value: array.array[Any]) -> bytes:
 
 def _path(to: Writer, value: pathlib.PurePath) -> bytes:
     text = str(value)
-    # PureWindowsPath("./a:b") is written like the path "b" on the drive "a:".
-    same = type(value)(text).parts == value.parts
+    # PureWindowsPath("./a:b") is written like the path "b" on the drive "a:"; since Python 3.12,
+    # with a dot that only such paths have.
+    dotted = isinstance(value, pathlib.PureWindowsPath) and text.startswith(".\\")
+    same = not dotted and type(value)(text).parts == value.parts
     body = _str(to, text) if same else to.array([_str(to, part) for part in value.parts])
     return ext(Code.PATH, to.pack(type(value).__name__) + body)
 

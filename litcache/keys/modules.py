@@ -10,7 +10,7 @@ import functools
 import re
 import sys
 from collections.abc import Iterator, Mapping
-from types import BuiltinFunctionType, FunctionType, MethodType
+from types import BuiltinFunctionType, CodeType, FunctionType, MethodType
 from typing import Any
 
 from litcache.errors import KeyEncodingError
@@ -152,8 +152,24 @@ def _callable(value: Any, depth: int) -> object:
     if isinstance(value, FunctionType):
         cells = [cell.cell_contents for cell in value.__closure__ or ()]
         made_with = [value.__defaults__, value.__kwdefaults__, cells]
-        return ["function", value.__qualname__, _form(made_with, depth - 1)]
+        form = ["function", value.__qualname__, _form(made_with, depth - 1)]
+        # A lambda, or one that a function has made: its name says nothing of what it does.
+        return [*form, _code(value.__code__)] if "<" in value.__qualname__ else form
     return ["function", value.__qualname__] if isinstance(value, BuiltinFunctionType) else None
+
+
+def _code(code: CodeType) -> list[object]:
+    """Return the form of what Python has compiled, wherever it stands; each Python has its own."""
+    constants = list(map(_constant, code.co_consts))
+    return [code.co_code, constants, list(code.co_names), list(code.co_varnames)]
+
+
+def _constant(value: object) -> object:
+    if isinstance(value, CodeType):
+        return _code(value)
+    if isinstance(value, tuple):
+        return list(map(_constant, value))
+    return sorted(map(repr, value)) if isinstance(value, frozenset) else repr(value)
 
 
 def _object(value: Any, depth: int) -> object:

@@ -15,9 +15,8 @@ from litcache.keys.contexts import Context
 from litcache.litapi import arrivals, rehearsal
 from litcache.litapi.batches import Method, compute_batch
 from litcache.litapi.own import warn_of_own
-from litcache.litapi.rehearsal import Rehearsal
+from litcache.litapi.rehearsal import Expected
 from litcache.policy import CachePolicy
-from litcache.values.containers import duplicate
 from litcache.values.cuts import cut, is_empty
 
 _UNCUT = "its input goes uncached: it cannot be cut into items"
@@ -29,21 +28,21 @@ def compute_part(method: Method) -> Callable[[Part], Any]:
     return lambda part: method.compute(part.argument, part.contexts, len(part.places))
 
 
-def drive(
-    cache: Cache, misses: Misses, compute: Callable[[Part], Any], seen: Any
-) -> dict[int, Rehearsal]:
+def drive(cache: Cache, misses: Misses, compute: Callable[[Part], Any], seen: Any) -> Expected:
     """Give every item of a call an output; return the rehearsals of the requests that are tried."""
-    rehearsals = rehearsal.begin(cache, misses, seen) if misses.tried else {}
-    run.drive(cache, run.settle(cache, misses, run.computation), compute)
+    rehearsals = rehearsal.begin(cache, misses, seen)
+    with rehearsal.before(cache, [{} if misses.unclaimed else rehearsals]):
+        run.drive(cache, run.settle(cache, misses, run.computation), compute)
     return rehearsals
 
 
 async def drive_async(
     cache: Cache, misses: Misses, compute: Callable[[Part], Awaitable[Any]], seen: Any
-) -> dict[int, Rehearsal]:
+) -> Expected:
     """Give every item of a call of an async method an output, as `drive` does."""
-    rehearsals = await rehearsal.begin_async(cache, misses, seen) if misses.tried else {}
-    await run.drive_async(cache, run.settle(cache, misses, run.computation), compute)
+    rehearsals = await rehearsal.begin_async(cache, misses, seen)
+    with rehearsal.before(cache, [{} if misses.unclaimed else rehearsals]):
+        await run.drive_async(cache, run.settle(cache, misses, run.computation), compute)
     return rehearsals
 
 
@@ -100,7 +99,7 @@ def answer_tried(
     cache: Cache, method: Method, item: Any, context: Context | None, seen: Any
 ) -> Any:
     """Answer `decode_request` or a helper on trial: the item tells one request from another."""
-    digest = arrivals.digest_for(cache.api, item)
+    digest = arrivals.digest_of_item(cache, item)
     output = answer_one(cache, method, item, context, seen, digest)
     arrivals.note_decoded(cache, output, digest)
     return output
@@ -110,7 +109,7 @@ async def answer_tried_async(
     cache: Cache, method: Method, item: Any, context: Context | None, seen: Any
 ) -> Any:
     """Answer an async `decode_request` or helper on trial, as `answer_tried` does."""
-    digest = arrivals.digest_for(cache.api, item)
+    digest = arrivals.digest_of_item(cache, item)
     output = await answer_one_async(cache, method, item, context, seen, digest)
     arrivals.note_decoded(cache, output, digest)
     return output
@@ -148,10 +147,7 @@ def answer_rows(
 ) -> Any:
     """Answer the rows of a container; uncached if the method does not return rows."""
     misses = None
-    # A call of lists gives the method copies.
-    changed = [] if isinstance(call, Lists) else list(contexts or ())
-    before = [duplicate(context) for context in changed]
-    rehearsals: dict[int, Rehearsal] = {}
+    rehearsals: Expected = {}
     if cache.verdict is not None and isinstance(call, Lists):
         arrivals.enter(cache, call, (argument,))
     try:
@@ -166,9 +162,8 @@ def answer_rows(
         if whole:
             return whole[0]
         # The method may have run on some of the items: it finds each context as it was.
-        for context, entries in zip(changed, before, strict=True):
-            context.clear()
-            context.update(entries)
+        if isinstance(call, Rows):  # a call of lists gives the method copies
+            call.put_back()
         return method.compute(argument, contexts)
     finally:
         count(cache, call, misses)
@@ -184,7 +179,7 @@ async def answer_rows_async(
 ) -> Any:
     """Answer the items of a list for an async method, as `answer_rows` does."""
     misses = None
-    rehearsals: dict[int, Rehearsal] = {}
+    rehearsals: Expected = {}
     if cache.verdict is not None:
         arrivals.enter(cache, call, (argument,))
     try:

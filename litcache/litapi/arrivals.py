@@ -3,68 +3,20 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-import msgpack
 from litserve import LitAPI
-from xxhash import xxh3_64_intdigest
 
 from litcache.engine.cache import Cache
 from litcache.engine.call import Call
-from litcache.errors import KeyEncodingError
-from litcache.keys.encoder import canonical
+from litcache.litapi import in_hand
+from litcache.litapi.classes import CACHEABLE
+from litcache.litapi.digests import digest_of, hashes_of
+from litcache.litapi.identity import ByIdentity
+from litcache.litapi.proxies import Acting, Noting
 from litcache.litapi.state import state_of
-
-_LARGE = 64 * 1024
-_NUMBER_BYTES = 9
-_LEVELS = 4
-
-
-def digest_of(request: object, *, large: bool = True) -> int:
-    """Return a digest of a request as it came, by which two requests are told apart.
-
-    Args:
-        request: What the server gives to `decode_request`.
-        large: Whether a request above 64 KiB gets a digest, too; that may take a millisecond.
-
-    Returns:
-        8 bytes as a number, never 0; 0 if the request has no canonical form, or is too large.
-
-    Example:
-        >>> digest_of({"text": "a"}) == digest_of({"text": "a"}) != digest_of({"text": "b"})
-        True
-    """
-    if not large and _size(request, _LEVELS) > _LARGE:
-        return 0
-    try:
-        # Most requests are JSON. Two that differ in the order of a dict alone may count as two.
-        data = msgpack.packb(request)
-    except (TypeError, ValueError, OverflowError, RecursionError):
-        try:
-            data = canonical(request)
-        except KeyEncodingError:
-            return 0
-    return xxh3_64_intdigest(data) or 1
-
-
-def _size(value: object, levels: int) -> int:
-    """Return about how many bytes a value has."""
-    if isinstance(value, str | bytes | bytearray | memoryview):
-        return len(value)
-    size = getattr(value, "size", None) or getattr(value, "nbytes", None)
-    if type(size) is int:  # an upload, or an array
-        return size
-    if isinstance(value, dict):
-        value = list(value.values())
-    if isinstance(value, list | tuple) and value:
-        if not levels:
-            return _NUMBER_BYTES * len(value)
-        some = value[:_LEVELS]
-        mean = sum(_size(part, levels - 1) for part in some) / len(some)
-        return int(mean * len(value))
-    return _NUMBER_BYTES
 
 
 def enter(cache: Cache, call: Call, decoded: Sequence[Any], digest: int | None = None) -> None:
@@ -78,56 +30,86 @@ def enter(cache: Cache, call: Call, decoded: Sequence[Any], digest: int | None =
         decoded: What `decode_request` returned for each request of the call.
         digest: The digest of the request, if the items are requests.
     """
-    verdict = cache.verdict
-    arrivals = state_of(cache.api).arrivals
-    if verdict is None or arrivals is None:
+    state = state_of(cache.api)
+    if cache.verdict is None or state.arrivals is None:
         return
-    digests = arrivals.take_each(decoded) if digest is None else [digest]
-    if digests is not None:
-        call.verdict = verdict
-        call.requests = [
-            digest for digest, size in zip(digests, call.sizes, strict=True) for _ in range(size)
-        ]
+    if digest is None and cache.labels.method not in CACHEABLE:
+        digest = digest_of_item(cache, decoded[0])
+    digests: list[int] | None
+    if digest is not None:
+        digests = [digest]
+    elif len(decoded) == 1:
+        found = state.arrivals.take(decoded[0])
+        digests = None if found is None else [found]
+    else:
+        digests = state.arrivals.take_each(decoded)
+    if digests is None:
+        if "decode_request" not in cache.api.__dict__:
+            return
+        digests = [0] * len(decoded)  # it is out of litcache's sight
+    if len(digests) < len(call.items):
+        pairs = zip(digests, call.sizes, strict=True)
+        digests = [digest for digest, size in pairs for _ in range(size)]
+    call.verdict, call.requests = cache.verdict, digests
 
 
-def digest_for(api: LitAPI, request: Any) -> int:
-    """Return the digest of a request of an API, as its trial needs it."""
-    for cache in state_of(api).caches.values():
-        if cache.verdict is not None and cache.verdict.wants_large:
-            return digest_of(request)
-    return digest_of(request, large=False)
+def digest_for(
+    caches: Mapping[str, Cache], request: Any, read: Callable[..., int] = digest_of
+) -> int:
+    """Return the digest of a request, as the trials of an API's caches need it."""
+    is_wanted = False
+    for cache in caches.values():
+        verdict = cache.verdict
+        if verdict is not None:
+            if verdict.wants_large:
+                return read(request)
+            # Another process, or a trial that is begun again, may still want it.
+            is_wanted = is_wanted or verdict.trial.hits > 0
+    return read(request, large=False) if is_wanted else 0
 
 
-def note(api: LitAPI, decoded: Any, digest: int) -> None:
-    """Note of which request an item was decoded."""
-    arrivals = state_of(api).arrivals
-    if arrivals is not None:
-        arrivals.put(decoded, digest)
+def digest_of_item(cache: Cache, item: Any) -> int:
+    """Return a digest for the item of `decode_request`, which is a request, or of a helper.
+
+    A helper works for the requests in hand. Two items of it that share a key are one item, unless
+    `key` leaves out some of it.
+    """
+    if cache.labels.method == "decode_request":
+        return digest_for(state_of(cache.api).caches, item, _reader(cache.api))
+    if cache.verdict is None or not cache.verdict.trial.hits:
+        return 0
+    of_item = None
+    if cache.policy.key is not None:
+        of_item = hashes_of(item, large=cache.verdict.wants_large)
+    return in_hand.digest_with(of_item)
+
+
+def _reader(api: LitAPI) -> Callable[..., int]:
+    """Return what reads requests: where helpers are cached, it takes them in hand."""
+    most = int(api.max_batch_size)
+    return partial(in_hand.read, most) if state_of(api).has_helpers else digest_of
 
 
 def note_decoded(cache: Cache, output: Any, digest: int) -> None:
     """Note of which request an item was decoded, if the method decodes requests."""
-    if cache.labels.method == "decode_request":
-        note(cache.api, output, digest)
+    arrivals = state_of(cache.api).arrivals
+    if cache.labels.method == "decode_request" and arrivals is not None:
+        arrivals.put(output, digest)
 
 
-def noting(api: LitAPI, hook: Any, call: Callable[..., Any]) -> Callable[..., Any]:
+def noting(
+    api: LitAPI, original: Any, call: Callable[..., Any], arrivals: ByIdentity[int]
+) -> Acting:
     """Return `decode_request` as one that notes of which request an item was decoded."""
-    is_async = api.enable_async and inspect.iscoroutinefunction(hook)
-    return partial(_decode_async if is_async else _decode, api, call)
+    caches, put = state_of(api).caches, arrivals.put
+    read = _reader(api)
+    if not (api.enable_async and inspect.iscoroutinefunction(original)):
+        return Noting(original, call, partial(digest_for, caches, read=read), put)
 
+    async def decode(request: Any, *args: Any, **context: Any) -> Any:
+        digest = digest_for(caches, request, read)
+        decoded = await call(request, *args, **context)
+        put(decoded, digest)
+        return decoded
 
-def _decode(api: LitAPI, call: Callable[..., Any], request: Any, *args: Any, **context: Any) -> Any:
-    digest = digest_for(api, request)
-    decoded = call(request, *args, **context)
-    note(api, decoded, digest)
-    return decoded
-
-
-async def _decode_async(
-    api: LitAPI, call: Callable[..., Any], request: Any, *args: Any, **context: Any
-) -> Any:
-    digest = digest_for(api, request)
-    decoded = await call(request, *args, **context)
-    note(api, decoded, digest)
-    return decoded
+    return Acting(original, decode)

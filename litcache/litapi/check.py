@@ -8,17 +8,18 @@ import importlib.util
 import os
 import sys
 import traceback
+from collections.abc import Iterator
 from dataclasses import asdict, fields
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from litserve import LitAPI
+from litserve import LitAPI, LitServer
 
 from litcache.keys.writer import class_name
 from litcache.litapi.classes import cached_methods
 from litcache.policy import CachePolicy
-from litcache.trial.source import look
+from litcache.trial.source.look import look
 
 _HOW = "name it as module:Class or as path/to/server.py:Class"
 
@@ -125,7 +126,7 @@ def _module(name: str) -> ModuleType:
             sys.path.insert(0, folder)
     try:
         # What the module prints is no part of the result.
-        with contextlib.redirect_stdout(sys.stderr):
+        with contextlib.redirect_stdout(sys.stderr), _no_server():
             return _load(path) if is_file else importlib.import_module(name)
     except SystemExit as error:
         raise ValueError(
@@ -143,6 +144,17 @@ def _module(name: str) -> ModuleType:
             f"{name} cannot be imported: {type(error).__name__}: {error} ({last.filename}, line "
             f"{last.lineno}); run this where the service runs, with its packages"
         ) from None
+
+
+@contextlib.contextmanager
+def _no_server() -> Iterator[None]:
+    """Start no server: a script may run it without asking whether it is imported."""
+    run = LitServer.run
+    LitServer.run = lambda *_, **__: None
+    try:
+        yield
+    finally:
+        LitServer.run = run
 
 
 def _load(path: Path) -> ModuleType:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, overload
 from litcache.errors import UnsupportedMethodError
 from litcache.litapi.classes import STREAMS, fault_of, is_generator
 from litcache.litapi.method import CachedMethod
-from litcache.policy import CacheOptions, CachePolicy, parse_bytes
+from litcache.policy import CacheOptions, CachePolicy
+from litcache.sizes import parse_bytes
 from litcache.stores.base import Store
 from litcache.ttl import seconds_of
 
@@ -111,6 +112,12 @@ def _check_stream(policy: CachePolicy, name: str) -> None:
     """Refuse the options that have no meaning for a generator."""
     if policy.items == "list":
         raise UnsupportedMethodError(name, 'items="list" is not for a generator: it yields no rows')
+    if policy.store_as is not None:
+        raise UnsupportedMethodError(
+            name,
+            f"store_as={policy.store_as!r} is not for a generator: a chunk goes to the client "
+            "before it is known whether the stream is stored. Let predict yield what is to be sent",
+        )
     if policy.result == "response":
         raise UnsupportedMethodError(
             name,

@@ -3,34 +3,40 @@
 from __future__ import annotations
 
 import inspect
-import os
 import threading
 from collections.abc import Callable
 from contextvars import ContextVar
 from functools import partial
+from types import MethodType
 from typing import Any, TypeVar
 
 from litserve import LitAPI
 
-from litcache.engine.cache import Cache
 from litcache.engine.inside import caches_computing
+from litcache.engine.stops import write_at_sigterm
+from litcache.litapi import in_hand
 from litcache.litapi.arrivals import noting
 from litcache.litapi.classes import attribute_of, cached_methods, encodes, policy_of
 from litcache.litapi.encoding import opening
-from litcache.litapi.identity import ByIdentity
 from litcache.litapi.own import has_own_encoding, warn_of_own
 from litcache.litapi.proving import proving
 from litcache.litapi.proxies import Acting
-from litcache.litapi.start import drop_entries, usual_causes, warn_of_equals, warn_of_source
+from litcache.litapi.start import (
+    begin_trial,
+    drop_entries,
+    log_start,
+    warn_of_equals,
+    warn_of_source,
+)
 from litcache.litapi.state import cache_of, is_served, state_of
 from litcache.litapi.tokens import Items, Outputs
 from litcache.observe.log import show_log_lines
 from litcache.policy import CachePolicy
-from litcache.stores.memory import MemoryStore
 from litcache.switches import is_disabled
-from litcache.trial_policy import trial_of
 
 _T = TypeVar("_T")
+_OFTEN = ("decode_request", "encode_response")
+"""The hooks that a loop asks for at each request."""
 _HOOKS = ("pre_setup", "setup", "decode_request", "batch", "unbatch", "encode_response")
 
 
@@ -98,8 +104,34 @@ class Hook:
             return partial(_init_subclass, cls, original)
         if api is None or not is_first:
             return original
+        if self.name in _OFTEN and type(original) is MethodType:
+            return self._kept(api, original)
         act = self._act(api, original) if self._act is not None else None
         return original if act is None else Acting(original, act)
+
+    def _kept(self, api: LitAPI, original: Any) -> Any:
+        """Return what stands in the place of a hook, made anew only if it would be another."""
+        state = state_of(api)
+        if self.name == "decode_request":
+            tries: Any = None if is_disabled() else state.arrivals
+            if state.has_helpers and getattr(api, "enable_async", False):
+                in_hand.begin()  # here, in the task: LitServe runs a plain hook in a thread
+        else:
+            tries = bool(state.expected)
+            if state.has_helpers:
+                in_hand.close()
+        # They are not there before LitAPI.__init__.
+        served = getattr(api, "max_batch_size", 1), getattr(api, "enable_async", False)
+        made_for = (original, served, state.encodes, tries)
+        kept = state.hooks.get(self.name)
+        if kept is None or kept[0] != made_for:
+            assert self._act is not None
+            act = self._act(api, original)
+            if act is not None and not isinstance(act, Acting):
+                act = Acting(original, act)
+            kept = made_for, original if act is None else act
+            state.hooks[self.name] = kept
+        return kept[1]
 
     def __getattr__(self, name: str) -> Any:
         """Give the function's `__code__`, `__doc__` … to code that reads the dict of the class."""
@@ -157,21 +189,23 @@ class Hook:
         self, api: LitAPI, original: Callable[..., Any]
     ) -> Callable[..., Any] | None:
         call = _in_batches(api, original)
-        if state_of(api).arrivals is None or is_disabled():
+        arrivals = state_of(api).arrivals
+        if arrivals is None or is_disabled():
             return call
-        return noting(api, original, call or original)
+        return noting(api, original, call or original, arrivals)
 
     def _encode_response(
         self, api: LitAPI, original: Callable[..., Any]
     ) -> Callable[..., Any] | None:
         call = _in_batches(api, original)
-        if encodes(type(api)):  # the responses are compared behind predict
+        if state_of(api).encodes:  # the responses are compared behind predict
             return opening(original, call or original)
         if not state_of(api).expected:
             return call
         return proving(api, original, call or original)
 
     def _batch(self, api: LitAPI, original: Callable[..., Any]) -> Callable[..., Any] | None:
+        in_hand.close()
         # A loop is between two hooks: it gets the token. The user's code gets the user's batch.
         if _thread.in_hook is not False or not answers_batches(api):
             return None
@@ -199,9 +233,9 @@ class Hook:
 def _in_batches(api: LitAPI, original: Callable[..., Any]) -> Callable[..., Any] | None:
     """Return a hook as one after which its thread is known to run a loop, if that counts."""
     size = getattr(api, "max_batch_size", 1)  # not there before LitAPI.__init__
-    if size == 1 and not encodes(type(api)):
+    if size == 1 and not state_of(api).encodes:
         return None
-    if inspect.iscoroutinefunction(original):
+    if api.enable_async and inspect.iscoroutinefunction(original):
         return partial(_await_from_loop, original)
     return partial(_call_from_loop, original)
 
@@ -276,41 +310,16 @@ def after_setup(api: LitAPI) -> None:
     state = state_of(api)
     state.ready = True
     state.has_served = api.request_timeout is not None
+    state.encodes = encodes(type(api))
     for cache in state.caches.values():
         cache.keyring.resume()
     if api.request_timeout is None or is_disabled():
         return
     for name in cached_methods(type(api)):
         cache = cache_of(api, name)
-        _begin_trial(api, cache)
-        _log_start(cache)
+        begin_trial(api, cache)
+        log_start(cache)
         warn_of_own(cache, api, name)
+        if cache.store.blocking:
+            write_at_sigterm()
     warn_of_source(type(api), state.caches)
-
-
-def _begin_trial(api: LitAPI, cache: Cache) -> None:
-    """Begin the trial of a method that is served, unless its policy wants none."""
-    state = state_of(api)
-    trial = state.trial if state.has_own_trial else trial_of(cache.policy.trial)
-    if trial is None or cache.verdict is not None:
-        return
-    cache.begin_trial(trial, partial(usual_causes, type(api), cache.labels.method))
-    if state.arrivals is None:
-        # A loop decodes a batch before it goes on; an async one, as many requests as there are.
-        state.arrivals = ByIdentity(
-            4096 if api.enable_async or state.has_own_trial else 64 + 2 * api.max_batch_size
-        )
-
-
-def _log_start(cache: Cache) -> None:
-    store = cache.store
-    namespace, version = cache.scope.namespace, cache.keyring.version
-    trial = "" if cache.verdict is None else cache.verdict.announcement()
-    cache.reporter.started(namespace, version, store, "worker", trial)
-    # LitServe numbers the workers of an API from 0, so exactly one of several is number 1.
-    if isinstance(store, MemoryStore) and os.environ.get("LITSERVE_WORKER_ID") == "1":
-        cache.reporter.warn_once(
-            "workers",
-            "several workers, each with a MemoryStore of its own: what one computed, the others "
-            "compute again. A SharedStore is used by all of them",
-        )

@@ -24,33 +24,59 @@ class ByIdentity(Generic[_V]):
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._waiting: deque[tuple[object, _V]] = deque()
-        self._lock = threading.Lock()
+        # By the id of the object, which is its own as long as the object is kept here. What one
+        # operation of the dict does needs no lock, which would take longer than all the rest.
+        self._waiting: dict[int, tuple[object, _V]] = {}
+        self._later: deque[tuple[object, _V]] = deque()  # objects that are waiting already
+        self._lock = threading.Lock()  # for the latter
 
     def __bool__(self) -> bool:
-        return bool(self._waiting)
+        return bool(self._waiting or self._later)
 
     def put(self, thing: object, value: _V) -> bool:
         """Add the value of an object; return false if an older one had to be forgotten."""
-        with self._lock:
-            self._waiting.append((thing, value))
-            if len(self._waiting) <= self._most:
-                return True
-            self._waiting.popleft()
-            return False
+        pair = (thing, value)
+        waiting = self._waiting
+        if waiting.setdefault(id(thing), pair) is not pair:
+            with self._lock:
+                self._later.append(pair)
+        if len(waiting) + len(self._later) <= self._most:
+            return True
+        self._forget_one()
+        return False
 
     def take(self, thing: object) -> _V | None:
         """Return the value of an object, once; of equal constants, those that came first."""
-        if not self._waiting:
-            return None
-        with self._lock:
-            for place, (waiting, value) in enumerate(self._waiting):
-                if waiting is thing:
-                    del self._waiting[place]
-                    return value
-        return None
+        pair = self._waiting.pop(id(thing), None)
+        if self._later:
+            pair = self._with_later(thing, pair)
+        return None if pair is None else pair[1]
 
     def take_each(self, things: Sequence[Any]) -> list[_V] | None:
         """Return the values of objects; `None` if one of them has none."""
-        values = [self.take(thing) for thing in things]
-        return None if any(value is None for value in values) else values  # type: ignore[return-value]
+        if self._later:
+            values = [self.take(thing) for thing in things]
+            return None if any(value is None for value in values) else values  # type: ignore[return-value]
+        pop = self._waiting.pop
+        pairs = [pop(id(thing), None) for thing in things]
+        return None if None in pairs else [pair[1] for pair in pairs]  # type: ignore[index]
+
+    def _with_later(self, thing: object, pair: tuple[object, _V] | None) -> Any:
+        """Return the pair of an object, or the next one of that object, and have the next wait."""
+        with self._lock:
+            for place, later in enumerate(self._later):
+                if later[0] is thing:
+                    if pair is None or self._waiting.setdefault(id(thing), later) is later:
+                        del self._later[place]
+                    return pair or later
+        return pair
+
+    def _forget_one(self) -> None:
+        with self._lock:
+            try:
+                self._waiting.pop(next(iter(self._waiting)), None)
+            except StopIteration:
+                if self._later:  # others may have taken everything since it was counted
+                    self._later.popleft()
+            except RuntimeError:  # another thread has just taken one
+                pass

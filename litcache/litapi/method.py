@@ -53,7 +53,7 @@ _NOT_FROM_LOOP = (
     'result="response" caches what one of LitServe\'s loops asks for; this call of predict is of '
     "other code, or of a loop that passes no context, and goes uncached"
 )
-_MORE_ARGUMENTS = "called with more than an item and its context: the call goes uncached"
+_MORE_ARGUMENTS = "called with more than an item and its context, a dict: the call goes uncached"
 
 
 class BoundCachedMethod(
@@ -126,13 +126,9 @@ class BoundCachedMethod(
             return self._pass(role, args, kwargs)
         if role.in_rows or role.encodes or (role.name == "predict" and api.max_batch_size > 1):
             return self._answer_many(role, api, cache, item, context, seen)
-        answer: Callable[..., Any]
-        if role.streams:
-            answer = answer_stream_async if role.is_async else answer_stream
-        elif role.name != "predict" and cache.verdict is not None:
-            answer = answer_tried_async if role.is_async else answer_tried
-        else:
-            answer = answer_one_async if role.is_async else answer_one
+        if type(seen) is list:  # the contexts of several items, by a call of the user's own
+            return self._uncut(cache, item, seen)
+        answer = _answer_of(role, cache)
         return answer(cache, self, item, context, None if seen is None else (seen,))
 
     if TYPE_CHECKING:
@@ -240,6 +236,15 @@ class BoundCachedMethod(
         if not isinstance(contexts, list):
             contexts, requests = [contexts], [argument]
         outcomes.tell_alike(self._self_parent.policy, requests, contexts, BYPASSED)
+
+
+def _answer_of(role: Role, cache: Cache) -> Callable[..., Any]:
+    """Return what answers a method of one item."""
+    if role.streams:
+        return answer_stream_async if role.is_async else answer_stream
+    if role.name != "predict" and cache.verdict is not None:
+        return answer_tried_async if role.is_async else answer_tried
+    return answer_one_async if role.is_async else answer_one
 
 
 class CachedMethod(wrapt.FunctionWrapper, Generic[_P, _R]):  # type: ignore[type-arg]

@@ -13,7 +13,7 @@ from litcache.keys.contexts import Context
 from litcache.litapi import arrivals, rehearsal
 from litcache.litapi.answers import NOT_CUT, compute_part, count, drive, note_uncut
 from litcache.litapi.batches import BatchSizeMismatch, Method
-from litcache.litapi.rehearsal import Rehearsal
+from litcache.litapi.rehearsal import Expected
 from litcache.policy import CachePolicy
 from litcache.values.containers import own
 from litcache.values.cuts import cut, is_empty
@@ -78,7 +78,7 @@ def answer_lists(
             note_uncut(cache, decoded[at], contexts and contexts[at])
     try:
         if pool.call.items:
-            rehearsals: dict[int, Rehearsal] = {}
+            rehearsals: Expected = {}
             if cache.verdict is not None:
                 arrivals.enter(cache, pool.call, pool.cut(decoded) or ())
             misses = cache.lookup(pool.call)

@@ -10,11 +10,13 @@ from typing import Any
 from litserve import LitAPI
 
 from litcache.keys.contexts import Context
-from litcache.litapi.rehearsal import Rehearsal, encoded, encoded_async
-from litcache.litapi.state import state_of
-from litcache.trial.compare import Frozen, freeze, raised
-from litcache.trial.difference import Difference
-from litcache.values.containers import duplicate
+from litcache.litapi.rehearsal import Rehearsal, Watch
+from litcache.litapi.stage import encoded, encoded_async, note_fault, watching
+from litcache.litapi.state import ApiState, state_of
+from litcache.trial.answers.compare import Frozen, freeze, raised
+from litcache.trial.answers.difference import Difference
+from litcache.trial.answers.frozen import kind_of
+from litcache.values.copies import Copies, UncopyableError
 
 _MOST_NOISE = 1_000
 _OF_EQUALS = 1e-5
@@ -23,13 +25,20 @@ _OF_EQUALS = 1e-5
 
 def proving(api: LitAPI, hook: Any, call: Callable[..., Any]) -> Callable[..., Any]:
     """Return `encode_response` as one that compares its answers with what was rehearsed."""
-    expected = state_of(api).expected
+    state = state_of(api)
 
     def encode(output: Any, *args: Any, **context: Any) -> Any:
-        rehearsal = expected.take(output)
+        rehearsal = _expected(state, output, in_order=not api.enable_async)
         if rehearsal is None:
             return call(output, *args, **context)
-        fresh, again = duplicate(output), duplicate(context.get("context"))
+        if isinstance(rehearsal, Watch):
+            with watching(api):
+                return call(output, *args, **context)
+        copies = _copies(rehearsal, output, context.get("context"))
+        if copies is None:
+            _compare_outputs(rehearsal, output)
+            return call(output, *args, **context)
+        fresh, again = copies
         try:
             answer = call(output, *args, **context)
         except Exception as error:
@@ -39,10 +48,17 @@ def proving(api: LitAPI, hook: Any, call: Callable[..., Any]) -> Callable[..., A
         return answer
 
     async def encode_async(output: Any, *args: Any, **context: Any) -> Any:
-        rehearsal = expected.take(output)
+        rehearsal = state.expected.take(output)
         if rehearsal is None:
             return await call(output, *args, **context)
-        fresh, again = duplicate(output), duplicate(context.get("context"))
+        if isinstance(rehearsal, Watch):
+            with watching(api):
+                return await call(output, *args, **context)
+        copies = _copies(rehearsal, output, context.get("context"))
+        if copies is None:
+            _compare_outputs(rehearsal, output)
+            return await call(output, *args, **context)
+        fresh, again = copies
         try:
             answer = await call(output, *args, **context)
         except Exception as error:
@@ -54,27 +70,82 @@ def proving(api: LitAPI, hook: Any, call: Callable[..., Any]) -> Callable[..., A
     return encode_async if inspect.iscoroutinefunction(hook) else encode
 
 
+def _expected(state: ApiState, output: Any, *, in_order: bool) -> Rehearsal | Watch | None:
+    """Return what is done with the response to an output, unless an earlier call has left it."""
+    found: Rehearsal | Watch | None = state.expected.take(output)
+    # LitServe's batched loop encodes no further once one response of a batch has failed. Its async
+    # loop encodes the responses of several calls at a time.
+    is_left = in_order and isinstance(found, Rehearsal) and found.call != state.expected_call
+    return None if is_left else found
+
+
+def _copies(rehearsal: Rehearsal, output: Any, context: Context | None) -> tuple[Any, Any] | None:
+    """Return copies from which the answer can be made once more; `None` if there are none."""
+    # A constant is the output of several requests: LitServe's async loop runs their
+    # `encode_response` in threads, which come in any order.
+    if context is not None and context is not rehearsal.own:
+        return None
+    try:
+        copied: tuple[Any, Any] = Copies().of((output, context))
+        return copied
+    except UncopyableError:
+        return None
+
+
+def _compare_outputs(rehearsal: Rehearsal, output: Any) -> None:
+    """Compare the outputs alone, because the responses cannot be."""
+    verdict = rehearsal.verdict
+    try:
+        stored = freeze(rehearsal.make())
+    except Exception:  # no memory on the device; another hit is tried in its place
+        return
+    found = verdict.differences(stored, freeze(output))
+    for tried in rehearsal.tried:
+        found += verdict.differences_of_context(tried)
+    _conclude(rehearsal, found)
+
+
 def _compare(
     api: LitAPI, rehearsal: Rehearsal, answer: Frozen, fresh: Any, context: Context | None
 ) -> None:
-    found, tolerance = _found(rehearsal, answer, fresh)
-    if found and tolerance is not None:
-        with state_of(api).model_lock:
-            twice = encoded(api, fresh, context)
-            late = encoded(api, rehearsal.make(), rehearsal.context)
-        found = _without_noise(rehearsal, answer, twice, late, tolerance)
+    try:
+        found, tolerance = _found(rehearsal, answer, fresh)
+        if found and tolerance is not None:
+            with state_of(api).model_lock:
+                copy = _copy(rehearsal)
+                twice = encoded(api, fresh, context)
+                late = encoded(api, rehearsal.make(), rehearsal.context)
+                again = encoded(api, rehearsal.make(), copy, rehearsal.stage)
+            found = _without_noise(rehearsal, answer, (twice, late, again), tolerance)
+    except Exception as error:  # no memory on the device
+        note_fault(api, error)
+        _compare_outputs(rehearsal, fresh)
+        return
     _conclude(rehearsal, found)
 
 
 async def _compare_async(
     api: LitAPI, rehearsal: Rehearsal, answer: Frozen, fresh: Any, context: Context | None
 ) -> None:
-    found, tolerance = _found(rehearsal, answer, fresh)
-    if found and tolerance is not None:
-        twice = await encoded_async(api, fresh, context)
-        late = await encoded_async(api, rehearsal.make(), rehearsal.context)
-        found = _without_noise(rehearsal, answer, twice, late, tolerance)
+    try:
+        found, tolerance = _found(rehearsal, answer, fresh)
+        if found and tolerance is not None:
+            copy = _copy(rehearsal)
+            twice = await encoded_async(api, fresh, context)
+            late = await encoded_async(api, rehearsal.make(), rehearsal.context)
+            again = await encoded_async(api, rehearsal.make(), copy, rehearsal.stage)
+            found = _without_noise(rehearsal, answer, (twice, late, again), tolerance)
+    except Exception as error:  # as above
+        note_fault(api, error)
+        _compare_outputs(rehearsal, fresh)
+        return
     _conclude(rehearsal, found)
+
+
+def _copy(rehearsal: Rehearsal) -> Context | None:
+    """Return a copy of the context as a hit leaves it, before an encoding can change that."""
+    copied: Context | None = Copies().of(rehearsal.context)
+    return copied
 
 
 def _found(
@@ -87,26 +158,53 @@ def _found(
     """
     verdict = rehearsal.verdict
     stored, output = freeze(rehearsal.make()), freeze(fresh)
-    is_equal = not verdict.differences(stored, output, tolerance=0, limit=1)
+    is_equal = not verdict.differences(stored, output, tolerance=0, limit=1) and not any(
+        verdict.differences_of_context(tried, tolerance=0) for tried in rehearsal.tried
+    )
     tolerance = _OF_EQUALS if is_equal else math.inf
     found = verdict.differences(rehearsal.early, answer, tolerance=tolerance)
-    agree = is_equal or not found or not verdict.differences(stored, output, limit=1)
+    agree = (
+        is_equal
+        or not found
+        or not (
+            verdict.differences(stored, output, limit=1)
+            or any(map(verdict.differences_of_context, rehearsal.tried))
+        )
+    )
     return found, tolerance if agree else None
 
 
 def _without_noise(
-    rehearsal: Rehearsal, answer: Frozen, twice: Frozen, late: Frozen, tolerance: float
+    rehearsal: Rehearsal,
+    answer: Frozen,
+    others: tuple[Frozen | None, Frozen | None, Frozen | None],
+    tolerance: float,
 ) -> list[Difference]:
-    """Return where the stored output is encoded otherwise now than before the model ran.
+    """Return where a hit would be answered otherwise, though the outputs agree.
 
-    Places that differ though one output was encoded twice are a clock, or random: left out.
+    Places that differ though one output was encoded twice are a clock, or random: left out. In all
+    others the answers to equal outputs must be equal. If the outputs differ by noise, another label
+    may be the best; then the stored output must be encoded now as before the model ran. A clock may
+    tell whole seconds: what the earlier twin now makes otherwise than before is left out, too.
+
+    An answer of another class, such as an error, is no noise if the model's is of one class.
     """
-    verdict = rehearsal.verdict
+    verdict, (twice, late, again) = rehearsal.verdict, others
+    kinds = {kind_of(each.tree) for each in (answer, twice) if each is not None}
+    if kind_of(rehearsal.early.tree) not in kinds:
+        return verdict.differences(rehearsal.early, answer)
+    if twice is None or late is None:  # not to be had: the outputs agree
+        return []
     unlike = verdict.differences(answer, twice, limit=_MOST_NOISE, tolerance=tolerance)
+    if again is not None:
+        unlike += verdict.differences(
+            rehearsal.early, again, limit=_MOST_NOISE, tolerance=tolerance
+        )
     noise = [each.path for each in unlike]
     if "$" in noise:
         return []
-    return verdict.differences(rehearsal.early, late, noise, tolerance=tolerance)
+    other = answer if tolerance == _OF_EQUALS else late
+    return verdict.differences(rehearsal.early, other, noise, tolerance=tolerance)
 
 
 def _conclude(rehearsal: Rehearsal, found: list[Difference]) -> None:

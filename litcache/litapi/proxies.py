@@ -38,6 +38,35 @@ class Acting(wrapt.ObjectProxy):  # type: ignore[type-arg]
         return copy_by_name(self, memo)
 
 
+class Noting(Acting):
+    """A proxy that looks like a bound method, and notes what it is given and what it returns.
+
+    Args:
+        bound: The method.
+        call: What calls it.
+        before: Is called with the argument.
+        after: Is called with the result, and with what `before` has returned.
+    """
+
+    def __init__(
+        self,
+        bound: Callable[..., Any],
+        call: Callable[..., Any],
+        before: Callable[[Any], Any],
+        after: Callable[[Any, Any], object],
+    ) -> None:
+        super().__init__(bound, call)
+        self._self_notes = before, after
+
+    def __call__(self, argument: Any, *args: Any, **kwargs: Any) -> Any:
+        """Call the method between the two."""
+        before, after = self._self_notes
+        noted = before(argument)
+        result = self._self_act(argument, *args, **kwargs)
+        after(result, noted)
+        return result
+
+
 class WithContext(wrapt.CallableObjectProxy):  # type: ignore[type-arg]
     """A proxy of a function, whose signature has one more parameter: `context`.
 

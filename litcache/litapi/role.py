@@ -87,18 +87,33 @@ class Role:
         self.in_rows = policy.items == "list"
         self.batches_by_default = has_default(cls, "batch") and has_default(cls, "unbatch")
         self.reporter = Reporter(qualified)
-        parameters = list(inspect.signature(method.__wrapped__).parameters)[1:]
-        self._item = parameters[0] if parameters else None
-        self._second = parameters[1] if len(parameters) > 1 else None
+        parameters = inspect.signature(method.__wrapped__).parameters
+        names = list(parameters)[1:]
+        self._item = names[0] if names else None
+        self._second = names[1] if len(names) > 1 else None
+        self._may_lack_context = (
+            "context" not in names or parameters["context"].default is not inspect.Parameter.empty
+        )
         hides_context = self.sees_context and not takes_context(method)
         self.shown = WithContext(method) if hides_context else None
 
     def bind(self, args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[Any, Any] | None:
-        """Return the item and the context of a call; `None` if it has other arguments, too."""
-        kwargs = dict(kwargs)
-        context = kwargs.pop("context", None) if self.sees_context else None
+        """Return the item and the context of a call; `None` if it has other arguments, too.
+
+        A context is a dict, or a list of dicts: one for each item of a batch.
+        """
+        context, others = None, len(kwargs)
+        if "context" in kwargs and self.sees_context:
+            context = kwargs["context"]
+            others -= 1
         if len(args) == 2 and self._second == "context":
             args, context = args[:1], args[1]
         if not args and self._item in kwargs:
-            args = (kwargs.pop(self._item),)
-        return (args[0], context) if len(args) == 1 and not kwargs else None
+            args = (kwargs[self._item],)
+            others -= 1
+        if len(args) != 1 or others:
+            return None
+        if context is None:
+            return (args[0], None) if self._may_lack_context else None
+        is_batch = type(context) is list and set(map(type, context)) <= {dict}
+        return (args[0], context) if is_batch or isinstance(context, dict) else None

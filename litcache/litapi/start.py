@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import logging
+import os
 import weakref
 from collections.abc import Mapping
+from functools import partial
 
 from litserve import LitAPI
 
 from litcache.engine.cache import Cache
-from litcache.litapi.classes import cached_methods, policy_of
-from litcache.trial.source import causes, look
+from litcache.litapi.classes import CACHEABLE, cached_methods, policy_of
+from litcache.litapi.identity import ByIdentity
+from litcache.litapi.state import state_of
+from litcache.stores.memory import MemoryStore
+from litcache.trial.source.look import causes, look
+from litcache.trial_policy import trial_of
 
 logger = logging.getLogger("litcache")
 
@@ -77,3 +83,33 @@ def _identities(api: LitAPI) -> dict[str, tuple[str, str]]:
         for name, policy in cached_methods(type(api)).items()
         if policy.namespace and isinstance(policy.version, str)
     }
+
+
+def begin_trial(api: LitAPI, cache: Cache) -> None:
+    """Begin the trial of a method that is served, unless its policy wants none."""
+    state = state_of(api)
+    trial = state.trial if state.has_own_trial else trial_of(cache.policy.trial)
+    if trial is None or cache.verdict is not None:
+        return
+    state.has_helpers = state.has_helpers or cache.labels.method not in CACHEABLE
+    cache.begin_trial(trial, partial(usual_causes, type(api), cache.labels.method))
+    if state.arrivals is None:
+        # A loop decodes a batch before it goes on; an async one, as many requests as there are.
+        state.arrivals = ByIdentity(
+            4096 if api.enable_async or state.has_own_trial else 64 + 2 * api.max_batch_size
+        )
+
+
+def log_start(cache: Cache) -> None:
+    """Log which entries a method uses; with several workers, that each has its own."""
+    store = cache.store
+    namespace, version = cache.scope.namespace, cache.keyring.version
+    trial = "" if cache.verdict is None else cache.verdict.announcement()
+    cache.reporter.started(namespace, version, store, "worker", trial)
+    # LitServe numbers the workers of an API from 0, so exactly one of several is number 1.
+    if isinstance(store, MemoryStore) and os.environ.get("LITSERVE_WORKER_ID") == "1":
+        cache.reporter.warn_once(
+            "workers",
+            "several workers, each with a MemoryStore of its own: what one computed, the others "
+            "compute again. A SharedStore is used by all of them",
+        )

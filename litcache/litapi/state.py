@@ -35,6 +35,8 @@ class ApiState:
         caches: The cache of each cached method, by the method's name.
         answering: Those that calls are answered from: `caches`, but none while `setup` runs.
         ready: Whether `setup` has run.
+        encodes: Whether the responses of the API are cached (`result="response"`).
+        has_helpers: Whether methods beside the hooks are cached and tried.
         has_served: Whether `setup` has run before, and a server has called it.
         store: The store that the `APIRunner` uses instead of those of the policies.
         trial: The trial that the `APIRunner` wants instead of those of the policies, if it
@@ -42,7 +44,12 @@ class ApiState:
         arrivals: The digests of the requests whose items are on their way to `predict`; `None` if
             no method is tried.
         expected: The rehearsals of the outputs that are on their way to `encode_response`.
+        expected_call: How many calls have had rehearsals.
+        hooks: What stands in the place of the hooks that are asked for at each request, by name,
+            and what it was made for.
         encodes_in_sight: Whether `encode_response` is called as far as litcache has seen.
+        encodes_alone: Whether `encode_response` changes nothing that a twin of the API shares with
+            it, as far as litcache has seen; `None` as long as it has not been called.
         encode_watch: What the `APIRunner` has put before `encode_response`.
         model_lock: Held while the model runs in a thread of its own.
         on_model_call: What the `APIRunner` wants called with the number of items of each call.
@@ -59,9 +66,13 @@ class ApiState:
         self.trial: Trial | None = None
         self.has_own_trial = False
         self.has_served = False
+        self.encodes = self.has_helpers = False
         self.arrivals: ByIdentity[int] | None = None
         self.expected: ByIdentity[Any] = ByIdentity(_MOST_EXPECTED)
+        self.expected_call = 0
+        self.hooks: dict[str, tuple[Any, Any]] = {}
         self.encodes_in_sight = True
+        self.encodes_alone: bool | None = None
         self.encode_watch: Any = None
         self.model_lock = threading.Lock()
 
@@ -140,7 +151,7 @@ def _make_cache(api: LitAPI, name: str, store: Store | None) -> Cache:
             if not isinstance(store, Store):
                 raise TypeError(f"{method}: store returned {store!r}; it must return a Store")
         try:
-            policy.check_persistent(store)
+            policy.check_given(store)
         except ValueError as error:
             raise ValueError(f"{method}: {error}") from None
     namespace = policy.namespace or f"{class_name(cls)}.{name}{api.api_path}"

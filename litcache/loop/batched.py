@@ -28,6 +28,8 @@ _NOTHING_TO_CACHE = (
     "overrides it, or leave loop= out"
 )
 
+_MOST_ATTEMPTS = 3
+
 
 class CachedBatchedLoop(BatchedLoop):  # type: ignore[misc]
     """LitServe's batched loop for an API with a cached method.
@@ -199,7 +201,15 @@ class CachedBatchedLoop(BatchedLoop):  # type: ignore[misc]
         except Empty:
             return [], []
         returned = _Returned(first, request_queue)
-        return super().get_batch_requests(lit_api, returned, transport)  # type: ignore[no-any-return]
+        # LitServe asks the queue for nothing if `batch_timeout` is over at once: on a busy machine,
+        # or each time if it is shorter than LitServe's way to its first look at the clock.
+        for _ in range(_MOST_ATTEMPTS):
+            batch, late = super().get_batch_requests(lit_api, returned, transport)
+            if not returned.is_whole:
+                return batch, late
+        # Without a window LitServe does not look at the clock.
+        batch, late = super().get_batch_requests(_Windowless(lit_api), returned, transport)
+        return batch, late
 
 
 def _has_cached_method(api: LitAPI) -> bool:
@@ -208,12 +218,29 @@ def _has_cached_method(api: LitAPI) -> bool:
     return bool(cached_methods(type(api)).keys() - {"predict"}) or caches_batches(api)
 
 
+class _Windowless:
+    """An API whose batches take what is there."""
+
+    batch_timeout = 0.0
+
+    def __init__(self, api: LitAPI) -> None:
+        self._api = api
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._api, name)
+
+
 class _Returned:
     """A queue with its first request put back."""
 
     def __init__(self, first: Any, queue: Any) -> None:
         self._first = [first]
         self._queue = queue
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the first request is still here."""
+        return bool(self._first)
 
     def get(self, timeout: float | None = None) -> Any:
         return self._first.pop() if self._first else self._queue.get(timeout=timeout)

@@ -11,7 +11,9 @@ from typing import Any
 from fastapi import HTTPException
 from litserve import LitAPI
 
+from litcache.litapi import in_hand
 from litcache.litapi.batches import BatchSizeMismatch, call_hook
+from litcache.litapi.state import state_of
 from litcache.loop.litserve import IDLE_SECONDS, EventTypes, is_known
 from litcache.loop.outbox import Outbox
 from litcache.loop.requests import COMPUTES, DONE, LEFT, WAITS, Batch, Request
@@ -41,6 +43,7 @@ class Dispatcher:
         self._strategy = strategy
         self._outbox = outbox
         self._isolate_errors = isolate_errors
+        self._state = state_of(api)
         self._pending: deque[Request] = deque()
         self._waiting: list[Request] = []
         self._suspects: deque[Batch] = deque()
@@ -94,6 +97,12 @@ class Dispatcher:
             seconds = min(seconds, max(0.0, self._closes() - time.monotonic()))
         return seconds
 
+    def seconds_between_looks(self) -> float:
+        """Return how many seconds requests that wait may do so unseen while the model computes."""
+        # What another process computes may be there before this one's model is done.
+        away = (request.waits_for and request.waits_for.is_away for request in self._waiting)
+        return _SECONDS_BETWEEN_LOOKS if any(away) else IDLE_SECONDS
+
     def _is_due(self) -> bool:
         """Return whether the next batch is full, or its window is over."""
         return bool(self._pending) and (not self.room or self._closes() <= time.monotonic())
@@ -103,25 +112,36 @@ class Dispatcher:
 
     # ------------------------------------------------------------------ arrival
 
-    def accept(self, arrived: Iterable[Any], most: int | None = None) -> list[bytes]:
-        """Take requests as they come from LitServe's queue; answer those that hit.
+    def open(self, arrived: list[Any], *, starts: bool = True) -> list[Request]:
+        """Return requests as they come from LitServe's queue; refuse what cannot be read.
+
+        They are started before a hook runs: of a dead worker's, LitServe answers no others.
 
         Args:
             arrived: The requests.
+            starts: Whether they stay with this worker, and do not go back to the queue.
+        """
+        requests = [Request(each) for each in arrived if is_known(each)]
+        for request in requests if starts else ():
+            self._outbox.start(request)
+        for each in arrived:
+            if not is_known(each):
+                self._outbox.refuse(each)
+        return requests
+
+    def accept(self, requests: Iterable[Request], most: int | None = None) -> list[bytes]:
+        """Decode and look up opened requests; answer those that hit.
+
+        Args:
+            requests: The requests.
             most: The largest number of requests to take that need the model; `None`: all.
 
         Returns:
             The other requests as they arrived, pickled.
         """
         decoded = []
-        for each in arrived:
-            if not is_known(each):
-                self._outbox.refuse(each)
-                continue
-            request = Request(each)
+        for request in requests:
             self._open.add(request)
-            if most is None:
-                self._outbox.start(request)
             if self._is_stale(request):
                 self._time_out(request)
             elif self._tried(request, self._decode if most is None else self._decode_image):
@@ -157,7 +177,11 @@ class Dispatcher:
         if hasattr(spec, "populate_context"):
             spec.populate_context(request.context, payload)
         self._outbox.tell(EventTypes.BEFORE_DECODE_REQUEST)
+        if self._state.has_helpers:
+            in_hand.hold(())
         request.decoded = call_hook(self._api.decode_request, payload, request.context)
+        if self._state.has_helpers:
+            request.in_hand = in_hand.held()
         self._outbox.tell(EventTypes.AFTER_DECODE_REQUEST)
 
     def _place(self, request: Request, *, late: bool = False) -> None:
@@ -165,13 +189,19 @@ class Dispatcher:
         if request.state == WAITS:
             self._waiting.append(request)
         elif request.state == DONE:
-            self._tried(request, self._outbox.answer)
+            self._tried(request, self._answer)
             self._open.discard(request)
         elif late:  # it has waited already: its window is closed
             request.since = 0.0
             self._pending.appendleft(request)
         else:
             self._pending.append(request)
+
+    def _answer(self, request: Request) -> None:
+        if self._state.has_helpers:
+            in_hand.hold(request.in_hand)
+        with self._strategy.beside(request):
+            self._outbox.answer(request)
 
     # ------------------------------------------------------------------ batches
 
@@ -216,6 +246,8 @@ class Dispatcher:
 
     def compute(self, batch: Batch) -> None:
         """Compute a batch, in the thread of the model; it has an error if a hook raised."""
+        if self._state.has_helpers:
+            in_hand.hold(tuple(each for request in batch.requests for each in request.in_hand))
         try:
             self._strategy.compute(batch)
         except Exception as error:  # whatever the user's hooks raise: the clients get it

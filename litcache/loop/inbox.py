@@ -11,8 +11,10 @@ from typing import Any
 
 from litcache.loop.dispatch import Dispatcher
 from litcache.loop.litserve import IDLE_SECONDS, SENTINEL, is_known
+from litcache.loop.requests import Request
 
 _SECONDS_BETWEEN_ROUNDS = 0.02
+_MOST_SECONDS_BETWEEN_ROUNDS = 1.0
 _MOST_KNOWN = 10_000
 
 
@@ -80,6 +82,11 @@ class Backlog:
         """Whether no request is kept here."""
         return not self._kept
 
+    @property
+    def keeps(self) -> bool:
+        """Whether requests that are left stay here."""
+        return not self._is_shared
+
     def room(self, room: int) -> int:
         """Return how many misses may be taken while the model computes.
 
@@ -92,6 +99,9 @@ class Backlog:
 
     def leave(self, images: list[bytes]) -> None:
         """Leave requests to a worker that is free, or keep them if there is no other.
+
+        What is kept must be started, and what is not must not be: if this worker dies, LitServe
+        answers what it has started, also if that waits in the queue again.
 
         Args:
             images: The requests as they arrived, pickled.
@@ -127,7 +137,9 @@ class Backlog:
 
     def _end_round(self) -> None:
         """Let others read, and compute, once all that is in the queue was seen."""
-        self.resumes = time.monotonic() + max(_SECONDS_BETWEEN_ROUNDS, self._spent)
+        # If the machine stalls in a round, the round seems long; and hits wait in the pause.
+        spent = min(self._spent, _MOST_SECONDS_BETWEEN_ROUNDS)
+        self.resumes = time.monotonic() + max(_SECONDS_BETWEEN_ROUNDS, spent)
         self._round, self._spent = set(), 0.0
 
     def empty_into(self, dispatcher: Dispatcher) -> None:
@@ -136,4 +148,5 @@ class Backlog:
         self._round, self._spent = set(), 0.0
         while self._kept and dispatcher.room:
             size = min(len(self._kept), dispatcher.room)
-            dispatcher.accept([pickle.loads(self._kept.popleft()) for _ in range(size)])
+            kept = [pickle.loads(self._kept.popleft()) for _ in range(size)]
+            dispatcher.accept([Request(each, is_started=True) for each in kept])

@@ -9,6 +9,7 @@ from litcache.engine.cache import Cache
 from litcache.engine.call import Call
 from litcache.errors import KeyEncodingError
 from litcache.keys.encoder import canonical
+from litcache.keys.images import load_images
 from litcache.loop.requests import Request
 
 
@@ -58,7 +59,11 @@ class Originals:
             return True
         if self._keyed(request) is not None or request.form is not None:
             decode(request)
-            return take(request) and self._is_unchanged(request)
+            # If a function of the policy had read the pixels, the image was no longer lazy.
+            return take(request) and (
+                self._is_unchanged(request)
+                or (load_images(request.decoded) and self._is_unchanged(request))
+            )
         # Nothing says what the item was, so its payload must be the same as before.
         if not self._has_source(request):
             return False

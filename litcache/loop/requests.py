@@ -11,9 +11,10 @@ from starlette.datastructures import FormData, UploadFile
 
 from litcache.engine.call import Call, Misses
 from litcache.engine.flight import Claim
-from litcache.engine.run import Steps
+from litcache.engine.steps import Steps
 from litcache.keys.contexts import Context
-from litcache.litapi.rehearsal import Rehearsal
+from litcache.litapi.in_hand import Requests
+from litcache.litapi.rehearsal import Expected
 
 COMPUTES, WAITS, DONE, LEFT = "computes", "waits", "done", "left"
 
@@ -24,6 +25,7 @@ class Request:
     Args:
         arrived: What LitServe submits: the id of the queue for the answer, the id of the request,
             the time when the server took it (monotonic clock, seconds), and the payload.
+        is_started: Whether LitServe knows already that this worker has it.
 
     Attributes:
         since: When it arrived here (monotonic clock, seconds).
@@ -41,24 +43,27 @@ class Request:
             its output. `LEFT`: it needs the model, and this worker does not take it.
         form: A digest of its item and context before its batch, if its key does not identify them.
         source: A digest of its payload at that time, if its item has no digest.
+        in_hand: What helpers know of it.
         rehearsals: What a hit would answer, if its hit is tried.
         output: The output that was computed without the cache.
+        is_hit: Whether all of its output came from the store.
     """
 
     __slots__ = (
-        "call", "consumer", "context", "decoded", "form", "image", "is_started", "misses", "output",
-        "payload", "rehearsals", "since", "source", "state", "steps", "timestamp", "uid",
-        "waits_for", "waits_until",
+        "call", "consumer", "context", "decoded", "form", "image", "in_hand", "is_hit",
+        "is_started", "misses", "output", "payload", "rehearsals", "since", "source", "state",
+        "steps", "timestamp", "uid", "waits_for", "waits_until",
     )  # fmt: skip
 
-    def __init__(self, arrived: tuple[int, str, float, Any]) -> None:
+    def __init__(self, arrived: tuple[int, str, float, Any], *, is_started: bool = False) -> None:
         self.consumer, self.uid, self.timestamp, self.payload = arrived
         self.since = time.monotonic()
-        self.is_started = False
+        self.is_started = is_started
         self.image = b""
         self.decoded: Any = None
         self.context: Context = {}
-        self.rehearsals: dict[int, Rehearsal] = {}
+        self.in_hand: Requests = ()
+        self.rehearsals: Expected = {}
         self.call: Call | None = None
         self.misses: Misses | None = None
         self.steps: Steps | None = None
@@ -68,6 +73,7 @@ class Request:
         self.waits_for: Claim | None = None
         self.waits_until: float | None = None
         self.output: Any = None
+        self.is_hit = False
 
     def to_decode(self) -> Any:
         """Return the payload for `decode_request`, which may change it or read its uploads.

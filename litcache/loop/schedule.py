@@ -6,6 +6,7 @@ import contextvars
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import Any
 
@@ -28,18 +29,24 @@ def serve(dispatcher: Dispatcher, inbox: Inbox, backlog: Backlog) -> None:
     while not (inbox.closed and dispatcher.is_empty and backlog.is_empty):
         seconds = dispatcher.seconds_left()
         if seconds > 0 and not inbox.closed:
-            dispatcher.accept(inbox.take(seconds, dispatcher.at_once))
+            dispatcher.accept(dispatcher.open(inbox.take(seconds, dispatcher.at_once)))
             dispatcher.look_around()
             if dispatcher.takes_what_is_there and not dispatcher.is_empty:
-                dispatcher.accept(inbox.take(0, dispatcher.room))
+                dispatcher.accept(dispatcher.open(inbox.take(0, dispatcher.room)))
         elif (batch := dispatcher.next_batch()) is not None:
             dispatcher.compute(batch)
             dispatcher.settle(batch)
             if dispatcher.is_retrying and dispatcher.hits:
-                new = backlog.new_of(inbox.take(0, dispatcher.size))
-                backlog.leave(dispatcher.accept(new, backlog.room(dispatcher.room)))
+                _accept_beside(inbox.take(0, dispatcher.size), dispatcher, backlog)
         if not dispatcher.is_retrying:
             backlog.empty_into(dispatcher)
+
+
+def _accept_beside(arrived: list[Any], dispatcher: Dispatcher, backlog: Backlog) -> None:
+    """Take requests while there are others to compute, and leave those that find no room."""
+    new = backlog.new_of(arrived)
+    most = backlog.room(dispatcher.room)
+    backlog.leave(dispatcher.accept(dispatcher.open(new, starts=backlog.keeps), most))
 
 
 class Overlap:
@@ -60,7 +67,6 @@ class Overlap:
         self._dispatcher = dispatcher
         self._inbox = inbox
         self._backlog = backlog
-        self._at_once = dispatcher.room if dispatcher.takes_what_is_there else dispatcher.at_once
         # To the dispatcher: requests, computed batches, `None` at the end, an error of the reader.
         self._events: SimpleQueue[Any] = SimpleQueue()
         # To the model: batches, `None` at the end, an error of another thread.
@@ -117,14 +123,19 @@ class Overlap:
     # ------------------------------------------------------------------ the reader
 
     def _read(self) -> None:
-        """Read requests while the dispatcher wants some."""
+        """Read requests while the dispatcher wants some.
+
+        It takes those that are there, and no more until the dispatcher is done with them: only the
+        dispatcher can start a request, and while it is in a hook that ends the process, what was
+        taken since would be lost.
+        """
         while not self._inbox.closed:
             with self._changed:
                 while not self._stopping and (seconds := self._seconds_to_read()) > 0:
                     self._changed.wait(seconds)
                 if self._stopping:
                     return
-                most = min(self._at_once, self._most - self._in_hand)
+                most = self._most
             requests = self._inbox.take(IDLE_SECONDS, most)
             with self._changed:
                 self._in_hand += len(requests)
@@ -133,7 +144,7 @@ class Overlap:
 
     def _seconds_to_read(self) -> float:
         """Return how long to wait before the next look into the queue."""
-        if self._most <= self._in_hand:
+        if self._in_hand or not self._most:
             return IDLE_SECONDS
         return max(0.0, self._backlog.resumes - time.monotonic())
 
@@ -144,22 +155,22 @@ class Overlap:
         dispatcher, backlog = self._dispatcher, self._backlog
         computing = closed = False
         while computing or not (closed and dispatcher.is_empty and backlog.is_empty):
-            arrived: list[Any] = []
-            for event in self._next_events(
-                IDLE_SECONDS if computing else dispatcher.seconds_left()
-            ):
-                if isinstance(event, Batch):
-                    dispatcher.settle(event)
-                    computing = False
-                elif isinstance(event, BaseException):
-                    raise event
-                elif event is None:
-                    closed = True
-                else:
-                    arrived += event
+            seconds = dispatcher.seconds_between_looks if computing else dispatcher.seconds_left
+            arrived, computed, error, is_end = self._next_events(seconds())
+            computing, closed = computing and computed is None, closed or is_end
+            # What comes while the model is free stays here: started before a hook of the user runs.
+            opened = [] if computing else dispatcher.open(arrived)
+            if computed is not None:
+                dispatcher.settle(computed)
+            if error is not None:
+                raise error
             if self._stopping:
                 return
-            self._accept(arrived, computing=computing)
+            if computing:
+                _accept_beside(arrived, dispatcher, backlog)
+            else:
+                backlog.empty_into(dispatcher)
+                dispatcher.accept(opened)
             dispatcher.look_around()
             if not computing and (closed or dispatcher.seconds_left() == 0):
                 batch = dispatcher.next_batch()
@@ -172,15 +183,6 @@ class Overlap:
                 self._changed.notify()
         self._jobs.put(None)
 
-    def _accept(self, arrived: list[Any], *, computing: bool) -> None:
-        dispatcher, backlog = self._dispatcher, self._backlog
-        if computing:
-            new = backlog.new_of(arrived)
-            backlog.leave(dispatcher.accept(new, backlog.room(dispatcher.room)))
-        else:
-            backlog.empty_into(dispatcher)
-            dispatcher.accept(arrived)
-
     def _wanted(self, *, computing: bool) -> int:
         """Return how many requests the reader may hold."""
         if not computing:
@@ -189,12 +191,28 @@ class Overlap:
             return self._dispatcher.size
         return self._backlog.room(self._dispatcher.room)
 
-    def _next_events(self, seconds: float) -> list[Any]:
-        """Return the events that have happened; if there are none, wait for one."""
-        events = []
-        try:
-            events.append(self._events.get(timeout=seconds))
+    def _next_events(
+        self, seconds: float
+    ) -> tuple[list[Any], Batch | None, BaseException | None, bool]:
+        """Return what has happened, or wait for it.
+
+        Returns:
+            The requests that have arrived; the batch that is computed; an error of the reader;
+            whether the inbox is closed.
+        """
+        arrived: list[Any] = []
+        batch = error = None
+        closed = False
+        with suppress(Empty):
+            event = self._events.get(timeout=seconds)
             while True:
-                events.append(self._events.get_nowait())
-        except Empty:
-            return events
+                if isinstance(event, Batch):
+                    batch = event
+                elif isinstance(event, BaseException):
+                    error = event
+                elif event is None:
+                    closed = True
+                else:
+                    arrived += event
+                event = self._events.get_nowait()
+        return arrived, batch, error, closed

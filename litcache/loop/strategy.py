@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol
 
 from litserve import LitAPI
@@ -14,7 +15,7 @@ from litcache.engine.call import Misses, NotRowsError, Part
 from litcache.engine.inside import computing
 from litcache.engine.lists import Lists, answered
 from litcache.engine.modes import Batch as BatchCall
-from litcache.engine.run import Compute, Steps, Wait
+from litcache.engine.steps import Compute, Steps, Wait
 from litcache.errors import BatchSizeError, ValueEncodingError
 from litcache.litapi import arrivals, rehearsal
 from litcache.litapi.answers import NOT_CUT, list_of, note_uncut
@@ -27,6 +28,7 @@ from litcache.loop.requests import COMPUTES, DONE, LEFT, WAITS, Batch, Request
 from litcache.observe.log import logger
 from litcache.values.containers import own
 from litcache.values.cuts import is_empty
+from litcache.values.devices import beside
 
 
 class Strategy(Protocol):
@@ -51,6 +53,9 @@ class Strategy(Protocol):
 
     def computed(self, request: Request) -> None:
         """Go on with a request whose batch was computed."""
+
+    def beside(self, request: Request) -> AbstractContextManager[Any]:
+        """Return a context in which a request is answered that is done."""
 
     def give_up(self, request: Request) -> None:
         """End a request that failed; others then compute the keys that it has claimed."""
@@ -100,6 +105,9 @@ class Plain:
     def computed(self, request: Request) -> None:
         request.state = DONE
 
+    def beside(self, request: Request) -> AbstractContextManager[Any]:
+        return nullcontext()
+
     def give_up(self, request: Request) -> None:
         """Do nothing: nobody waits for this request."""
 
@@ -144,14 +152,14 @@ class Cached:
             if request.call is not None and self._cache.verdict is not None:
                 arrivals.enter(self._cache, request.call, (request.decoded,))
         calls = [request.call for request in requests if request.call is not None]
-        found = iter(self._cache.lookup_each(calls) if calls else ())
+        takes_all = most is None or most >= len(requests)  # what is left to others is not leased
+        found = iter(self._cache.lookup_each(calls, lease=takes_all) if calls else ())
         for request in requests:
             is_full = most is not None and most <= 0
             if request.call is not None:
                 misses = next(found)
-                if misses is not None and misses.tried:
-                    contexts = (request.context,)
-                    request.rehearsals = rehearsal.begin(self._cache, misses, contexts)
+                if misses is not None:
+                    request.rehearsals = rehearsal.begin(self._cache, misses, (request.context,))
                 self._look_at(request, misses, joins=is_full)
             elif is_full:
                 request.state = LEFT
@@ -161,6 +169,7 @@ class Cached:
     def _look_at(self, request: Request, misses: Misses | None, *, joins: bool) -> None:
         """Take the misses of a request; with `joins`, only if others compute all of them."""
         if misses is None:
+            request.is_hit = True
             self._finish(request)
         elif joins and not self._cache.is_computing(misses):
             request.state = LEFT
@@ -224,7 +233,8 @@ class Cached:
     def compute(self, batch: Batch) -> None:
         # A call without misses failed, in strict mode, when its output was stored.
         group = [r.misses for r in batch.requests if r.misses is not None and r.misses.to_compute]
-        with self._model_lock:
+        rehearsals = [request.rehearsals for request in batch.requests]
+        with self._model_lock, rehearsal.before(self._cache, rehearsals):
             if group:
                 self._compute_group(group, batch)
             for request in batch.requests:
@@ -258,9 +268,9 @@ class Cached:
         request.misses = request.steps = None
 
     def _compute_uncached(self, request: Request) -> None:
-        call, argument = request.call, request.decoded
-        if isinstance(call, Lists):
-            argument = call.argument(0)
+        argument = request.decoded
+        if isinstance(request.call, Lists):
+            argument = request.call.argument(0)
         else:
             note_uncut(self._cache, argument, request.context)
         count = 0 if is_empty(argument, self._cache.policy.list_at) else None
@@ -277,13 +287,17 @@ class Cached:
 
     # ------------------------------------------------------------------ ends
 
+    def beside(self, request: Request) -> AbstractContextManager[Any]:
+        """Return the stream of hits for a hit, so that it waits for no kernel of the model."""
+        return beside(self._cache.device) if request.is_hit else nullcontext()
+
     def give_up(self, request: Request) -> None:
         if request.steps is not None:
             request.steps.close()
 
     def follows(self, request: Request, other: Request, *, wholly: bool) -> bool:
         ours, theirs = request.misses, other.misses
-        if ours is None or theirs is None or request.waits_for is not theirs.claim:
+        if not (ours and theirs and theirs.claim and request.waits_for is theirs.claim):
             return False
         computed = {theirs.keys[position] for position in theirs.to_compute}
         awaited = {ours.keys[at] for at, claim in ours.waits.items() if claim is theirs.claim}

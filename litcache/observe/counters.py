@@ -5,9 +5,12 @@ from __future__ import annotations
 import threading
 from bisect import bisect_left
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypedDict
 
 from litcache.stores.base import StoreInfo
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,8 @@ class CacheInfo:
         rejected: Entries that the store refused because each is larger than the whole budget.
         evicted: Entries that the store dropped to make room.
         expired: Entries that the store found expired.
+        overflowed: Entries that were dropped because the queue of writes was full.
+        not_admitted: Outputs that were not stored because most items are asked for once.
         store_errors: Calls of the store that failed.
         entries: Entries that the store holds; 0 if it does not answer.
         bytes: Bytes that the store accounts for them; 0 if it does not answer.
@@ -53,6 +58,8 @@ class CacheInfo:
     rejected: int = 0
     evicted: int = 0
     expired: int = 0
+    overflowed: int = 0
+    not_admitted: int = 0
     store_errors: int = 0
     entries: int = 0
     bytes: int = 0
@@ -80,7 +87,22 @@ STATES = ("on", "trial", "off")
 # The place of each count among the numbers of `Counters`.
 (HITS, MISSES, COALESCED, BYPASSED, UNCACHEABLE, STORED, STORE_ERRORS, SECONDS,
  LISTS, FULL, PARTIAL, EMPTY, BATCH_ITEMS, LOOKUP_SECONDS,
- VERIFIED, DISAGREEMENTS, STATE) = range(17)  # fmt: skip
+ VERIFIED, DISAGREEMENTS, OVERFLOWED, NOT_ADMITTED, STATE) = range(19)  # fmt: skip
+PLACES = {
+    "hits": HITS,
+    "misses": MISSES,
+    "coalesced": COALESCED,
+    "verified": VERIFIED,
+    "bypassed": BYPASSED,
+    "uncacheable": UNCACHEABLE,
+    "disagreements": DISAGREEMENTS,
+    "stored": STORED,
+    "overflowed": OVERFLOWED,
+    "not_admitted": NOT_ADMITTED,
+    "store_errors": STORE_ERRORS,
+    "seconds": SECONDS,
+}
+"""The place of each count that `Counters.add` takes, by its name there."""
 COMPUTED = (MISSES, VERIFIED, BYPASSED, UNCACHEABLE)
 """The counts whose sum is how many items were computed."""
 BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
@@ -91,6 +113,23 @@ BATCHES = slice(STATE + 1, STATE + 1 + len(BATCH_SIZES) + 1)
 LOOKUPS = slice(BATCHES.stop, BATCHES.stop + len(LOOKUP_TIMES) + 1)
 NUMBERS = LOOKUPS.stop
 """How many numbers `Counters` has."""
+
+
+class Counts(TypedDict, total=False):
+    """What `Counters.add` takes: items, entries and calls, as `CacheInfo` has them; seconds."""
+
+    hits: int
+    misses: int
+    coalesced: int
+    verified: int
+    bypassed: int
+    uncacheable: int
+    disagreements: int
+    stored: int
+    overflowed: int
+    not_admitted: int
+    store_errors: int
+    seconds: float
 
 
 class Counters:
@@ -158,33 +197,12 @@ class Counters:
         with self._lock:
             self._numbers[HITS] += count
 
-    def add(
-        self,
-        *,
-        hits: int = 0,
-        misses: int = 0,
-        coalesced: int = 0,
-        verified: int = 0,
-        bypassed: int = 0,
-        uncacheable: int = 0,
-        disagreements: int = 0,
-        stored: int = 0,
-        store_errors: int = 0,
-        seconds: float = 0.0,
-    ) -> None:
+    def add(self, **counts: Unpack[Counts]) -> None:
         """Add to the counts, all at once."""
         with self._lock:
             numbers = self._numbers
-            numbers[HITS] += hits
-            numbers[MISSES] += misses
-            numbers[COALESCED] += coalesced
-            numbers[VERIFIED] += verified
-            numbers[BYPASSED] += bypassed
-            numbers[UNCACHEABLE] += uncacheable
-            numbers[DISAGREEMENTS] += disagreements
-            numbers[STORED] += stored
-            numbers[STORE_ERRORS] += store_errors
-            numbers[SECONDS] += seconds
+            for name, count in counts.items():
+                numbers[PLACES[name]] += count  # type: ignore[operator]
 
     def add_requests(self, full: int = 0, partial: int = 0, empty: int = 0) -> None:
         """Count requests of several items by how many of the items were not computed.
@@ -228,6 +246,8 @@ class Counters:
             rejected=store.rejected,
             evicted=store.evicted,
             expired=store.expired,
+            overflowed=int(own[OVERFLOWED]),
+            not_admitted=int(own[NOT_ADMITTED]),
             store_errors=int(own[STORE_ERRORS]),
             entries=store.entries,
             bytes=store.bytes,

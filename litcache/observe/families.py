@@ -41,6 +41,8 @@ _COUNTERS = {
     "rejected_entries": (REJECTED, "Entries that alone exceed the store's budget"),
     "dropped_entries": (DROPPED, "Entries given up: the store was busy, full or cleared"),
     "corrupt_entries": (CORRUPT, "Entries that did not verify"),
+    "overflowed_entries": (counters.OVERFLOWED, "Entries dropped: the queue of writes was full"),
+    "not_admitted_entries": (counters.NOT_ADMITTED, "Outputs not stored: most items come once"),
     "disagreements": (counters.DISAGREEMENTS, "Verified items whose entry was not the answer"),
     "store_errors": (counters.STORE_ERRORS, "Calls of the store that failed"),
 }

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 from litcache.keys.contexts import Opaque, snapshot
 from litcache.observe.counters import CacheInfo
-from litcache.policy import format_bytes, parse_bytes
+from litcache.sizes import format_bytes, parse_bytes
 from litcache.stores.base import Store
 from litcache.switches import is_strict
 
@@ -129,9 +129,8 @@ class Reporter:
                 forms = self._varied.setdefault(name, set())
                 forms.add(id(form.value) if isinstance(form, Opaque) else form)
         if self._misses >= _MISSES_BEFORE_WARNING:
-            differed = sorted(
-                n for n, forms in self._varied.items() if len(forms) >= self._contexts
-            )
+            varied = list(self._varied.items())  # another thread may clear it meanwhile
+            differed = sorted(name for name, forms in varied if len(forms) >= self._contexts)
             self._stop_watching()
             why = (
                 f"these context entries differed each time: {', '.join(differed)}; leave them out "
@@ -148,7 +147,8 @@ class Reporter:
 
 _COUNTS = (
     "hits", "misses", "coalesced", "verified", "bypassed", "uncacheable", "disagreements",
-    "entries", "bytes", "rejected", "evicted", "expired", "store_errors",
+    "entries", "bytes", "rejected", "evicted", "expired", "overflowed",
+    "not_admitted", "store_errors",
 )  # fmt: skip
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from litcache.observe.counters import NUMBERS, Labels, Sample
 
-LAYOUT = 2
+LAYOUT = 3
 """The number of the layout of pages. Raise it with every change of what stands where in one."""
 SUFFIX = f".page{LAYOUT}"
 """The end of a page's name: a process of another version leaves pages of another layout alone."""

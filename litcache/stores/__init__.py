@@ -1,6 +1,6 @@
 """Where entries live: the interface of every store, and the stores that litcache brings."""
 
-from litcache.stores.base import Entry, NewEntry, Scope, Store, StoreInfo
+from litcache.stores.base import Entry, Lease, NewEntry, Scope, Store, StoreInfo
 from litcache.stores.memory import MemoryStore
 from litcache.stores.redis.store import RedisStore
 from litcache.stores.shared.store import SharedStore
@@ -8,6 +8,7 @@ from litcache.stores.tiered import TieredStore
 
 __all__ = [
     "Entry",
+    "Lease",
     "MemoryStore",
     "NewEntry",
     "RedisStore",

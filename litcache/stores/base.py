@@ -46,6 +46,18 @@ class NewEntry(NamedTuple):
     store returns need not have it."""
 
 
+class Lease(NamedTuple):
+    """What a process asks for with a look-up: to be the only one that computes what it misses.
+
+    Attributes:
+        holder: 8 bytes that stand for the process that asks. Who asks again has its lease renewed.
+        seconds: How long the lease lasts, unless it is released before.
+    """
+
+    holder: bytes
+    seconds: float
+
+
 class Scope:
     """The namespace of the entries of a call, and the epoch that its look-up saw.
 
@@ -61,19 +73,25 @@ class Scope:
             `None` before a look-up; then the epoch at the time of the write counts. It is `b""`
             after a look-up that failed; then nothing may be written, because nobody knows whether
             the namespace was cleared meanwhile.
+        lease: The lease that the look-up asked for; `Store.set_many` releases it for the entries
+            that it stores, in the same step.
+        seconds: About how many seconds the model takes for an item of the namespace; 0: that is not
+            known. A store of several namespaces may keep those longer whose items take longer.
 
     Example:
         >>> Scope("shop").tag == Scope("shop").tag != Scope("blog").tag
         True
     """
 
-    __slots__ = ("epoch", "namespace", "tag", "version")
+    __slots__ = ("epoch", "lease", "namespace", "seconds", "tag", "version")
 
     def __init__(self, namespace: str, version: str = "") -> None:
         self.namespace = namespace
         self.version = version
         self.tag = hashlib.sha256(namespace.encode("utf-8", "surrogatepass")).digest()[:8]
         self.epoch: bytes | None = None
+        self.lease: Lease | None = None
+        self.seconds = 0.0
 
     def renewed(self) -> Scope:
         """Return a scope of the same namespace for another call."""
@@ -82,6 +100,14 @@ class Scope:
         scope.version = self.version
         scope.tag = self.tag
         scope.epoch = None
+        scope.lease = None
+        scope.seconds = self.seconds
+        return scope
+
+    def copy(self) -> Scope:
+        """Return a scope that stays as this one is now, whatever a later look-up notes in this."""
+        scope = self.renewed()
+        scope.epoch, scope.lease = self.epoch, self.lease
         return scope
 
 
@@ -134,6 +160,11 @@ class Store(ABC):
         """
         return False
 
+    @property
+    def grants_leases(self) -> bool:
+        """Whether `get_or_lease_many` grants a lease to one process at a time."""
+        return False
+
     @abstractmethod
     def get_many(self, scope: Scope, keys: Sequence[bytes]) -> list[Entry | None]:
         """Look up entries, and note the epoch of the namespace in `scope`.
@@ -147,6 +178,58 @@ class Store(ABC):
 
         Raises:
             StoreError: If the store cannot answer.
+        """
+
+    def get_at_once(self, scope: Scope, keys: Sequence[bytes]) -> list[Entry | None] | None:
+        """Look up entries without waiting for I/O, as `get_many` does.
+
+        Async code asks this first, in the thread of its event loop.
+
+        Args:
+            scope: Whose entries; its `epoch` is set.
+            keys: The keys, 16 bytes each.
+
+        Returns:
+            One entry for each key, in order; `None` if `get_many` has to be asked instead.
+        """
+        return None if self.blocking else self.get_many(scope, keys)
+
+    def get_or_lease_many(
+        self, scope: Scope, keys: Sequence[bytes], lease: Lease
+    ) -> tuple[list[Entry | None], Mapping[bytes, bytes]]:
+        """Look up entries, and take a lease on each key that has none.
+
+        A lease keeps no entry out: whoever computes may store. It ends with its time, when it is
+        released, when the namespace is cleared or the key deleted, and when the process stores an
+        entry with `scope.lease` set. By default, every lease is granted.
+
+        Args:
+            scope: Whose entries; its `epoch` is set.
+            keys: The keys, 16 bytes each.
+            lease: Who asks, and for how long.
+
+        Returns:
+            What `get_many` returns; and for each key without an entry that another process has a
+            lease on, the holder of that lease. All other keys without an entry are leased to the
+            one who asks. If that is in doubt, a key counts as leased to the one who asks.
+
+        Raises:
+            StoreError: If the store cannot answer.
+        """
+        return self.get_many(scope, keys), {}
+
+    def release_many(  # noqa: B027 - by default there are no leases
+        self, scope: Scope, keys: Sequence[bytes], lease: Lease
+    ) -> None:
+        """End the leases of one holder, because it does not compute these keys any more.
+
+        Args:
+            scope: Whose entries; its `epoch` is that of the look-up.
+            keys: The keys, 16 bytes each; those that others hold stay leased.
+            lease: Who has held them.
+
+        Raises:
+            StoreError: If the store cannot answer; then the leases end with their time.
         """
 
     @abstractmethod

@@ -16,7 +16,9 @@ class Breaker:
     "Release It!", 2007.)
 
     A call reports how it ended, with the turn that `admit` gave it. A call that began before the
-    breaker last opened, or before the probe, says nothing about the present: it is ignored.
+    breaker last opened, or before the probe, says nothing about the present: it is ignored. A probe
+    that reports nothing for `lost` seconds, because its thread was interrupted, is followed by
+    another one.
 
     Concurrency: safe in many threads; not to be used across a fork.
 
@@ -24,6 +26,7 @@ class Breaker:
         limit: The number of failures in a row that open it.
         delay: Seconds until the first probe; infinite: there is none, and only `close` closes it.
         longest: The largest number of seconds between two probes.
+        lost: Seconds after which a probe that has not ended counts as lost; more than a call takes.
         clock: A clock that never goes back, in seconds.
 
     Example:
@@ -40,11 +43,13 @@ class Breaker:
         delay: float = 0.25,
         longest: float = 0.4,
         *,
+        lost: float = 60.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._limit = limit
         self._first = delay
         self._longest = longest
+        self._lost = lost
         self._clock = clock
         self._lock = threading.Lock()
         self._turn = 0
@@ -52,6 +57,7 @@ class Breaker:
         self._delay = delay
         self._until: float | None = None
         self._probing = False
+        self._lost_at = 0.0
 
     @property
     def is_open(self) -> bool:
@@ -76,9 +82,11 @@ class Breaker:
             until = self._until
             if until is None:
                 return self._turn
-            if self._probing or self._clock() < until:
+            now = self._clock()
+            if now < (self._lost_at if self._probing else until):
                 return None
             self._probing = True
+            self._lost_at = now + self._lost
             self._turn += 1
             return self._turn
 

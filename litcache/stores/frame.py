@@ -21,6 +21,10 @@ _HEAD = Struct("<BId8s")
 _SUM_BYTES = 8
 _PREFIX = Struct(f"<{_SUM_BYTES}sBId8s")
 _PREFIX_BYTES = _PREFIX.size
+EPOCH_AT = _PREFIX_BYTES - EPOCH_BYTES
+"""Where the epoch stands in a frame."""
+EXPIRES_AT = EPOCH_AT - 8
+"""Where the expiry stands in a frame: a double, little-endian, NaN if there is none."""
 _NEVER = float("nan")
 
 
@@ -84,7 +88,7 @@ def epoch_of(data: bytes) -> bytes:
         >>> epoch_of(frame(NewEntry(b"raw", b"payload"), b"epoch--1"))
         b'epoch--1'
     """
-    return data[_PREFIX_BYTES - EPOCH_BYTES : _PREFIX_BYTES]
+    return data[EPOCH_AT:_PREFIX_BYTES]
 
 
 def unframe(data: bytes | memoryview, epoch: bytes, key: bytes = b"") -> NewEntry | None:

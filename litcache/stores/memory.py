@@ -1,4 +1,4 @@
-"""A store in the memory of one process, with SIEVE eviction, a budget of bytes, and a ttl."""
+"""A store in the memory of one process, with GDSF eviction, a budget of bytes, and a ttl."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from litcache.forks import Forkable, begin_anew
-from litcache.policy import parse_bytes
+from litcache.sizes import parse_bytes
 from litcache.stores.base import Entry, Scope, Store, StoreInfo
-from litcache.stores.sieve import SCAN_STEPS, Node, Sieve, Space
+from litcache.stores.gdsf import SCAN_STEPS, Gdsf
+from litcache.stores.nodes import NEW, Layouts, Node, Space, weigh
 
 # How many entries a write checks for expired ones: this number for each entry that it stores, and
 # once as many as an eviction, if the write needs the room.
@@ -20,19 +21,21 @@ SWEEP_STEPS = 16
 # How many cleared entries each write frees, and a clear itself.
 FREED_STEPS = 256
 
-# How many layouts are kept so that equal ones share one object, and how long these may be.
-SHARED_LAYOUTS = 256
-SHARED_LAYOUT_BYTES = 256
+# After how many evictions the number of entries is compared with that of the ghosts.
+FIT_EVICTIONS = 256
+
+# Entries of one write go in together up to this part of the budget: room is made for all at once.
+LARGE_PART = 8
 
 
 class MemoryStore(Store, Forkable):
     """Entries in the memory of this process, within a budget of bytes.
 
-    The budget covers keys and bookkeeping, too. When it is used up, SIEVE evicts entries (Zhang et
-    al., "SIEVE is Simpler than LRU", NSDI '24). Expired entries go first: each write looks for
-    some. An entry that is larger than the whole budget is rejected, and an older entry under its
-    key is removed. A clear takes constant time; its entries count in the budget until later writes
-    have freed them.
+    The budget covers keys and bookkeeping, too. When it is used up, the entries that were hit least
+    often lately are evicted, by GDSF (Cherkasova 1998) with lazy promotion: a hit only counts.
+    Expired entries go first: each write looks for some. An entry that is larger than the whole
+    budget is rejected, and an older entry under its key is removed. A clear takes constant time;
+    its entries count in the budget until later writes have freed them.
 
     A look-up returns the entries that the store holds, without a copy and without a check.
 
@@ -69,13 +72,14 @@ class MemoryStore(Store, Forkable):
     def _start(self) -> None:
         """Begin with nothing stored and nothing counted."""
         self._lock = threading.Lock()
+        self._whole = _Whole(self)
         # By the tag of the namespace. A namespace without a space has the epoch of the store.
         self._spaces: dict[bytes, Space] = {}
         self._epoch = os.urandom(8)
         # Cleared spaces: nobody finds their entries, and writes free them step by step.
         self._cleared: list[Space] = []
-        self._sieve = Sieve()
-        self._layouts: dict[bytes, bytes] = {}
+        self._queue = Gdsf()
+        self._layouts = Layouts()
         self._bytes = self._evicted = self._expired = self._rejected = self._dropped = 0
         begin_anew(self)
 
@@ -113,14 +117,14 @@ class MemoryStore(Store, Forkable):
             if node is not None:
                 if node.expires is not None and node.expires <= now:
                     stale = True
-                elif not node.visited:
-                    node.visited = True
+                elif node.uncounted:
+                    node.uncounted -= 1
         return self._without_expired(found, now) if stale else found
 
     def _without_expired(self, found: list[Node | None], now: float) -> list[Entry | None]:
         """Remove expired entries among those found, and return `None` in their places."""
         valid: list[Entry | None] = []
-        with self._lock:
+        with self._lock, self._whole:
             for node in found:
                 if node is None or node.expires is None or node.expires > now:
                     valid.append(node)
@@ -134,24 +138,23 @@ class MemoryStore(Store, Forkable):
     def set_many(self, scope: Scope, entries: Mapping[bytes, Entry]) -> None:
         """Store entries; payloads and layouts that are not `bytes` are copied."""
         nodes = [Node(key, entry) for key, entry in entries.items()]
-        now = self.clock() if self._sieve.timed else 0.0
-        with self._lock:
+        now = self.clock() if self._queue.timed else 0.0
+        with self._lock, self._whole:
             space = self._space(scope.tag)
             if scope.epoch is not None and scope.epoch != space.epoch:
                 self._dropped += len(nodes)
                 return
+            if scope.seconds:
+                space.seconds = scope.seconds
             self._free(FREED_STEPS)
             self._drop_expired(now, SWEEP_STEPS * len(nodes))
-            looked = False
-            for node in nodes:
-                node.space = space
-                looked = self._put(node, now, looked)
+            self._put_all(space, nodes, now)
 
     def delete_many(self, scope: Scope, keys: Sequence[bytes]) -> int:
         """Delete entries; outputs that are being computed for the namespace are not stored."""
         now = self.clock()
         deleted = 0
-        with self._lock:
+        with self._lock, self._whole:
             space = self._space(scope.tag)
             if keys:  # an entry that is being computed now must not come back
                 space.epoch = os.urandom(8)
@@ -168,12 +171,12 @@ class MemoryStore(Store, Forkable):
 
     def clear(self, namespace: str | None = None) -> None:
         """Drop entries in constant time: nobody finds them any more, and later writes free them."""
-        with self._lock:
+        with self._lock, self._whole:
             if namespace is None:
                 spaces, self._epoch = self._spaces, os.urandom(8)
                 self._spaces = {}
                 self._cleared += spaces.values()
-                self._layouts = {}
+                self._layouts = Layouts()
             else:
                 tag = Scope(namespace).tag
                 self._cleared.append(self._space(tag))
@@ -200,6 +203,14 @@ class MemoryStore(Store, Forkable):
 
     # The methods below are called with the lock held.
 
+    def lose_all(self) -> None:
+        """Lose all entries: what a change did before it was interrupted may fit nothing."""
+        for space in (*self._spaces.values(), *self._cleared):
+            space.nodes = {}  # look-ups that run now may still have the space
+        self._spaces, self._epoch, self._cleared = {}, os.urandom(8), []
+        self._queue, self._bytes = Gdsf(), 0
+        self._queue.fit(0)
+
     def _space(self, tag: bytes) -> Space:
         """Return the entries of a namespace, under the epoch that look-ups have noted."""
         space = self._spaces.get(tag)
@@ -207,26 +218,45 @@ class MemoryStore(Store, Forkable):
             space = self._spaces[tag] = Space(self._epoch)
         return space
 
-    def _put(self, node: Node, now: float, looked: bool) -> bool:
-        """Insert an entry as the newest, in place of the entry that has its key.
+    def _put_all(self, space: Space, nodes: Sequence[Node], now: float) -> None:
+        """Insert entries, in place of those that have their keys; each key comes once."""
+        held, most, limit = space.nodes, self.max_bytes, self.max_bytes // LARGE_PART
+        looked, total = False, 0
+        together: list[Node] = []
+        layout = shared = b""
+        for node in nodes:
+            if node.key in held:
+                self._take_place(node, held[node.key])
+            node.space = space
+            if node.layout is not layout:
+                layout = node.layout
+                shared = self._layouts.shared(layout)
+            node.layout = shared
+            size = node.size()
+            if size > most:
+                self._rejected += 1
+                continue
+            if total + size > limit and together:
+                looked = self._add_all(space, together, total, now, looked)
+                together, total = [], 0
+            together.append(node)
+            total += size
+        if together:
+            self._add_all(space, together, total, now, looked)
 
-        Args:
-            node: The entry.
-            now: The wall clock.
-            looked: Whether this write has already looked for expired entries to make room.
+    def _take_place(self, node: Node, replaced: Node) -> None:
+        """Remove an entry; the one that replaces it is worth what it was."""
+        self._remove(replaced)
+        node.uncounted, node.worth = replaced.uncounted, max(replaced.worth, NEW)
 
-        Returns:
-            Whether it has looked for them now.
+    def _add_all(
+        self, space: Space, nodes: Sequence[Node], size: int, now: float, looked: bool
+    ) -> bool:
+        """Make room for new entries of one namespace, whose bytes fit into the budget; add them.
+
+        `looked` says whether this write has already looked for expired entries to make room; the
+        result, whether it has now.
         """
-        space = node.space
-        replaced = space.nodes.get(node.key)
-        if replaced is not None:
-            self._remove(replaced)
-            node.visited = replaced.visited
-        size = node.size()
-        if size > self.max_bytes:
-            self._rejected += 1
-            return looked
         while self._bytes + size > self.max_bytes:
             if self._cleared:
                 self._free(SWEEP_STEPS)
@@ -235,25 +265,30 @@ class MemoryStore(Store, Forkable):
                 self._drop_expired(now, SCAN_STEPS)
             else:
                 self._evict(now)
-        node.layout = self._shared(node.layout)
-        self._sieve.append(node)
+        self._queue.add_all(nodes)
         self._bytes += size
         space.bytes += size
-        space.nodes[node.key] = node
+        space.nodes.update([(node.key, node) for node in nodes])
         return looked
 
     def _evict(self, now: float) -> None:
         """Evict one entry."""
-        node = self._sieve.victim(now)
+        if self._evicted % FIT_EVICTIONS == 0:
+            self._queue.fit(sum(len(space.nodes) for space in self._spaces.values()))
+            weigh(self._spaces.values())
+        node = self._queue.evict(now)
         if node.expires is not None and node.expires <= now:
             self._expired += 1
         else:
             self._evicted += 1
-        self._remove(node)
+        space, size = node.space, node.size()
+        del space.nodes[node.key]
+        self._bytes -= size
+        space.bytes -= size
 
     def _drop_expired(self, now: float, steps: int) -> None:
         """Remove the expired entries among some entries."""
-        for node in self._sieve.expired(now, steps):
+        for node in self._queue.expired(now, steps):
             self._remove(node)
             self._expired += 1
 
@@ -275,15 +310,21 @@ class MemoryStore(Store, Forkable):
 
     def _unlink(self, node: Node) -> None:
         """Take an entry out of the queue, and give its bytes back."""
-        self._sieve.remove(node)
+        self._queue.remove(node)
         size = node.size()
         self._bytes -= size
         node.space.bytes -= size
 
-    def _shared(self, layout: bytes) -> bytes:
-        """Return the object that all equal short layouts share."""
-        if len(layout) > SHARED_LAYOUT_BYTES:
-            return layout
-        if len(self._layouts) >= SHARED_LAYOUTS:
-            self._layouts = {}
-        return self._layouts.setdefault(layout, layout)
+
+class _Whole:
+    """Loses the entries of a store if a change fails, as by Ctrl-C."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        self._store = store
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, error: object, *_: object) -> None:
+        if error is not None:
+            self._store.lose_all()

@@ -11,11 +11,13 @@ from typing import Any
 
 from litcache.errors import StoreError
 from litcache.forks import Forkable, begin_anew
-from litcache.stores.base import UNKNOWN_EPOCH, Entry, Scope, Store, StoreInfo
+from litcache.stores.base import UNKNOWN_EPOCH, Entry, Lease, Scope, Store, StoreInfo
+from litcache.stores.queued import write_queued
 
 # How long an answer of the back is trusted. With the time of a call to the back, this stays below
 # the second within which a clear must hold.
 CHECK_SECONDS = 0.5
+_NEVER = (-math.inf, UNKNOWN_EPOCH)
 
 
 class TieredStore(Store, Forkable):
@@ -30,6 +32,9 @@ class TieredStore(Store, Forkable):
     if that was cleared, or if the back does not know the keys, because they are too many. A refresh
     replaces the entry in the front of its own process; other fronts keep the old entry until it
     expires or is evicted.
+
+    Async code asks the front in the thread of its event loop, and litcache's threads only for what
+    the front misses.
 
     While the back fails, the front goes on alone: look-ups return what it holds. Writes reach it,
     and then raise, which litcache counts.
@@ -105,22 +110,56 @@ class TieredStore(Store, Forkable):
         Raises:
             StoreError: If the front cannot answer.
         """
+        return self._look_up(scope, keys, self.back.get_many)
+
+    def get_or_lease_many(
+        self, scope: Scope, keys: Sequence[bytes], lease: Lease
+    ) -> tuple[list[Entry | None], Mapping[bytes, bytes]]:
+        """Look up entries, and lease those that both miss in the back.
+
+        Raises:
+            StoreError: If the front cannot answer.
+        """
+        others: Mapping[bytes, bytes] = {}
+
+        def get_or_lease(far: Scope, missing: Sequence[bytes]) -> list[Entry | None]:
+            nonlocal others
+            entries, others = self.back.get_or_lease_many(far, missing, lease)
+            return entries
+
+        return self._look_up(scope, keys, get_or_lease), others
+
+    def release_many(self, scope: Scope, keys: Sequence[bytes], lease: Lease) -> None:
+        """End leases in the back.
+
+        Raises:
+            StoreError: If the back cannot answer.
+        """
+        self.back.release_many(_parts(scope)[1], keys, lease)
+
+    def _look_up(
+        self,
+        scope: Scope,
+        keys: Sequence[bytes],
+        ask: Callable[[Scope, Sequence[bytes]], list[Entry | None]],
+    ) -> list[Entry | None]:
+        """Look up entries in the front, and ask the back for the keys that the front misses."""
         scope.epoch = UNKNOWN_EPOCH
         near, far, now = scope.renewed(), scope.renewed(), self._monotonic()
         # Before the front is asked: its answer is then of this epoch or of a later one.
-        asked, epoch = self._seen.get(scope.tag, (-math.inf, UNKNOWN_EPOCH))
+        asked, epoch = self._seen.get(scope.tag, _NEVER)
         found = self.front.get_many(near, keys)
         missing = [key for key, entry in zip(keys, found, strict=True) if entry is None]
         if keys and not missing and now - asked < CHECK_SECONDS:
             scope.epoch = _both(near, epoch)
             return found
         try:
-            entries = self.back.get_many(far, missing)
+            entries = ask(far, missing)
             if far.epoch != epoch:
                 self._renew(far, epoch, now)
                 found = self.front.get_many(near, keys)
                 missing = [key for key, at in zip(keys, found, strict=True) if at is None]
-                entries = self.back.get_many(far, missing)
+                entries = ask(far, missing)
             self._note_asked(scope, now)
         except Exception:  # any class may be the back: whatever it raises, the front goes on
             self._note_asked(scope, now)
@@ -135,6 +174,18 @@ class TieredStore(Store, Forkable):
             got.get(key) if entry is None else entry for key, entry in zip(keys, found, strict=True)
         ]
 
+    def get_at_once(self, scope: Scope, keys: Sequence[bytes]) -> list[Entry | None] | None:
+        """Look up entries in the front alone; `None` if the back has to be asked."""
+        # Before the front is asked, as in `get_many`.
+        asked, epoch = self._seen.get(scope.tag, _NEVER)
+        if not keys or self._monotonic() - asked >= CHECK_SECONDS:
+            return None
+        found = self.front.get_at_once(scope, keys)
+        if found is None or None in found:
+            return None
+        scope.epoch = _both(scope, epoch)
+        return found
+
     def set_many(self, scope: Scope, entries: Mapping[bytes, Entry]) -> None:
         """Store entries in both stores.
 
@@ -144,10 +195,7 @@ class TieredStore(Store, Forkable):
         """
         if scope.epoch == UNKNOWN_EPOCH:
             raise StoreError("the front did not answer the look-up", type(self).__name__)
-        near, far = scope.renewed(), scope.renewed()
-        if scope.epoch is not None:
-            end = 1 + scope.epoch[0]
-            near.epoch, far.epoch = scope.epoch[1:end], scope.epoch[end:]
+        near, far = _parts(scope)
         self.front.set_many(near, entries)
         if far.epoch == UNKNOWN_EPOCH:
             raise StoreError(
@@ -185,6 +233,11 @@ class TieredStore(Store, Forkable):
             self.front.clear(namespace)
 
     @property
+    def grants_leases(self) -> bool:
+        """Whether the back grants leases."""
+        return self.back.grants_leases
+
+    @property
     def breaker_open(self) -> bool:
         """Whether this process leaves one of the stores alone for a while, because it fails."""
         return self.front.breaker_open or self.back.breaker_open
@@ -211,7 +264,8 @@ class TieredStore(Store, Forkable):
         )
 
     def close(self) -> None:
-        """Close both stores; a later call opens them again."""
+        """Write what is queued, and close both stores; a later call opens them again."""
+        write_queued(self)
         self.front.close()
         self.back.close()
 
@@ -235,6 +289,18 @@ class TieredStore(Store, Forkable):
             else:
                 self.front.delete_many(far.renewed(), deleted)
             self._seen[far.tag] = now, far.epoch or UNKNOWN_EPOCH
+
+
+def _parts(scope: Scope) -> tuple[Scope, Scope]:
+    """Return a scope for each store, with its part of the epoch."""
+    near, far = scope.renewed(), scope.renewed()
+    if scope.epoch:
+        end = 1 + scope.epoch[0]
+        near.epoch, far.epoch = scope.epoch[1:end], scope.epoch[end:]
+    elif scope.epoch is not None:
+        near.epoch = far.epoch = UNKNOWN_EPOCH
+    far.lease = scope.lease
+    return near, far
 
 
 def _both(near: Scope, far: bytes | None) -> bytes:

@@ -8,10 +8,12 @@ from typing import Any
 
 from litserve import LitAPI
 
+from litcache.litapi.classes import cached_methods
 from litcache.stores.memory import MemoryStore
 from litcache.switches import disabled
 from litcache.testing.runner import APIRunner
-from litcache.trial.compare import Frozen, check_place, differences, freeze, raised
+from litcache.trial.answers.compare import Frozen, differences, freeze, raised
+from litcache.trial_policy import check_place, trial_of
 
 _SHUFFLES = 3
 
@@ -35,7 +37,8 @@ def assert_cacheable(
             inputs that repeat: what no request does is not seen.
         tolerance: The largest difference of floats, as a share of the largest magnitude in their
             array.
-        ignore: Places of the answers that may differ, such as `"$.seconds"`.
+        ignore: Places of the answers that may differ, such as `"$.seconds"`, beside those that the
+            trial of a cached method leaves out: `Trial(ignore=…)`.
 
     Raises:
         AssertionError: If an answer differs; the message names the request, and where.
@@ -54,9 +57,11 @@ def assert_cacheable(
         raise ValueError("requests=[] must be at least one request: without one nothing is seen")
     for place in ignore:
         check_place(place)
+    trials = [trial_of(policy.trial) for policy in cached_methods(type(api)).values()]
+    left_out = {*ignore, *(place for trial in trials if trial for place in trial.ignore)}
 
     def check(name: str, index: int, expected: Frozen, got: Frozen) -> None:
-        if found := differences(expected, got, tolerance=tolerance, ignore=ignore, limit=1):
+        if found := differences(expected, got, tolerance=tolerance, ignore=left_out, limit=1):
             raise AssertionError(
                 f"request {index} of {len(requests)} is answered otherwise {name}: at "
                 f"{found[0].path} {found[0].cached} is expected, and {found[0].model} is answered; "

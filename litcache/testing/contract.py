@@ -25,11 +25,12 @@ from litcache.testing.hard_use import (
     used_by_threads,
     works_in_a_fork,
 )
+from litcache.testing.lease_contract import LeaseContract
 
 _FILLING_BYTES = 256 << 10
 
 
-class StoreContract:
+class StoreContract(LeaseContract):
     """What a store promises, as test methods that pytest collects from a subclass.
 
     Each test makes its own store by `make_store`, with room for at least 16 MiB, and closes it.

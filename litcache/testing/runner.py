@@ -106,6 +106,7 @@ class APIRunner:
             self.api.__dict__.pop(name, None)
         self.api.request_timeout = self._timeout_before
         state = state_of(self.api)
+        self._flush()
         state.on_model_call = state.encode_watch = None
 
     @property
@@ -159,8 +160,14 @@ class APIRunner:
             answers = self._drive(_Transport(self._uids, stream=api.stream), requests)
         finally:
             api.max_batch_size, api.batch_timeout = size, window
+            self._flush()
             self.contexts = [self._contexts.get(uid, {}) for uid in self._uids]
         return answers
+
+    def _flush(self) -> None:
+        """Write what is queued for stores, so that a test finds it there."""
+        for cache in state_of(self.api).caches.values():
+            cache.guarded.flush()
 
     def _drive(self, transport: _Transport, requests: Sequence[Any]) -> list[Any]:
         """Put the requests into the queue, and run the loop until it has answered the last."""

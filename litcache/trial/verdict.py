@@ -11,11 +11,14 @@ from typing import Protocol
 from litcache.errors import DisagreementError
 from litcache.observe.log import Reporter, logger
 from litcache.stores.base import Entry
-from litcache.trial.compare import Difference, Frozen, differences
+from litcache.trial.answers.compare import CONTEXT, Difference, Frozen, differences
+from litcache.trial.proven import DIRECTIONS, Proven
 from litcache.trial_policy import Trial
 
 _MOST_DIFFERENCES = 3
 _MOST_CAUSES = 3
+_chance = random.SystemRandom()
+"""Without a state: a draw changes nothing for users of `random` who have set its seed."""
 
 
 class Standing(Protocol):
@@ -38,22 +41,38 @@ class Tried:
 
     Args:
         entry: The entry; `None` for an item whose equal is computed in the same call.
-        is_other: Whether its request is another one than the request whose output was stored.
+        unlike: In what the digest of its request is unlike that of the request whose output was
+            stored; 0 if one of them is not known.
         key: The key of the item, if its equal is computed in the same call.
 
     Attributes:
         fresh: What the model answers, frozen; `None` as long as it has not.
         at_encoding: Whether the answers are compared when they are encoded, not before.
+        made: What an entry of the model's answer would be, with the changes of the context; `None`
+            as long as it has not answered, and if that cannot be stored.
+        contexts: What the hit and the model change in the context, frozen; `None`: nothing.
     """
 
-    __slots__ = ("at_encoding", "entry", "fresh", "is_other", "key")
+    __slots__ = ("at_encoding", "contexts", "entry", "fresh", "key", "made", "unlike")
 
-    def __init__(self, entry: Entry | None, *, is_other: bool, key: bytes | None = None) -> None:
+    def __init__(self, entry: Entry | None, *, unlike: int, key: bytes | None = None) -> None:
         self.entry = entry
-        self.is_other = is_other
+        self.unlike = unlike
         self.key = key
         self.fresh: Frozen | None = None
         self.at_encoding = False
+        self.made: Entry | None = None
+        self.contexts: tuple[Frozen, Frozen] | None = None
+
+
+def unlike(request: int, other: int) -> int:
+    """Return in what the digests of two requests differ; 0 if one is not known.
+
+    Example:
+        >>> unlike(0b110, 0b011), unlike(0b110, 0)
+        (5, 0)
+    """
+    return request ^ other if request and other else 0
 
 
 class Verdict:
@@ -68,9 +87,11 @@ class Verdict:
         reporter: Logs in the name of the method.
         stop: Drops the entries of the method.
         causes: Returns the usual causes of a disagreement, the likeliest first.
+        has_fields: Whether digests tell which fields of requests differ; if not, only that they do.
 
     Attributes:
         is_off: Whether a disagreement has ended caching.
+        wants_large: Whether digests of large requests are still needed.
     """
 
     def __init__(
@@ -82,6 +103,7 @@ class Verdict:
         *,
         stop: Callable[[], object],
         causes: Callable[[], Sequence[str]] = tuple,
+        has_fields: bool = True,
     ) -> None:
         self.trial = trial
         self._method = method
@@ -89,6 +111,7 @@ class Verdict:
         self._reporter = reporter
         self._stop = stop
         self._causes = causes
+        self._directions = DIRECTIONS if has_fields else 1
         self._lock = threading.Lock()
         self.begin()
 
@@ -97,19 +120,17 @@ class Verdict:
         with self._lock:
             self.is_off = False
             self._agreed = 0
-            self._left = self._left_other = self.trial.hits
+            self._left = self.trial.hits
+            self._proven = Proven(self.trial.hits, self._directions)
             self._pause = self._until_next()
             self._counters.disagreement = ""
+            self._note_state()
             self._counters.state = "trial" if self._is_open else "on"
 
-    @property
-    def _is_open(self) -> bool:
-        return self.trial.observe or self._left > 0
-
-    @property
-    def wants_large(self) -> bool:
-        """Whether digests of large requests are still needed."""
-        return self._is_open or self._left_other > 0
+    def _note_state(self) -> None:
+        """Work out what each look-up asks for."""
+        self._is_open = self.trial.observe or self._left > 0
+        self.wants_large = self._is_open or self._proven.is_open
 
     def announcement(self) -> str:
         """Return what the log says of the trial at the start."""
@@ -128,50 +149,44 @@ class Verdict:
             requests: The digest of each item's request; 0 if it is not known.
             entries: What the store has for each item.
         """
-        if self._left > 0 or self.trial.observe:
+        if self._is_open:
             return {at for at, entry in enumerate(entries) if entry is not None}
-        if self._left_other > 0:
+        proven = self._proven
+        if proven.is_open:
             made_by = [getattr(entry, "request", 0) for entry in entries]
             if made_by != requests:
-                others = {
-                    at
-                    for at, pair in enumerate(zip(requests, made_by, strict=True))
-                    if self.is_other(*pair) and entries[at] is not None
-                }
+                wants, pairs = proven.wants, enumerate(zip(requests, made_by, strict=True))
+                others = {at for at, (a, b) in pairs if a != b and a and b and wants(a ^ b)}
                 if others:
                     return others
-        return self._verified(entries) if self.trial.verify else ()
+        # Without `verify`, the pause is infinite.
+        self._pause -= len(entries)
+        return () if self._pause > 0 else self._verified(entries)
 
     def _verified(self, entries: Sequence[Entry | None]) -> Collection[int]:
-        self._pause -= len(entries)
-        if self._pause > 0:
-            return ()
         self._pause = self._until_next()
         hits = [at for at, entry in enumerate(entries) if entry is not None]
-        return (random.choice(hits),) if hits else ()
+        return (_chance.choice(hits),) if hits else ()
 
     def _until_next(self) -> float:
         """Return which of the next hits is verified, from 1 on: at random, so in no rhythm."""
         share = self.trial.verify
-        if not 0 < share < 1:
-            return 1.0  # each, or none is asked for
+        if not share:
+            return math.inf
+        if share >= 1:
+            return 1.0
         # How often a coin that falls so rarely is thrown until it does.
-        return 1 + math.floor(math.log1p(-random.random()) / math.log1p(-share))
+        return 1 + math.floor(math.log1p(-_chance.random()) / math.log1p(-share))
 
     def wants_equal(self, request: int, other: int) -> bool:
         """Return whether an item is computed though an equal one of another request is, too."""
-        return self._is_open or (self._left_other > 0 and self.is_other(request, other))
-
-    @staticmethod
-    def is_other(request: int, other: int) -> bool:
-        """Return whether two digests are those of different requests."""
-        return request != other and bool(request and other)
+        return self._is_open or self._proven.wants(unlike(request, other))
 
     # ------------------------------------------------------------------ what was found
 
     def compare(self, tried: Tried, stored: Frozen, fresh: Frozen) -> None:
         """Compare the outputs of a tried hit, and draw the conclusion."""
-        found = self.differences(stored, fresh)
+        found = self.differences(stored, fresh) + self.differences_of_context(tried)
         if found:
             self.disagreed(found)
         else:
@@ -184,6 +199,7 @@ class Verdict:
         ignore: Collection[str] = (),
         limit: int = 16,
         tolerance: float = math.inf,
+        root: str = "$",
     ) -> list[Difference]:
         """Return where two answers differ, as far as the options of the trial do not allow it.
 
@@ -196,7 +212,14 @@ class Verdict:
             tolerance=min(trial.tolerance, tolerance),
             ignore=(*trial.ignore, *ignore),
             limit=limit,
+            root=root,
         )
+
+    def differences_of_context(self, tried: Tried, tolerance: float = math.inf) -> list[Difference]:
+        """Return where a hit would change its context otherwise than the model has."""
+        if tried.contexts is None:
+            return []
+        return self.differences(*tried.contexts, tolerance=tolerance, root=CONTEXT)
 
     def agreed(self, tried: Tried) -> None:
         """Count a hit that would have been answered as the model has answered it."""
@@ -204,7 +227,8 @@ class Verdict:
             was_open = self._is_open
             self._agreed += 1
             self._left -= 1
-            self._left_other -= tried.is_other
+            self._proven.note(tried.unlike)
+            self._note_state()
             if not was_open or self._is_open or self.is_off:
                 return
             self._counters.state = "on"

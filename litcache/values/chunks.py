@@ -13,14 +13,15 @@ from typing import Any, NamedTuple
 
 from litcache.errors import ValueEncodingError
 from litcache.values import codec
-from litcache.values.codec import Encoded
-from litcache.values.layouts import Payload, interned
+from litcache.values.layouts import Encoded, Payload, interned
 
 MODE = "stream"
 """The mode of a call whose output is a stream, in its key."""
 LAYOUT = b"s"
 Chunk = tuple[bytes, Payload]
 """The layout and the payload of one chunk."""
+Changes = tuple[Mapping[str, Any], Sequence[str]]
+"""The entries of a context that were added or changed, by name, and the names of those removed."""
 
 _NUMBER = struct.Struct("<Q")
 _NUMBERS = 2
@@ -142,6 +143,30 @@ class Chunks:
         for layout_size, size in zip(sizes, sizes, strict=True):
             start, end = end + layout_size, end + layout_size + size
             yield interned(bytes(view[start - layout_size : start])), view[start:end]
+
+
+def context_changes(layout: bytes, payload: Payload) -> list[Changes]:
+    """Return what any entry changes in a context.
+
+    Args:
+        layout: The layout of the entry.
+        payload: Its payload.
+
+    Returns:
+        The changes; of a stream, those before each chunk. The others have one, or none.
+
+    Raises:
+        ValueEncodingError: If the entry is malformed.
+
+    Example:
+        >>> context_changes(*join([encode("a", {}, []), encode(None, {"tokens": 1}, ["b"])]))
+        [({}, []), ({'tokens': 1}, ['b'])]
+    """
+    parts = Chunks(layout, payload) if layout == LAYOUT else [(layout, payload)]
+    found = [codec.context_changes(*part) for part in parts]
+    if layout != LAYOUT and found == [None]:
+        return []
+    return [({}, []) if changes is None else changes[2:] for changes in found]
 
 
 def encode_all(values: Sequence[object]) -> Encoded:

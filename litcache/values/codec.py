@@ -16,14 +16,10 @@ from litcache import arrays
 from litcache.arrays import is_array, is_tensor, tensor_fault
 from litcache.errors import ValueEncodingError
 from litcache.stores.base import Entry
-from litcache.values.layouts import (
-    Payload,
-    encode_elements,
-    interned,
-    parse,
-    tensor_bytes,
-    tensor_layout,
-)
+from litcache.values.elements import encode_elements, encode_narrow, tensor_bytes
+from litcache.values.layouts import Encoded, Payload, interned, parse, tensor_layout
+from litcache.values.narrow import FLOATS, narrow_bytes
+from litcache.values.order import order_of
 from litcache.values.packing import MALFORMED
 from litcache.values.tagged import NATIVE, decode_plain, encode_plain
 
@@ -33,14 +29,13 @@ _LENGTH_BYTES = 8
 _CONTAINERS = frozenset({list, tuple, dict, set, frozenset})
 _ELEMENTS = frozenset((b"a", b"t"))
 
-Encoded = tuple[bytes, bytes]
 
-
-def encode(value: object) -> Encoded:
+def encode(value: object, store_as: str | None = None) -> Encoded:
     """Make the entry of a value.
 
     Args:
         value: Builtins in any nesting, arrays, tensors, numpy scalars, dates, paths and the like.
+        store_as: The form in which its arrays and tensors of floats are stored; `None`: in full.
 
     Returns:
         The layout, interned, and the payload, in its own memory.
@@ -54,15 +49,18 @@ def encode(value: object) -> Encoded:
         {'label': 'cat', 'box': (1, 2)}
     """
     if is_array(value) or is_tensor(value):
-        return encode_elements(value)
-    return _PLAIN, encode_plain(value)
+        return encode_elements(value, store_as)
+    return _PLAIN, encode_plain(value, store_as=store_as)
 
 
-def encode_many(values: Sequence[object]) -> list[Encoded | ValueEncodingError]:
+def encode_many(
+    values: Sequence[object], store_as: str | None = None
+) -> list[Encoded | ValueEncodingError]:
     """Make the entries of a batch of values; tensors that can be stacked are copied together.
 
     Args:
         values: The values.
+        store_as: As for `encode`; arrays that can be stacked are converted together, too.
 
     Returns:
         For each value its layout and payload, or the error that says why it is not stored.
@@ -71,11 +69,13 @@ def encode_many(values: Sequence[object]) -> list[Encoded | ValueEncodingError]:
         >>> [decode(*encoded) for encoded in encode_many([1, "two"])]
         [1, 'two']
     """
-    together = _encode_like_tensors(values)
+    together = _encode_like_tensors(values, store_as)
+    if store_as is not None:
+        together |= _encode_like_arrays(values, store_as)
     results: list[Encoded | ValueEncodingError] = []
     for position, value in enumerate(values):
         try:
-            results.append(together.get(position) or encode(value))
+            results.append(together.get(position) or encode(value, store_as))
         except ValueEncodingError as error:  # noqa: PERF203 - one bad value is one bad result
             results.append(error)
     return results
@@ -174,6 +174,16 @@ def with_context(
     return interned(_CONTEXT + layout), b"".join((size, changes, payload))
 
 
+def has_context(layout: bytes) -> bool:
+    """Return whether an entry of a layout holds changes of a context.
+
+    Example:
+        >>> has_context(encode("out")[0])
+        False
+    """
+    return layout[:1] == _CONTEXT
+
+
 def context_changes(
     layout: bytes, payload: Payload
 ) -> tuple[bytes, Payload, dict[str, object], list[str]] | None:
@@ -194,7 +204,7 @@ def context_changes(
         >>> context_changes(*encode("out")) is None
         True
     """
-    if layout[:1] != _CONTEXT:
+    if not has_context(layout):
         return None
     view = memoryview(payload)
     start = _LENGTH_BYTES + int.from_bytes(view[:_LENGTH_BYTES], "little")
@@ -229,6 +239,10 @@ def differs_from_stored(value: Any) -> bool:
         >>> differs_from_stored([1.0, {"label": "cat"}])
         False
     """
+    if type(value) in NATIVE:
+        return False
+    if is_array(value):
+        return not value.flags.writeable
     seen: set[int] = set()
     waiting: list[Any] = [value]
     while waiting:
@@ -247,19 +261,44 @@ def differs_from_stored(value: Any) -> bool:
     return False
 
 
-def _encode_like_tensors(values: Sequence[object]) -> dict[int, Encoded]:
-    """Return the entries of tensors that can be stacked, by place; each stack takes one copy."""
+def _encode_like_arrays(values: Sequence[object], store_as: str) -> dict[int, Encoded]:
+    """Return the entries of arrays that can be stacked, by place; each stack is converted once."""
     like: dict[tuple[Any, Any, Any], list[int]] = {}
+    for place, value in enumerate(values):
+        if is_array(value):
+            array: Any = value
+            like.setdefault((array.dtype, array.shape, order_of(array)), []).append(place)
+    encoded: dict[int, Encoded] = {}
+    for (dtype, shape, order), places in like.items():
+        if dtype.char not in FLOATS or narrow_bytes(shape, dtype.itemsize, store_as) is None:
+            continue
+        numpy = arrays.numpy()
+        stack = numpy.empty((len(places), *shape), dtype)  # of this byte order
+        numpy.stack([values[place] for place in places], out=stack)
+        narrow = encode_narrow(stack, store_as, order=order)
+        encoded.update(zip(places, narrow or (), strict=True))
+    return encoded
+
+
+def _encode_like_tensors(values: Sequence[object], store_as: str | None) -> dict[int, Encoded]:
+    """Return the entries of tensors that can be stacked, by place; each stack takes one copy."""
+    like: dict[tuple[Any, Any, Any, Any], list[int]] = {}
     for place, value in enumerate(values):
         if is_tensor(value) and tensor_fault(value) is None:
             tensor: Any = value
-            like.setdefault((tensor.dtype, tensor.shape, tensor.device), []).append(place)
+            form = tensor.dtype, tensor.shape, tensor.device, order_of(tensor)
+            like.setdefault(form, []).append(place)
     encoded: dict[int, Encoded] = {}
-    for (dtype, shape, device), places in like.items():
-        layout = tensor_layout(b"t", dtype, shape, device.type)
+    for (dtype, shape, device, order), places in like.items():
+        layout = tensor_layout(b"t", dtype, shape, device.type, order=order)
         try:
-            data = tensor_bytes(arrays.torch().stack([values[place] for place in places]))
-        except RuntimeError:  # no memory for the stack: one by one
+            stack = arrays.torch().stack([values[place] for place in places])
+            narrow = None if store_as is None else encode_narrow(stack, store_as, order=order)
+            if narrow is not None:
+                encoded.update(zip(places, narrow, strict=True))
+                continue
+            data = tensor_bytes(stack)
+        except (RuntimeError, ValueEncodingError):  # no memory for the stack: one by one
             continue
         encoded.update(zip(places, [(layout, row) for row in cut(data, len(places))], strict=True))
     return encoded

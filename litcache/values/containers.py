@@ -13,6 +13,7 @@ Kind = tuple[Hashable, ...]
 """The kind of a container: a list, or arrays or tensors of one dtype and shape of a row."""
 
 LIST: Kind = ("list",)
+_ATOMS = frozenset({type(None), bool, int, float, complex, str, bytes})
 _LEVELS = 8
 
 
@@ -113,8 +114,10 @@ def duplicate(value: Any, levels: int = _LEVELS) -> Any:
         {'ids': [1, 2]}
     """
     kind = type(value)
+    if levels and kind is dict and _ATOMS.issuperset(map(type, value.values())):
+        return value.copy()  # as most contexts are
     if is_array(value):
-        return value.copy()
+        return value.copy("K")  # in its memory order, which a service may read
     if is_tensor(value):
         return value.clone()
     if kind is bytearray or kind is array:

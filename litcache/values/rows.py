@@ -18,8 +18,9 @@ from litcache import arrays
 from litcache.arrays import has_rows, is_array
 from litcache.errors import ValueEncodingError, path_of
 from litcache.stores.base import Entry
-from litcache.values.codec import Encoded, cut, encode_many, read_many
-from litcache.values.layouts import Payload, encode_elements, interned, parse
+from litcache.values.codec import cut, encode_many, read_many
+from litcache.values.elements import encode_elements, encode_narrow
+from litcache.values.layouts import ArrayLayout, Encoded, Payload, interned, parse
 from litcache.values.packing import MALFORMED, packed, unpacked
 
 _JOINED = (b"A", b"T")
@@ -79,12 +80,15 @@ def row_at(output: Any, index: int, *, columns: bool) -> Any:
     return _row(output, index, columns=columns and type(output) in (tuple, dict))
 
 
-def encode_rows(output: Any, *, columns: bool) -> list[Encoded | ValueEncodingError]:
+def encode_rows(
+    output: Any, *, columns: bool, store_as: str | None = None
+) -> list[Encoded | ValueEncodingError]:
     """Make an entry of each row of a container.
 
     Args:
         output: A container of rows; a tensor goes to the CPU by one copy.
         columns: As for `count_rows`.
+        store_as: The form in which arrays and tensors of floats are stored; `None`: in full.
 
     Returns:
         For each row its layout, which names the container, and its payload, in its own memory; or
@@ -104,13 +108,14 @@ def encode_rows(output: Any, *, columns: bool) -> list[Encoded | ValueEncodingEr
         raise ValueEncodingError("no container of rows", "$", type(output))
     if columns and type(output) in (tuple, dict):
         names = tuple(output) if type(output) is dict else None
-        cells = [encode_rows(column, columns=False) for column in _columns(output)]
+        parts = _columns(output)
+        cells = [encode_rows(part, columns=False, store_as=store_as) for part in parts]
         return [_combine(names, row) for row in zip(*cells, strict=True)]
     if type(output) in (list, tuple):
         kind = _LIST if type(output) is list else _TUPLE
         return [
             row if isinstance(row, ValueEncodingError) else (interned(kind + row[0]), row[1])
-            for row in encode_many(output)
+            for row in encode_many(output, store_as)
         ]
     if not count:
         return []
@@ -119,6 +124,9 @@ def encode_rows(output: Any, *, columns: bool) -> list[Encoded | ValueEncodingEr
             # Alone, a row would have been as wide as its own texts, not as those of its batch.
             rows = [output[at : at + 1] for at in range(count)]
             return [encode_elements(row.astype(_natural(row)), rows=True) for row in rows]
+        narrow = None if store_as is None else encode_narrow(output, store_as, rows=True)
+        if narrow is not None:
+            return list(narrow)
         layout, data = encode_elements(output, rows=True)
     except ValueEncodingError as error:
         return [error] * count
@@ -199,8 +207,8 @@ def _merge(layouts: Sequence[bytes], payloads: Sequence[Payload], device: object
                 names, cells = _separate(layouts, payloads)
                 columns = [_merge(*column, device) for column in cells]
                 return tuple(columns) if names is None else dict(zip(names, columns, strict=True))
-            if kind == b"A":
-                return _join_texts(layouts, payloads)
+            if kind in _JOINED:
+                return _join_different(layouts, payloads, device)
     except MALFORMED as error:
         raise ValueEncodingError(f"malformed rows: {error}") from error
     raise ValueEncodingError("rows of containers that do not fit together")
@@ -212,11 +220,25 @@ def _natural(texts: Any) -> Any:
     return arrays.numpy().dtype(f"{texts.dtype.str[0]}{texts.dtype.kind}{max(1, longest)}")
 
 
-def _join_texts(layouts: Sequence[bytes], payloads: Sequence[Payload]) -> Any:
+def _join_different(layouts: Sequence[bytes], payloads: Sequence[Payload], device: object) -> Any:
+    """Join rows of layouts that differ in the form of their floats, or in the width of texts."""
+    plans: dict[bytes, Any] = {layout: parse(layout) for layout in set(layouts)}
+    if len({plan.form for plan in plans.values()}) != 1:
+        return _join_texts([plans[layout] for layout in layouts], payloads)
+    joined = None
+    for layout, plan in plans.items():
+        places = [at for at, other in enumerate(layouts) if other == layout]
+        part = plan.join([payloads[at] for at in places], device)
+        if joined is None:
+            joined = plan.empty(len(layouts), part)
+        joined[places] = part
+    return joined
+
+
+def _join_texts(plans: Sequence[Any], payloads: Sequence[Payload]) -> Any:
     """Join rows of string arrays into one as wide as the longest string of the rows."""
-    plans: list[Any] = [parse(layout) for layout in layouts]
     like = {(plan.dtype.kind, plan.dtype.byteorder, plan.shape) for plan in plans}
-    if len(like) != 1 or plans[0].dtype.kind not in "US":
+    if len(like) != 1 or not isinstance(plans[0], ArrayLayout) or plans[0].dtype.kind not in "US":
         raise ValueEncodingError("rows of arrays of different dtypes or shapes")
     widest = max((plan.dtype for plan in plans), key=lambda dtype: dtype.itemsize)
     joined = arrays.numpy().empty((len(plans), *plans[0].shape), widest)

@@ -12,7 +12,8 @@ from typing import Any
 from litcache.arrays import array_bytes, is_array, is_scalar, is_tensor
 from litcache.errors import ValueEncodingError, path_of
 from litcache.values import sharing
-from litcache.values.layouts import array_layout, encode_elements, parse
+from litcache.values.elements import encode_elements
+from litcache.values.layouts import array_layout, parse
 from litcache.values.packing import MALFORMED, packed, unpacked
 from litcache.values.responses import is_response, remedy, response_parts
 from litcache.values.tags import (
@@ -39,12 +40,13 @@ NATIVE: frozenset[type] = frozenset({type(None), bool, int, float, str, bytes})
 Place = str | tuple[Any, object]
 
 
-def encode_plain(value: object, place: Place = "$") -> bytes:
+def encode_plain(value: object, place: Place = "$", store_as: str | None = None) -> bytes:
     """Return the msgpack of a value.
 
     Args:
         value: Builtins in any nesting, arrays, tensors, numpy scalars, dates, paths and the like.
         place: The name of the whole value in the path of an error.
+        store_as: The form in which arrays and tensors of floats are stored; `None`: in full.
 
     Returns:
         The msgpack.
@@ -58,7 +60,7 @@ def encode_plain(value: object, place: Place = "$") -> bytes:
         {'label': 'cat', 'box': (1, 2)}
     """
     try:
-        return packed(_lowered(value, place), _pack_int)
+        return packed(_lowered(value, place, store_as), _pack_int)
     except (ValueError, TypeError, OverflowError, RuntimeError) as error:
         # It is too long for msgpack, another thread changed it meanwhile, or the stack is full.
         raise ValueEncodingError(str(error), path(place), type(value)) from error
@@ -131,15 +133,15 @@ def _pack_int(value: object) -> list[Any]:
     return SIMPLE[int].mark(int_parts(value))
 
 
-def _lowered(value: object, place: Place) -> object:
+def _lowered(value: object, place: Place, store_as: str | None) -> object:
     """Return a value as msgpack can pack it: the value itself, if nothing in it needs a tag."""
     if type(value) in NATIVE:
         return value
-    lowering = _Lowering({})
+    lowering = _Lowering({}, store_as)
     try:
         form = lowering.lower(value, place, 0)
     except _StandsTwice:
-        lowering = _Lowering(sharing.numbers(value))
+        lowering = _Lowering(sharing.numbers(value), store_as)
         form = lowering.lower(value, place, 0)
     if sharing.overlap(lowering.elements):
         reason = "arrays or tensors in it share memory, and those of a hit would not: return copies"
@@ -157,15 +159,17 @@ class _Lowering:
     Args:
         numbers: The numbers of the parts that stand at several places, by id; none are expected in
             most values.
+        store_as: The form in which arrays and tensors of floats are stored; `None`: in full.
 
     Attributes:
         elements: The arrays and tensors that were met.
     """
 
-    __slots__ = ("_done", "_numbers", "_seen", "elements")
+    __slots__ = ("_done", "_numbers", "_seen", "_store_as", "elements")
 
-    def __init__(self, numbers: dict[int, int]) -> None:
+    def __init__(self, numbers: dict[int, int], store_as: str | None) -> None:
         self._numbers = numbers
+        self._store_as = store_as
         self._seen: set[int] = set()
         self._done: set[int] = set()
         self.elements: list[Any] = []
@@ -224,7 +228,7 @@ class _Lowering:
         """Return a value of a library as msgpack can pack it; all others are errors."""
         if is_array(value) or is_tensor(value):
             self.elements.append(value)
-            return ELEMENTS.mark(list(encode_elements(value)))
+            return ELEMENTS.mark(list(encode_elements(value, self._store_as)))
         if is_scalar(value):
             if value.dtype.kind in "US":
                 return TEXT.mark([value[:]])  # .item() drops zeros at its end

@@ -66,7 +66,7 @@ def _without(answer: Any, names: set[str]) -> Any:
 def same(one: Any, other: Any, tolerance: float) -> bool:
     """Return whether a client takes two answers for the same.
 
-    This is written without a look at `litcache.trial.compare`, so that each checks the other.
+    This is written without a look at `litcache.trial.answers`, so that each checks the other.
     """
     if type(one) is not type(other):
         return False

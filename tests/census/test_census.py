@@ -1,9 +1,14 @@
 """The zoo: no service is answered wrongly, and those that should be cached are."""
 
+# ruff: noqa: E402 - without these packages the module skips before it imports them
+
 import re
 
 import numpy as np
 import pytest
+
+for package in ("torch", "pandas", "PIL", "polars"):
+    pytest.importorskip(package)
 
 from census import language, page, zoo
 from census.before import BEFORE
@@ -65,11 +70,12 @@ def test_the_zoo_is_large_and_each_service_has_its_own_name():
 # ---------------------------------------------------------------------- a language on self
 
 
+@pytest.mark.parametrize("ids", [False, True])
 @pytest.mark.parametrize("share", language.SHARES)
-def test_a_language_on_self_is_never_answered_wrongly(share):
+def test_a_language_on_self_is_never_answered_wrongly(share, ids):
     with zoo.quiet():
-        found = [language.one(seed, share, Trial(verify=0), ids=False) for seed in range(5)]
-    assert [wrong for wrong, _ in found] == [0] * 5
+        found = [language.one(seed, share, Trial(verify=0), ids=ids) for seed in range(5)]
+    assert found == [(0, True)] * 5
 
 
 def test_the_page_has_the_experiment_without_a_wrong_answer():

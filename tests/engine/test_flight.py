@@ -12,6 +12,7 @@ from support import followers
 
 from litcache import cached_predict
 from litcache.engine.flight import Claim, Flight
+from litcache.litapi.state import cache_of
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*LitServe will asyncify")
 
@@ -332,6 +333,18 @@ def test_a_claim_of_another_epoch_is_not_followed():
     assert flight.claim(old, [b"k"]) == {}
     assert flight.claim(new, [b"k"]) == {}
     assert flight.claim(Claim(b"new"), [b"k"]) == {b"k": new}
+    assert old.superseded == {b"k"}  # it may look up again, and store under the new epoch
+
+
+def test_a_follower_that_has_waited_long_enough_is_forgotten():
+    claim = Claim(b"epoch")
+    assert not claim.wait(0)
+    assert not asyncio.run(claim.wait_async(0))
+    assert claim._waiting == []
+    claim.publish({b"key": None})
+    assert claim.wait(None)
+    assert asyncio.run(claim.wait_async(None))
+    assert claim._waiting == []
 
 
 def test_a_claim_given_up_is_not_followed():
@@ -471,6 +484,15 @@ def test_what_is_computed_within_setup_is_not_stored():
     assert api.predict.cache.info().entries == 1  # that of "a" and the first model
 
 
+def test_a_refresh_does_not_follow_a_call_that_may_yet_find_an_older_entry():
+    flight = Flight()
+    looking, refresh = Claim(b"e"), Claim(b"e")
+    assert flight.claim(looking, [b"k"]) == {}
+    assert not flight.is_computing([b"k"], b"e", refreshed={b"k"})
+    assert flight.claim(refresh, [b"k"], refreshed={b"k"}) == {}
+    assert looking.superseded == {b"k"}
+
+
 def test_equal_refreshes_that_have_not_started_are_computed_once():
     flight = Flight()
     waiting, second = Claim(b"e"), Claim(b"e")
@@ -480,3 +502,62 @@ def test_equal_refreshes_that_have_not_started_are_computed_once():
     third = Claim(b"e")
     assert flight.claim(third, [b"k"], refreshed={b"k"}) == {}
     assert waiting.superseded == {b"k"}
+
+
+# ---------------------------------------------------------------------- threads that are paused
+
+
+class Interrupted(dict):
+    """The claims of a flight: at the first pop another thread does something."""
+
+    def meanwhile(self, function):
+        self.function = function
+        return self
+
+    def pop(self, *arguments):
+        function, self.function = self.function, lambda: None
+        function()
+        return super().pop(*arguments)
+
+
+def test_a_claim_that_comes_while_another_is_released_stays():
+    flight, old, new = Flight(), Claim(b"before a clear"), Claim(b"after it")
+    flight.claim(old, [b"key"])
+    old.publish({b"key": None})
+    claims = Interrupted(flight._claims).meanwhile(lambda: flight.claim(new, [b"key"]))
+    flight._claims = claims
+    flight.release(old)
+    assert flight.holder(b"key") is new
+    refresh = Claim(b"after it")
+    assert flight.claim(refresh, [b"key"], refreshed={b"key"}) == {}
+    assert new.superseded == {b"key"}
+
+
+def test_who_claims_a_key_while_it_is_released_knows_that_it_has_to_look_again():
+    flight, leader = Flight(), Claim(b"epoch")
+    before = flight.released
+    flight.claim(leader, [b"key"])
+    seen = []
+    flight._claims = Interrupted(flight._claims).meanwhile(lambda: seen.append(flight.released))
+    flight.release(leader)
+    assert before not in seen
+
+
+def test_a_follower_that_was_paused_past_its_time_takes_what_the_leader_has_published(monkeypatch):
+    api, gate = gated()
+    cache, asked = cache_of(api, "predict"), []
+    results, join = run_threads(lambda: api.predict("a"))
+    acquire(gate.entered, 1)
+
+    def paused(misses):
+        asked.append(misses)
+        if len(asked) < 2:
+            return 0.01
+        gate.go.set()
+        join()
+        return 0.0  # it was paused for longer than it may wait
+
+    monkeypatch.setattr(cache, "remaining", paused)
+    assert api.predict("a") == ["a"] == results[0]
+    assert gate.calls == ["a"]
+    assert (cache.info().coalesced, cache.info().stored) == (1, 1)

@@ -1,19 +1,15 @@
 """Ctrl-C and cancellation at any place leave no claim behind, which others would wait for."""
 
 import asyncio
-import sys
 
 import litserve as ls
 import pytest
+from support.interrupts import interrupted
 
 from litcache import cached_predict
 from litcache.litapi.state import cache_of
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*LitServe will asyncify")
-
-
-class Interrupt(BaseException):
-    """Raised where a test wants it, as Ctrl-C would be."""
 
 
 class One(ls.LitAPI):
@@ -44,31 +40,6 @@ class Predicates(ls.LitAPI):
         return self.predict("a", context={})
 
 
-def interrupted(function, place):
-    """Call a function; raise before the n-th line of the engine. Return whether it was."""
-    met = 0
-
-    def trace(frame, event, _):
-        nonlocal met
-        if "/litcache/engine/" not in frame.f_code.co_filename:
-            return None
-        if event == "line":
-            met += 1
-            if met == place:
-                sys.settrace(None)
-                raise Interrupt
-        return trace
-
-    sys.settrace(trace)
-    try:
-        function()
-    except Interrupt:
-        return True
-    finally:
-        sys.settrace(None)
-    return met >= place
-
-
 @pytest.mark.parametrize("make", [One, Many, Predicates])
 def test_an_interrupt_at_any_place_leaves_no_claim(make):
     api = make()
@@ -78,7 +49,7 @@ def test_an_interrupt_at_any_place_leaves_no_claim(make):
     while met:
         place += 1
         cache.store.clear()
-        met = interrupted(api.ask, place)
+        met = interrupted(api.ask, place, "engine")
         assert cache.flight._claims == {}, f"a claim is left behind by an interrupt at {place}"
         assert api.ask() == reference
     assert place > 50
@@ -102,7 +73,7 @@ def test_an_interrupt_of_a_task_at_any_place_leaves_no_claim():
     while met:
         place += 1
         cache.store.clear()
-        met = interrupted(api.ask, place)
+        met = interrupted(api.ask, place, "engine")
         assert cache.flight._claims == {}, f"a claim is left behind by an interrupt at {place}"
     assert api.ask() == ["a"]
     assert place > 50

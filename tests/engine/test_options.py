@@ -94,6 +94,11 @@ def test_a_persistent_store_made_by_a_function_needs_namespace_and_version():
         make(store=lambda api: DiskStore()).predict("a")
 
 
+def test_a_store_made_by_a_function_must_grant_leases_if_they_are_asked_for():
+    with pytest.raises(ValueError, match=r"API\.predict: lease=2\.0: MemoryStore grants no leases"):
+        make(store=lambda api: MemoryStore(), lease=2.0).predict("a")
+
+
 def test_entries_of_another_version_are_not_served():
     versions = iter(["1", "2"])
     api = make(version=lambda api: next(versions))

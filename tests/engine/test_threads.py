@@ -1,6 +1,8 @@
 """litcache's own threads."""
 
+import asyncio
 import os
+import threading
 
 import pytest
 
@@ -16,3 +18,13 @@ def test_a_forked_child_has_threads_of_its_own():
         os._exit(threads.submit(len, "seven").result(60))
     _, status = os.waitpid(child, 0)
     assert os.waitstatus_to_exitcode(status) == 5
+
+
+def test_without_another_thread_a_step_runs_in_this_one(monkeypatch):
+    def none_left(*_):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threads._pool, "_threads", None)
+    monkeypatch.setattr(threading.Thread, "start", none_left)
+    ran = asyncio.run(threads.run(threading.get_ident))
+    assert ran == threading.get_ident()

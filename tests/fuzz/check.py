@@ -92,6 +92,7 @@ def must_store(plan: Plan) -> bool:
         or plan.cached == ("decode_request",)
         or plan.trial
         or bool({"bypass_if", "refresh_if", "store_if"} & set(plan.options))
+        or ("ttl" in plan.options and plan.spoil_item)  # it may read what `predict` has spoilt
         or (not plan.served and plan.size > 1 and not plan.lists)
     )
     return SHAPES[plan.item].keyable and plan.stored and plan.store == "memory" and not odd

@@ -1,10 +1,15 @@
 """Some seeds of the fuzz. More of them: `make fuzz`; one of them: `make fuzz SEED=…`."""
 
+# ruff: noqa: E402 - without these packages the module skips before it imports them
+
 import collections
 import random
 import time
 
 import pytest
+
+for package in ("torch", "pandas", "polars", "attrs"):
+    pytest.importorskip(package)
 
 from fuzz import afterwards, keys
 from fuzz.draw import draw

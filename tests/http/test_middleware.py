@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import Annotated, Any
 
 import pytest
-from fastapi import BackgroundTasks, Body, HTTPException, Request, Response
+from fastapi import BackgroundTasks, Body, FastAPI, HTTPException, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -16,7 +16,7 @@ from litserve.middlewares import MaxSizeMiddleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import HTTPConnection
-from support.asgi import JSON, Answer, Service
+from support.asgi import JSON, Answer, Asked, Service
 from support.followers import all_begun, following
 from support.stores import HeldStore, entered
 
@@ -1007,16 +1007,19 @@ def test_a_failing_store_costs_misses_and_no_errors(fail, caplog):
 
 
 class SpoilingStore(MemoryStore):
-    """A store that once hands out an entry of something else."""
+    """A store that hands out entries of something else until they are replaced."""
 
     spoils = False
 
     def get_many(self, scope, keys):
         entries = super().get_many(scope, keys)
         if self.spoils and all(entries):
-            self.spoils = False
             return [NewEntry(b"\xc1", entry.payload, entry.expires) for entry in entries]
         return entries
+
+    def set_many(self, scope, entries):
+        self.spoils = False
+        super().set_many(scope, entries)
 
 
 def test_an_entry_that_is_no_response_is_a_miss_and_replaced():
@@ -1139,7 +1142,7 @@ BAD_OPTIONS = [
     ({"paths": []}, ValueError, "paths"),
     ({"paths": ["predict"]}, ValueError, "predict"),
     ({"paths": [1]}, TypeError, "paths"),
-    ({"ttl": 0}, ValueError, "ttl"),
+    ({"ttl": 0}, ValueError, r"ttl=0 must be .* the largest first\)$"),
     ({"ttl": None}, TypeError, "ttl"),
     ({"ttl": float("nan")}, ValueError, "ttl"),
     ({"max_bytes": "much"}, ValueError, "max_bytes"),
@@ -1235,3 +1238,42 @@ def test_every_request_gets_what_it_would_get_without(requests):
             assert own == expected.headers
 
     run(main)
+
+
+def test_an_answer_in_parts_is_not_stored_over_one_that_was_asked_anew_meanwhile():
+    class InParts(Asked):
+        """Its first answer comes in two parts, with time between them."""
+
+        def __init__(self):
+            self.model, self.half, self.go = "old", asyncio.Event(), asyncio.Event()
+            self.app = FastAPI()
+            self.app.add_api_route("/predict", self.predict, methods=["POST"])
+            self.app.add_middleware(CacheMiddleware, trial=0, client_control=True)
+
+        async def predict(self, payload: Annotated[Any, Body()]):
+            text = f'"{self.model}"'.encode()
+            headers = {"content-length": str(len(text))}
+            return StreamingResponse(
+                self.parts(text), headers=headers, media_type="application/json"
+            )
+
+        async def parts(self, text):
+            yield text[:2]
+            if self.model == "old":
+                self.half.set()
+                await self.go.wait()
+            yield text[2:]
+
+    async def ask():
+        service = InParts()
+        slow = asyncio.create_task(service.ask())
+        await service.half.wait()
+        service.model = "new"
+        anew = await service.ask(b'{"x": 1}', (b"cache-control", b"no-cache"))
+        assert (anew.body, anew.cache_status) == (b'"new"', "litcache; fwd=request")
+        service.go.set()
+        assert (await slow).body == b'"old"'
+        hit = await service.ask()
+        assert (hit.body, hit.is_hit) == (b'"new"', True)
+
+    asyncio.run(ask())

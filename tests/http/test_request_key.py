@@ -45,8 +45,11 @@ def test_a_digest_sent_as_a_body_is_not_the_body_of_that_digest():
 
 
 @pytest.mark.parametrize("surrogate", ["/\ud800", "\udcff/"])
-def test_paths_that_are_no_utf8_have_keys(surrogate):
+def test_paths_that_are_no_utf8_have_keys_and_disturb_no_other_key(surrogate):
+    before = key("n", "v", "/", b"", [], [], b"")
     assert len(key("n", "v", surrogate, b"", [], [], b"")) == 16
+    assert key("n", "v", surrogate, b"", [], [], b"") != key("n", "v", "/?", b"", [], [], b"")
+    assert key("n", "v", "/", b"", [], [], b"") == before
 
 
 GOLDEN = {

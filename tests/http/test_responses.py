@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from litcache.errors import ValueEncodingError
-from litcache.http.responses import content_length, lifetime, pack, unpack
+from litcache.http.responses import age, content_length, lifetime, pack, unpack
 from litcache.stores.base import NewEntry
 
 NAMES = st.binary(min_size=1, max_size=20).filter(lambda name: name.lower() != b"content-length")
@@ -84,3 +84,8 @@ def test_cache_control_shortens_and_forbids(control, seconds):
 def test_cache_control_may_come_in_many_fields():
     headers = [(b"cache-control", b"max-age=9"), (b"cache-control", b"private")]
     assert lifetime(200, headers, 60.0) is None
+
+
+@pytest.mark.parametrize(("seconds", "said"), [(0, b"0"), (59, b"59"), (-3, b"0")])
+def test_an_age_is_never_below_nothing(seconds, said):
+    assert age(seconds) == (b"age", said)

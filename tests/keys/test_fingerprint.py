@@ -172,6 +172,8 @@ PAIRS = {
     "tensor that is no buffer": (held(mean=torch.zeros(2)), held(mean=torch.ones(2))),
     "module that is in a list": (held(parts=[nn.Softmax(0)]), held(parts=[nn.Softmax(1)])),
     "function": (held(act=nn.functional.relu), held(act=nn.functional.gelu)),
+    "lambda": (held(act=lambda x: x.relu()), held(act=lambda x: x.tanh())),
+    "constant of a lambda": (held(act=lambda x: x in {1, 2}), held(act=lambda x: x in {1, 3})),
     "forward": (held(forward=len), held(forward=sum)),
     "class in an attribute": (held(kind=nn.ReLU), held(kind=nn.GELU)),
     "object in an attribute": (held(norm=Config(p=1)), held(norm=Config(p=2))),
@@ -436,3 +438,9 @@ def test_versions_are_frozen_and_the_same_in_every_process():
         command = [sys.executable, "-c", GOLDEN]
         found.add(subprocess.check_output(command, env=environment, text=True))
     assert found == {"1b0145e2c5bdbf8e6d2a5b7e 6e9f0cc49ea29f61733da10d\n"}
+
+
+def test_a_lambda_has_one_fingerprint_wherever_it_stands():
+    one = held(act=lambda x: x * 2 if x in {"a", "b", 1} else [y + 1 for y in x])
+    other = held(act=lambda x: x * 2 if x in {"a", "b", 1} else [y + 1 for y in x])
+    assert fingerprint(one) == fingerprint(other)

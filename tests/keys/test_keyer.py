@@ -27,9 +27,11 @@ import pytest
 from hypothesis import given, settings
 
 from litcache.errors import KeyEncodingError
+from litcache.keys.contexts import ContextForms
 from litcache.keys.encoder import canonical
-from litcache.keys.keyer import Keyer
+from litcache.keys.keyer import Keyer, Keyring
 from litcache.keys.writer import class_name
+from litcache.policy import CachePolicy
 from litcache.stores.base import FORMAT
 
 KEYER = Keyer("app.EmbeddingAPI.predict", "batch", "v1")
@@ -246,6 +248,79 @@ def test_an_error_in_a_context_is_named_from_the_context():
         KEYER.key("x", {"user": {"session": object()}})
     assert caught.value.path == "$context.user.session"
     assert caught.value.type is object
+
+
+CONTEXTS = [
+    {}, {"a": 1}, {"a": True}, {"a": 1.0}, {"a": "1"}, {"a": b"1"}, {"a": None}, {"a": -0.0},
+    {"a": 1, "b": 2}, {"b": 2, "a": 1}, {"a": "b"}, {"b": "a"}, {"a": [1]}, {"a": {"b": 1}},
+    {1: "a"}, {True: "a"}, {"\ud800": 1}, {"a": 1},
+]  # fmt: skip
+PARTS = st.none() | st.booleans() | st.integers(-2, 2) | st.sampled_from("ab") | st.floats(-1, 1)
+
+
+@pytest.mark.parametrize("digest", ["blake", "sha256"])
+@pytest.mark.parametrize("context", [True, ("a",), False])
+@pytest.mark.parametrize("item", ["text", 7])
+def test_keys_of_a_batch_with_contexts_are_those_of_its_items(digest, context, item):
+    keyring = Keyring(
+        "API.predict", "space", CachePolicy(digest=digest, context=context), None,
+        persistent=False, reads_context=True,
+    )  # fmt: skip
+    items = [item] * len(CONTEXTS)
+    alone = [keyring.key("batch", item, each) for each in CONTEXTS]
+    assert keyring.keys("batch", items, CONTEXTS) == alone
+    distinct = {True: len(CONTEXTS) - 2, ("a",): 11, False: 1}[context]
+    assert len(set(alone)) == distinct
+
+
+@given(st.lists(st.dictionaries(st.sampled_from("abc"), PARTS), min_size=2))
+def test_contexts_of_a_batch_have_the_forms_that_they_have_alone(contexts):
+    forms, alone = ContextForms(), [canonical(each) for each in contexts]
+    assert forms.of(contexts) == alone
+    assert forms.of(contexts) == alone  # as they are remembered
+
+
+def test_of_contexts_that_never_come_again_few_are_remembered():
+    forms = ContextForms()
+    for number in range(300):
+        forms.of([{"user": f"{number} {at}", "at": at} for at in range(64)])
+    forms.of([{"user": "x" * 1_000}])
+    assert 0 < len(forms._known) <= 1_024 + 64
+    assert max(map(len, forms._known)) < 300
+
+
+class Text(str):
+    __slots__ = ()
+
+
+def nan(payload):
+    return struct.unpack(">d", bytes.fromhex(f"7ff80000000000{payload:02x}"))[0]
+
+
+@pytest.mark.parametrize(
+    "contexts",
+    [
+        [{"a": b"x"}, {"a": bytearray(b"x")}, {"a": b"x"}],
+        [{"a": bytearray(b"x")}, {"a": b"x"}],
+        [{"a": nan(1)}, {"a": nan(2)}, {"a": 1.0}],
+        [{"a": 2**70}, {"a": -(2**70)}, {"a": 1}],
+        [{"a": "x" * 5_000}, {"a": b"x" * 5_000}, {"a": "x"}],
+        [{"x" * 5_000: 1}, {"x": 1}],
+        [{"a": (1,)}, {"a": [1]}, {"a": {"c": 1, "b": 2}}],
+        [{"a": Text("x")}, {"a": "x"}, {Text("a"): "x"}],
+        [OrderedDict(a=1, b=2), {"b": 2, "a": 1}, {"a": 1, "b": 2}],
+        [{b"x": 1}, {memoryview(b"x"): 1}, {1: 1, "x": 1}],
+        [{"\ud800": 1}, {"a": "\ud800"}],
+        [{"b": 1, "aa": 2, "é": 3}, {"é": 3, "aa": 2, "b": 1}, {}],
+    ],
+)
+def test_contexts_that_msgpack_writes_alike_are_told_apart(contexts):
+    one_by_one = ContextForms()
+    for each in contexts:
+        assert one_by_one.of([each]) == [canonical(each)]
+    forms, alone = ContextForms(), [canonical(each) for each in contexts]
+    assert forms.of(contexts) == alone
+    assert forms.of(contexts) == alone  # as they are remembered
 
 
 def test_a_surrogate_in_namespace_or_version_is_keyed():

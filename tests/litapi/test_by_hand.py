@@ -89,3 +89,26 @@ def test_contexts_change_once_if_the_output_cannot_be_cut(first):
         assert answer(cached, first) == answer(stock, first)
         cached.rows = stock.rows = iter
     assert answer(cached, ["a", "b", "b"]) == answer(stock, ["a", "b", "b"])
+
+
+class ByContext(ls.LitAPI):
+    @cached_predict
+    def predict(self, text, context):
+        return text, context
+
+
+class InChunks(ls.LitAPI):
+    @cached_predict
+    def predict(self, text, context):
+        yield text
+        yield context
+
+
+@pytest.mark.parametrize("context", [[{"a": 1}, {"a": 2}], None, 5, "a", ("a",), [5], object()])
+def test_a_context_of_the_users_own_kind_reaches_the_method_and_goes_uncached(context):
+    for api in (ByContext(), InChunks(stream=True), ByContext(max_batch_size=2)):
+        for _ in range(2):
+            text, seen = api.predict("ab", context)
+            assert (text, seen) == ("ab", context)
+        info = api.predict.cache.info()
+        assert (info.hits, info.stored) == (0, 0)

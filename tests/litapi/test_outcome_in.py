@@ -104,10 +104,18 @@ def test_equal_items_that_wait_for_each_other_are_coalesced(loop):
 
 def test_a_task_that_waits_for_another_is_coalesced():
     class API(Asynchronous):
+        async def decode_request(self, request):
+            arrived.append(request)
+            return decoded(request)
+
         @cached_predict(outcome_in="cache")
         async def predict(self, item):
-            await asyncio.sleep(0.05)
+            while len(arrived) < 3:  # the others are on their way
+                await asyncio.sleep(0)
+            await asyncio.sleep(0)
             return item[0].upper()
+
+    arrived = []
 
     with running(API(enable_async=True)) as driven:
         answers = driven.get("a", "a", "a")

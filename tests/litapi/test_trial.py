@@ -1,5 +1,6 @@
 """The trial of a served API: what it catches, where it stays quiet, and what it costs meanwhile."""
 
+import contextlib
 import inspect
 import itertools
 import logging
@@ -12,9 +13,9 @@ import litserve as ls
 import numpy as np
 import pytest
 from support.loops import running
+from support.ways import WAYS, answers_of, each, prepared, undecorated
 
 from litcache import (
-    CachedBatchedLoop,
     DisagreementError,
     LitCacheError,
     MemoryStore,
@@ -26,52 +27,6 @@ from litcache.testing import APIRunner, strict
 
 # LitServe runs the plain hooks of an async API in threads, and warns of it.
 pytestmark = pytest.mark.filterwarnings("ignore:.*should be an async:UserWarning")
-
-WAYS = ("single", "batched", "async", "loop", "overlap")
-
-
-def undecorated(*_, **__):
-    return lambda function: function
-
-
-def prepared(make, way, decorate):
-    """An API as one way serves it; an async one awaits the same hooks."""
-    cls = make(decorate if way != "async" else _async(decorate))
-    if way in ("loop", "overlap"):
-        loop = CachedBatchedLoop(overlap=way == "overlap")
-        return cls(max_batch_size=4, batch_timeout=0.001, loop=loop)
-    if way == "batched":
-        return cls(max_batch_size=4)
-    return cls(enable_async=way == "async")
-
-
-def _async(decorate):
-    """Decorate a method as a coroutine function."""
-
-    def with_options(**options):
-        def made(function):
-            async def predict(self, x):
-                return function(self, x)
-
-            return decorate(**options)(predict)
-
-        return made
-
-    return with_options
-
-
-def answers_of(api, requests, way):
-    """The answers to requests, one after the other."""
-    if way in ("loop", "overlap"):
-        with running(api, tried=True) as driven:
-            return [driven.get(request)[0] for request in requests]
-    with APIRunner(api, trial=Trial(verify=0)) as runner:
-        return [runner.run(request) for request in requests]
-
-
-def each(api, x, compute):
-    """Compute an item, or the items of a batch."""
-    return [compute(item) for item in x] if api.max_batch_size > 1 else compute(x)
 
 
 # ---------------------------------------------------------------------- what it catches
@@ -653,3 +608,150 @@ def test_an_api_looks_the_same_on_trial():
         assert inspect.iscoroutinefunction(type(api).decode_request.__get__(api, API))
         info = api.predict.cache.info()
         assert (info.state, info.verified) == ("on", 4)
+
+
+def test_a_distance_that_is_zero_but_for_rounding_is_no_disagreement():
+    class DuplicateAPI(ls.LitAPI):
+        def decode_request(self, request):
+            return request["text"]
+
+        @cached_predict
+        def predict(self, texts):
+            # What float32 sums make of 1 - cosine is not the same in batches of other sizes.
+            return np.float32([2.0**-24 if len(texts) > 3 else 0.0 for _ in texts])
+
+        def encode_response(self, output):
+            return {"distance": float(output)}
+
+    api = DuplicateAPI(max_batch_size=8)
+    with APIRunner(api, trial=Trial(verify=0)) as runner:
+        runner.run({"text": "hello"})
+        for size in range(1, 8):
+            runner.run_batch([{"text": "hello"}, *({"text": f"{size} {at}"} for at in range(size))])
+        assert api.predict.cache.info().disagreement == ""
+        assert api.predict.cache.info().verified == 7
+
+
+# ---------------------------------------------------------------------- what encode_response adds
+
+LABEL = " ".join(["a", "label"])  # an object of its own: a hit has an equal one
+
+
+def refuses_what_is_stored(output, number):
+    if output is not LABEL:
+        raise ValueError("this is not the label")
+    return {"label": output}
+
+
+def refuses_what_is_stored_beside_a_clock(output, number):
+    return f"{number} {refuses_what_is_stored(output, number)}"
+
+
+def answers_what_is_stored_otherwise(output, number):
+    return {"id": number, "label": output, "known": output is LABEL}
+
+
+def answers_what_is_stored_with_another_class(output, number):
+    return f"{number}" if output is LABEL else {"label": output}
+
+
+def refuses_what_is_computed(output, number):
+    if output is LABEL:
+        raise ValueError("this is the label")
+    return {"label": output}
+
+
+@pytest.mark.parametrize("way", ["single", "async", "loop"])
+@pytest.mark.parametrize(
+    "encode",
+    [
+        refuses_what_is_stored,
+        refuses_what_is_stored_beside_a_clock,
+        answers_what_is_stored_otherwise,
+        answers_what_is_stored_with_another_class,
+        refuses_what_is_computed,
+    ],
+)
+def test_an_output_that_is_encoded_otherwise_because_it_is_stored_is_a_disagreement(
+    encode, way, tmp_path
+):
+    assert _of_label(encode, way, tmp_path / "count").state == "off"
+
+
+def a_new_id(output, number):
+    return {"id": number, "label": output}
+
+
+def a_new_text(output, number):
+    return f"{number}: {output}"
+
+
+def always_refused(output, number):
+    raise ValueError(f"{output} is refused")
+
+
+def refused_by_chance(output, number):
+    if number % 2:
+        raise ValueError("this time not")
+    return {"label": output}
+
+
+@pytest.mark.parametrize("way", ["single", "async", "loop"])
+@pytest.mark.parametrize("encode", [a_new_id, a_new_text, always_refused, refused_by_chance])
+def test_what_encode_response_makes_anew_each_time_is_no_disagreement(encode, way, tmp_path):
+    info = _of_label(encode, way, tmp_path / "count")
+    assert (info.disagreement, info.verified) == ("", 4)
+
+
+def _number_of(path):
+    """The next number of a count outside of the process: another one each time, as a clock's."""
+    with open(path, "ab") as file:
+        file.write(b".")
+        return file.tell() - 1
+
+
+def _of_label(encode, way, count):
+    def make(cached):
+        class API(ls.LitAPI):
+            @cached()
+            def predict(self, x):
+                return each(self, x, lambda _: LABEL)
+
+            def encode_response(self, output):
+                return encode(output, _number_of(count))
+
+        return API
+
+    api = prepared(make, way, cached_predict)
+    if way == "loop":
+        with running(api, tried=True) as driven:
+            for _ in range(5):
+                driven.get("a")
+            return api.predict.cache.info()
+    with APIRunner(api, trial=Trial(verify=0)) as runner:
+        for _ in range(5):
+            with contextlib.suppress(ValueError):
+                runner.run("a")
+        return api.predict.cache.info()
+
+
+def test_the_label_of_a_close_call_may_be_another_one_with_the_noise_of_the_model():
+    def info_of(scores):
+        class API(ls.LitAPI):
+            @cached_predict
+            def predict(self, x):
+                return next(self.scores)
+
+            def encode_response(self, output):
+                return {"label": max(output, key=output.get)}
+
+        api = API()
+        api.scores = itertools.cycle(scores)
+        with APIRunner(api, trial=Trial(verify=0)) as runner:
+            for _ in range(3):
+                runner.run("a")
+            return api.predict.cache.info()
+
+    close = [{"cat": 0.501, "dog": 0.499}, {"cat": 0.499, "dog": 0.501}]
+    assert info_of(close).disagreement == ""
+    assert info_of([{"cat": 0.9, "dog": 0.1}, {"cat": 0.1, "dog": 0.9}]).state == "off"

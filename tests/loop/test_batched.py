@@ -27,7 +27,8 @@ from litcache import (
 )
 from litcache.engine.modes import Batch as BatchCall
 from litcache.engine.modes import Unbatched
-from litcache.engine.run import Compute, Wait, computation, settle
+from litcache.engine.run import advance, computation, settle
+from litcache.engine.steps import Compute, Wait
 from litcache.testing import APIRunner, strict
 
 OTHERS = [apis.undecorated_override, apis.decode_request_cached]
@@ -236,6 +237,7 @@ def test_a_store_that_waits_is_asked_once_for_what_is_there_and_written_once_a_b
     prepare(api)
     run(api, driven)
     assert driven.wait(*driven.order) == list("ABCDEFGH")
+    assert api.predict.cache.info().stored == 8
     assert store.asked == store.written == (8,)
     assert api.batches == [list("abcdefgh")]
 
@@ -359,8 +361,7 @@ def test_an_item_that_another_thread_computes_is_waited_for_without_holding_othe
         api.hold = False
         assert driven.get("a") == ["A"]
         assert waits not in driven.answers
-        write = steps.send((Unbatched(["SHARED"]), 0.0))
-        write.function()
+        assert advance(steps, (Unbatched(["SHARED"]), 0.0)) is None
         assert driven.wait(waits) == ["SHARED"]
         assert api.batches == [["a"]]
 
@@ -551,6 +552,46 @@ def test_an_idle_loop_asks_its_queue_ten_times_a_second(decorate):
     prepare(api)
     run(api, driven)
     assert set(driven.requests.waits) == {0.1}
+
+
+@pytest.mark.parametrize("decorate", [undecorated, cached_predict])
+def test_no_request_is_lost_when_the_machine_stalls_longer_than_the_batch_timeout(
+    decorate, monkeypatch
+):
+    class Stalling:
+        """A clock of LitServe's loop: at each fourth look a second has passed at once."""
+
+        looks = 0
+
+        def monotonic(self):
+            self.looks += 1
+            return time.monotonic() + (self.looks + 2) // 4
+
+    monkeypatch.setattr("litserve.loops.base.time", Stalling())
+    api = words_in(CachedBatchedLoop(), decorate)
+    api.batch_timeout = 0.01
+    with running(api) as driven:
+        assert [driven.get(word)[0] for word in "abc"] == [word.upper() for word in "abc"]
+
+
+@pytest.mark.parametrize("decorate", [undecorated, cached_predict])
+def test_a_window_that_is_over_before_litserve_looks_is_none(decorate, monkeypatch):
+    class Slow:
+        """A clock of LitServe's loop: a second passes between any two looks."""
+
+        looks = 0
+
+        def monotonic(self):
+            self.looks += 1
+            return time.monotonic() + self.looks
+
+    monkeypatch.setattr("litserve.loops.base.time", Slow())
+    api = words_in(CachedBatchedLoop(), decorate)
+    api.batch_timeout = 1e-7
+    driven = Driven()
+    words = driven.ask(*"abcd")
+    with running(api, timeout=False, beside=driven):
+        assert driven.wait(*words) == list("ABCD")
 
 
 # ---------------------------------------------------------------------- lists of items

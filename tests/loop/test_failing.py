@@ -259,6 +259,39 @@ def test_a_request_that_decoding_consumes_is_computed_again_all_the_same(
     assert isinstance(bad, ZeroDivisionError)
 
 
+@both_ways
+@pytest.mark.parametrize(
+    "options",
+    [{"bypass_if": lambda image: image.getpixel((0, 0)) < 0},
+     {"bypass_if": lambda image: image.getpixel((0, 0)) == 7},
+     {"key": lambda image: image.tobytes()}],
+    ids=["not bypassed", "bypassed", "key"],
+)  # fmt: skip
+def test_an_image_that_the_policy_has_read_is_computed_again_all_the_same(options, overlap):
+    pillow = pytest.importorskip("PIL.Image")
+
+    class API(ls.LitAPI):
+        def decode_request(self, request):
+            file = io.BytesIO()
+            pillow.new("L", (2, 2), request).save(file, "PNG")
+            return pillow.open(file)  # lazy
+
+        @cached_predict(**options)
+        def predict(self, images):
+            pixels = [image.getpixel((0, 0)) for image in images]
+            for image in images:
+                image.paste(1, (0, 0, 2, 2))
+            if 9 in pixels:
+                raise ZeroDivisionError
+            return pixels
+
+    api = API(max_batch_size=2, batch_timeout=LONG, loop=CachedBatchedLoop(overlap=overlap))
+    with running(api) as driven:
+        good, bad = driven.get(7, 9)
+        assert good == 7
+        assert isinstance(bad, ZeroDivisionError)
+
+
 class Once(ls.LitAPI):
     """Its requests can be decoded once, and items can be computed once."""
 

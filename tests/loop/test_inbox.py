@@ -18,6 +18,7 @@ class Queue:
 
     def __init__(self, clock, *requests):
         self.clock, self.requests = clock, deque(requests)
+        self.seconds = 0.001
 
     def get(self, timeout):
         if not self.requests:
@@ -25,7 +26,7 @@ class Queue:
         return self.requests.popleft()
 
     def put(self, request):
-        self.clock.advance(0.001)
+        self.clock.advance(self.seconds)
         self.requests.append(request)
 
 
@@ -75,20 +76,34 @@ def test_the_pause_grows_with_what_a_round_takes(clock):
     assert backlog.resumes - clock() == pytest.approx(0.2, abs=0.01)
 
 
+def test_a_machine_that_stalls_in_a_round_is_no_long_round(clock):
+    queue = Queue(clock, *map(request, "ab"))
+    inbox = Inbox(queue)
+    backlog = Backlog(inbox, lambda: True)
+    backlog.room(8)
+    looked_at(backlog, inbox)
+    queue.seconds = 10
+    looked_at(backlog, inbox)
+    looked_at(backlog, inbox)  # "a" again
+    assert backlog.resumes - clock() <= 1
+
+
 def test_a_worker_that_is_alone_keeps_what_it_cannot_take_in_order(clock):
     queue = Queue(clock)
     backlog = Backlog(Inbox(queue), lambda: False)
     assert backlog.room(3) == 3
     backlog.leave([pickle.dumps(request(uid)) for uid in "abcde"])
     assert not queue.requests
+    assert backlog.keeps
     assert not backlog.is_empty
 
     class Dispatcher:
         room, taken = 2, ()
 
-        def accept(self, arrived):
-            self.taken += tuple(each[1] for each in arrived)
-            self.room -= sum(each[1] != "b" for each in arrived)  # "b" hits by now
+        def accept(self, requests):
+            assert all(each.is_started for each in requests)
+            self.taken += tuple(each.uid for each in requests)
+            self.room -= sum(each.uid != "b" for each in requests)  # "b" hits by now
 
     dispatcher = Dispatcher()
     backlog.empty_into(dispatcher)

@@ -10,7 +10,8 @@ from support.batches import undecorated
 from support.loops import SECONDS, SENTINEL, Driven, running
 from support.words import LONG, WordAPI, both_ways
 
-from litcache import CachedBatchedLoop, MemoryStore, cached_predict
+from litcache import CachedBatchedLoop, MemoryStore, SharedStore, cached_predict
+from litcache.loop.schedule import Overlap
 
 # ---------------------------------------------------------------------- for too long
 
@@ -112,6 +113,67 @@ def test_overlap_answers_hits_while_the_next_batch_is_full():
     assert (info.hits, info.misses, info.coalesced) == (4, 2 + 1 + 8, 2)
 
 
+def test_what_waits_here_for_room_is_answered_by_litserve_if_the_worker_dies():
+    api = WordAPI(size=2, overlap=True)
+    with running(api, restart=True) as driven:
+        driven.get("hit")
+        api.hold = True
+        driven.ask("first")
+        assert api.entered.acquire(timeout=SECONDS)
+        words = driven.ask(*"abcdefgh")
+        assert driven.get("hit") == ["HIT"]  # so all before it were looked up
+        assert driven.requests.empty()
+        assert set(words) <= set(driven.started)  # LitServe's monitor answers these
+        api.free.set()
+        assert driven.wait(*words) == list("ABCDEFGH")
+        assert len(driven.started) == len(set(driven.started))
+
+
+@both_ways
+def test_what_a_worker_has_taken_is_started_before_a_hook_that_may_end_it(overlap):
+    left = []
+
+    class API(WordAPI):
+        def decode_request(self, request):
+            left.append(driven.requests.qsize() + len(driven.started))
+            return request
+
+    driven = Driven()
+    words = driven.ask(*"abcdefgh")  # all are there before the loop
+    with running(API(size=8, overlap=overlap), beside=driven, restart=True):
+        assert driven.wait(*words) == list("ABCDEFGH")
+    assert left == [8] * 8
+
+
+def test_overlap_takes_nothing_while_a_hook_may_end_the_worker(monkeypatch):
+    left, looks = [], threading.Semaphore(0)
+    seconds_to_read = Overlap._seconds_to_read
+
+    def looked(overlap):
+        looks.release()
+        return seconds_to_read(overlap)
+
+    monkeypatch.setattr(Overlap, "_seconds_to_read", looked)
+
+    class API(WordAPI):
+        def decode_request(self, request):
+            if request == "first":
+                words.extend(driven.ask(*"abcdef"))
+                while looks.acquire(blocking=False):
+                    pass
+                for _ in range(3):  # the reader looks, and takes nothing
+                    assert looks.acquire(timeout=SECONDS)
+                left.append(driven.requests.qsize())
+            return request
+
+    driven, words = Driven(), []
+    [first] = driven.ask("first")
+    with running(API(window=0.05, overlap=True), beside=driven, restart=True):
+        assert driven.wait(first) == ["FIRST"]
+        assert driven.wait(*words) == list("ABCDEF")
+    assert left == [6]
+
+
 def test_what_is_left_until_there_is_room_is_decoded_from_the_request_as_it_came():
     class API(ls.LitAPI):
         def setup(self, device):
@@ -156,9 +218,9 @@ def test_overlap_leaves_requests_in_the_queue_where_predict_is_not_cached():
 
 
 @contextmanager
-def two_workers(**options):
+def two_workers(policy=None, **options):
     """Two workers of one API, with one queue and one store; the model is held up in both."""
-    store, entered = MemoryStore(), threading.Semaphore(0)
+    policy, entered = policy or {"store": MemoryStore()}, threading.Semaphore(0)
 
     class API(WordAPI):
         decoded = 0
@@ -171,7 +233,7 @@ def two_workers(**options):
             self.decoded += 1
             return super().decode_request(request)
 
-        predict = cached_predict(store=store)(WordAPI.predict.__wrapped__)
+        predict = cached_predict(**policy)(WordAPI.predict.__wrapped__)
 
     driven = Driven(is_shared=True)
     apis = API(size=2, overlap=True, **options), API(size=2, overlap=True, **options)
@@ -207,6 +269,19 @@ def test_a_worker_that_computes_leaves_misses_to_one_that_is_free():
         assert driven.wait("1:held") == ["HELD"]
         assert len(driven.started) == len(set(driven.started)) == len(driven.answers)
         assert busy.counts[1] + free.counts[1] == 41  # misses are counted where they are computed
+
+
+def test_a_worker_leases_nothing_that_it_leaves_to_others(tmp_path):
+    store = SharedStore(tmp_path, timeout=5)
+    policy = {"store": store, "namespace": "words", "version": "1", "trial": 0, "lease": 3_600.0}
+    with two_workers(policy) as (driven, first, second):
+        busy, free = occupy(driven, first, second)
+        free.hold = False
+        words = [f"w{number}" for number in range(20)]
+        assert driven.get(*words) == [word.upper() for word in words]
+        assert busy.batches == [["held"]]
+        busy.free.set()
+        assert driven.wait("1:held") == ["HELD"]
 
 
 def test_misses_wait_for_the_worker_that_is_free_first_and_hits_for_none():

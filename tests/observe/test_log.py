@@ -137,6 +137,24 @@ def test_a_thousand_misses_name_the_context_that_always_differs(lines):
     assert "language" not in warning
 
 
+def test_two_threads_may_come_to_the_thousandth_miss(lines):
+    class Interrupted(set):
+        """The forms of an entry: another thread comes when they are counted."""
+
+        def __len__(self):
+            if not others:
+                others.append(1)
+                reporter.missed(1, ())
+            return super().__len__()
+
+    others, reporter = [], Reporter("m")
+    for number in range(999):
+        reporter.missed(1, ({"id": number, "language": "en"},))
+    reporter._varied = {name: Interrupted(forms) for name, forms in reporter._varied.items()}
+    reporter.missed(1, ({"id": 999, "language": "en"},))
+    assert len([line for line in lines() if "without one hit" in line]) == 1
+
+
 def test_a_hit_in_between_keeps_the_warning_away(lines):
     with APIRunner(api()) as runner:
         runner.run_batch([1, 1])

@@ -53,8 +53,25 @@ def test_after_the_delay_one_probe_is_admitted_and_no_other_call(breaker, clock)
     clock.now += 0.01
     assert breaker.admit() is not None
     assert [breaker.admit() for _ in range(5)] == [None] * 5
-    clock.now += 1000
+    clock.now += 59
     assert breaker.admit() is None
+
+
+@pytest.mark.parametrize("end", [Breaker.succeeded, Breaker.failed])
+def test_a_probe_that_never_ends_is_followed_by_another_one(breaker, clock, end):
+    fail(breaker, 3)
+    clock.now += 1
+    lost = breaker.admit()
+    clock.now += 59.9
+    assert breaker.admit() is None
+    clock.now += 0.1
+    probe = breaker.admit()
+    assert probe is not None
+    assert breaker.admit() is None
+    assert end(breaker, lost) is False  # it says nothing about the present
+    assert breaker.admit() is None
+    clock.now += 1
+    assert breaker.succeeded(probe) is True
 
 
 def test_a_probe_that_succeeds_closes_it(breaker, clock):
@@ -136,7 +153,7 @@ def test_of_many_threads_one_becomes_the_probe(breaker, clock):
 @given(st.lists(st.tuples(st.sampled_from(["ask", "fail", "succeed"]), st.floats(0, 3))))
 def test_while_nothing_succeeds_after_it_opened_no_two_calls_are_out(steps):
     clock = Clock()
-    breaker = Breaker(limit=1, delay=1.0, longest=4.0, clock=clock)
+    breaker = Breaker(limit=1, delay=1.0, longest=4.0, lost=1e9, clock=clock)
     breaker.failed(breaker.admit())
     out: list[int] = []
     for what, seconds in steps:

@@ -58,6 +58,14 @@ def of_nothing(self, namespace=None):
     return None
 
 
+def granting_none(self, scope, keys, lease):
+    return MemoryStore.get_many(self, scope, keys), dict.fromkeys(keys, b"another.")
+
+
+def looking_at_nothing(self, scope, keys, lease):
+    return [None] * len(keys), {}
+
+
 def counting_keys(self, scope, keys):
     MemoryStore.delete_many(self, scope, keys)
     return len(keys)
@@ -89,6 +97,8 @@ def mixing_up_keys(self, scope, entries):
         ("clear", of_every_namespace, "clear_touches_no_other_namespace"),
         ("clear", of_every_namespace, "clear_disturbs_no_computation_of_another_namespace"),
         ("clear", of_nothing, "clear_without_a_namespace_drops_everything"),
+        ("get_or_lease_many", granting_none, "a_lease_keeps_others_off_until_it_is_released"),
+        ("get_or_lease_many", looking_at_nothing, "a_lease_is_not_an_entry_and_keeps_none_out"),
         ("delete_many", counting_keys, "delete_says_how_many_there_were"),
     ],
 )

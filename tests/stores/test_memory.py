@@ -1,4 +1,4 @@
-"""MemoryStore: the contract, SIEVE as published, the budget, expiry, epochs, threads and forks."""
+"""MemoryStore: the contract, what is evicted, the budget, expiry, epochs, threads and forks."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import copy
 import gc
 import os
 import pickle
+import random
 import subprocess
 import sys
 import threading
@@ -15,9 +16,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.forks import in_a_fork
+from support.gdsf import ReferenceGdsf
+from support.interrupts import interrupted
 
-from litcache.stores import memory, sieve
+from litcache.stores import gdsf, memory, nodes
 from litcache.stores.base import NewEntry, Scope
+from litcache.stores.ghosts import Ghosts
 from litcache.stores.memory import MemoryStore
 from litcache.testing.contract import StoreContract
 from litcache.testing.doubles import FakeClock
@@ -37,15 +41,26 @@ def room_for(count, entry=ENTRY):
 
 
 def queue_of(store):
-    """Return the nodes of a store, the oldest first."""
-    root = store._sieve._root
-    node = root.newer
-    nodes = []
-    while node is not root:
+    """Return the nodes of a store in the order of the queue."""
+    first = node = store._queue._marks[0]
+    queue, marks = [], 0
+    while True:
         assert node.newer.older is node
-        nodes.append(node)
+        if node.space is gdsf.NOWHERE:
+            marks += 1
+        else:
+            queue.append(node)
         node = node.newer
-    return nodes
+        if node is first:
+            break
+    assert marks == gdsf.BUCKETS
+    young, node = [], store._queue._first_young
+    while node is not store._queue._entrance:
+        young.append(node)
+        node = node.newer
+    assert young == [node for node in queue if node.worth == nodes.YOUNG]
+    assert len(young) == store._queue._young <= store._queue._most_young <= gdsf.MOST_YOUNG
+    return queue
 
 
 def fill(store, *numbers, entry=ENTRY):
@@ -67,56 +82,169 @@ class TestFullMemoryStore(TestMemoryStore):
     filled_bytes = 65 << 20
 
 
+class WatchedStore(MemoryStore):
+    """A store that notes the most it ever accounted, at every moment."""
+
+    most = 0
+
+    @property
+    def _bytes(self):
+        return self.__dict__["bytes"]
+
+    @_bytes.setter
+    def _bytes(self, value):
+        self.__dict__["bytes"] = value
+        self.most = max(self.most, value)
+
+
 # Eviction
-
-
-class ModelSieve:
-    """Algorithm 1 of the SIEVE paper over a plain list, the newest first."""
-
-    def __init__(self, capacity):
-        self.capacity, self.queue, self.visited, self.hand = capacity, [], set(), None
-
-    def access(self, item):
-        if item in self.queue:
-            self.visited.add(item)
-            return True
-        if len(self.queue) == self.capacity:
-            self.evict()
-        self.queue.insert(0, item)
-        return False
-
-    def evict(self):
-        at = len(self.queue) - 1 if self.hand is None else self.queue.index(self.hand)
-        while self.queue[at] in self.visited:
-            self.visited.remove(self.queue[at])
-            at = at - 1 if at else len(self.queue) - 1
-        self.delete(self.queue[at], then=self.queue[at - 1] if at else None)
-
-    def delete(self, item, *, then):
-        self.queue.remove(item)
-        self.visited.discard(item)
-        self.hand = then
 
 
 @settings(deadline=None)
 @given(
-    st.integers(1, 12),
-    st.lists(st.tuples(st.integers(0, 20), st.integers(0, 9)), max_size=300),
+    st.integers(1, 30),
+    st.lists(st.tuples(st.integers(0, 40), st.integers(0, 9)), max_size=400),
 )
-def test_it_hits_and_evicts_as_the_sieve_of_the_paper(capacity, requests):
-    store, model = MemoryStore(room_for(capacity)), ModelSieve(capacity)
+def test_it_hits_and_evicts_as_a_plain_gdsf(capacity, requests):
+    store, model = MemoryStore(room_for(capacity)), ReferenceGdsf(capacity)
     for item, choice in requests:
-        if choice == 0 and item in model.queue:
-            at = model.queue.index(item)
-            newer = model.queue[at - 1] if at else None
-            model.delete(item, then=newer if model.hand == item else model.hand)
+        if choice == 0 and item in model.held:
+            model.delete(item)
             assert store.delete_many(SCOPE, [key(item)]) == 1
             continue
+        if choice == 1:  # stored without a question, as by a refresh
+            model.put(item, key(item))
+            fill(store, item)
+            continue
         hit = held(store, item) == [item]
-        assert hit == model.access(item)
+        assert hit == model.ask(item)
         if not hit:
             fill(store, item)
-    assert held(store, *range(21)) == sorted(model.queue)
+            model.put(item, key(item))
+    assert held(store, *range(41)) == sorted(model.held)
+    assert {n.key: max(n.worth, nodes.NEW) for n in queue_of(store)} == {
+        entry["key"]: entry["worth"] for entry in model.held.values()
+    }
+
+
+def test_a_long_trace_is_evicted_as_by_a_plain_gdsf():
+    rng = random.Random(3)
+    weights = [1 / (rank + 1) for rank in range(500)]
+    store, model = MemoryStore(room_for(60)), ReferenceGdsf(60)
+    hits = 0
+    for item in rng.choices(range(500), weights, k=6_000):
+        hit = held(store, item) == [item]
+        assert hit == model.ask(item)
+        hits += hit
+        if not hit:
+            fill(store, item)
+            model.put(item, key(item))
+    assert hits > 3_000
+    assert max(node.worth for node in queue_of(store)) > 60
+
+
+@settings(deadline=None)
+@given(
+    st.integers(1, 4_000),
+    st.lists(
+        st.tuples(
+            st.sampled_from(["set", "get", "delete", "clear", "wait"]),
+            st.integers(0, 15),
+            st.integers(0, 300),
+            st.none() | st.integers(1, 20),
+        ),
+        max_size=60,
+    ),
+)
+def test_a_hit_is_what_was_stored_last_and_the_budget_holds(budget, steps):
+    clock = FakeClock()
+    store, last = WatchedStore(budget, clock=clock), {}
+    for number, (step, item, size, ttl) in enumerate(steps):
+        if step == "set":
+            payload = number.to_bytes(4, "big") + bytes(size)
+            last[item] = (payload, None if ttl is None else clock() + ttl)
+            fill(store, item, entry=NewEntry(b"", *last[item]))
+        elif step == "delete":
+            store.delete_many(SCOPE.renewed(), [key(item)])
+            last.pop(item, None)
+        elif step == "clear":
+            store.clear("shop")
+            last = {}
+        elif step == "wait":
+            clock.advance(size / 20)
+        for asked in range(16):
+            [entry] = store.get_many(SCOPE.renewed(), [key(asked)])
+            assert entry is None or (entry.payload, entry.expires) == last[asked]
+            assert entry is None or entry.expires is None or entry.expires > clock()
+    assert store.most <= budget
+
+
+def test_one_that_returns_takes_up_what_it_was_worth():
+    store, number = MemoryStore(room_for(3)), 10
+    fill(store, 1, 2, 3)
+    held(store, 1, 1)
+    while key(1) in {node.key for node in queue_of(store)}:
+        number += 1
+        fill(store, number)
+        held(store, number)
+    assert number > 12  # it outlived what came next
+    fill(store, 1)
+    worths = {node.key: node.worth for node in queue_of(store)}
+    assert worths[key(1)] == nodes.NEW + 2 * gdsf.HIT + gdsf.RETURNED
+
+
+def test_ghosts_are_about_as_many_as_entries_while_these_become_fewer_and_more():
+    ghosts = Ghosts()
+    for entries in (10, 3_000, 500_000, 40_000, 1, 600):
+        ghosts.fit(entries)
+        assert ghosts.sets * 2 <= max(128, entries * 2.5)
+        assert ghosts.sets * 2 >= entries * 0.6
+        ghosts.note(key(entries), 9)
+        ghosts.fit(entries * 2)
+        assert ghosts.take(key(entries)) == 9
+        assert ghosts.take(key(entries)) == 0
+
+
+def test_one_that_is_as_popular_as_can_be_is_evicted_when_there_is_no_other():
+    store = MemoryStore(room_for(1))
+    for _ in range(20):
+        fill(store, 1)
+        assert held(store, 1, 1, 1, 1) == [1, 1, 1, 1]
+        [node] = queue_of(store)
+        fill(store, 2)
+        assert held(store, 1, 2) == [2]
+    assert node.worth == gdsf.BUCKETS
+
+
+# No two keys here end in the same byte: none is taken for another that returns.
+
+
+def test_a_flood_of_what_is_asked_for_once_evicts_itself():
+    store = MemoryStore(room_for(60))
+    fill(store, *range(60))
+    held(store, *range(40))
+    fill(store, *range(60, 250))
+    assert held(store, *range(60)) == [*range(40)]
+
+
+def test_the_newest_are_not_evicted_though_all_others_are_popular():
+    store = MemoryStore(room_for(60))
+    fill(store, *range(61))
+    for number in range(61, 250):
+        held(store, *range(60))
+        fill(store, number)
+        newest = [*range(max(61, number - 6), number + 1)]
+        assert held(store, *newest) == newest
+
+
+def test_the_young_are_evicted_if_there_are_no_others():
+    store = MemoryStore(room_for(100))
+    fill(store, *range(120))
+    old = [node.key for node in queue_of(store) if node.worth != nodes.YOUNG]
+    assert store.delete_many(SCOPE, old) == len(old) == 88
+    fill(store, 200, entry=NewEntry(b"", bytes(room_for(95))))
+    assert len(queue_of(store)) < 6
+    assert held(store, 200) == [200]
 
 
 def test_what_was_hit_outlives_what_was_not():
@@ -128,15 +256,13 @@ def test_what_was_hit_outlives_what_was_not():
     assert store.info().evicted == 2
 
 
-def test_one_eviction_clears_no_more_flags_than_the_bound():
-    count = sieve.SCAN_STEPS * 3
+def test_one_eviction_moves_no_more_entries_than_the_bound():
+    count = gdsf.SCAN_STEPS * 3
     store = MemoryStore(room_for(count))
     fill(store, *range(count))
     assert len(held(store, *range(count))) == count
     fill(store, count)
-    cleared = sum(not node.visited for node in queue_of(store))
-    # Those that the hand passed, and the new one.
-    assert cleared == sieve.SCAN_STEPS + 1
+    assert sum(node.worth > gdsf.NEW for node in queue_of(store)) == gdsf.SCAN_STEPS
     assert store.info().evicted == 1
 
 
@@ -162,21 +288,6 @@ def test_an_evicted_entry_stays_whole_for_who_holds_it_and_keeps_no_other_alive(
 # The budget
 
 
-class WatchedStore(MemoryStore):
-    """A store that notes the most it ever accounted, at every moment."""
-
-    most = 0
-
-    @property
-    def _bytes(self):
-        return self.__dict__["bytes"]
-
-    @_bytes.setter
-    def _bytes(self, value):
-        self.__dict__["bytes"] = value
-        self.most = max(self.most, value)
-
-
 sizes = st.integers(0, 400)
 writes = st.tuples(st.integers(0, 15), sizes, sizes, st.booleans())
 
@@ -195,11 +306,11 @@ def test_what_is_accounted_never_exceeds_the_budget_and_is_exact(budget, batches
     assert store.most <= budget
     assert store.info().entries == len(there)
     assert store.info().bytes == sum(
-        sieve.ENTRY_BYTES
+        nodes.ENTRY_BYTES
         + 16
         + len(e.layout)
         + len(e.payload)
-        + (sieve.EXPIRY_BYTES if e.expires else 0)
+        + (nodes.EXPIRY_BYTES if e.expires else 0)
         for e in there
     )
     store.delete_many(SCOPE, [key(n) for n in range(16)])
@@ -238,9 +349,9 @@ def test_equal_layouts_are_one_object():
 
 def test_layouts_of_no_two_entries_alike_are_not_collected_for_ever():
     store = MemoryStore(room_for(10))
-    for number in range(memory.SHARED_LAYOUTS * 3):
+    for number in range(nodes.SHARED_LAYOUTS * 3):
         fill(store, number, entry=NewEntry(b"%06d" % number, b"payload"))
-    assert len(store._layouts) <= memory.SHARED_LAYOUTS
+    assert len(store._layouts._known) <= nodes.SHARED_LAYOUTS
 
 
 MEASURE = """
@@ -351,7 +462,7 @@ def test_a_round_of_the_sweep_that_found_none_is_the_last_until_one_expires():
     clock.advance(10)
     fill(store, 3)
     assert (store.info().entries, store.info().expired) == (2, 1)
-    assert store._sieve.expired(clock(), 1_000) == []
+    assert store._queue.expired(clock(), 1_000) == []
     clock.advance(990)
     fill(store, 4)
     assert (store.info().entries, store.info().expired) == (2, 2)
@@ -376,10 +487,62 @@ def test_no_valid_entry_is_swept(writes):
         assert held(store, *sorted(expected)) == valid
 
 
+@settings(deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 80), st.none() | st.integers(1, 40), st.integers(0, 2)),
+        min_size=60,
+        max_size=120,
+    )
+)
+def test_no_expired_entry_stays_whatever_was_hit_and_evicted_meanwhile(requests):
+    clock = FakeClock()
+    store = MemoryStore(room_for(30), clock=clock)
+    for number, ttl, passes in requests:
+        if not held(store, number):
+            fill(
+                store,
+                number,
+                entry=NewEntry(b"layout", b"", None if ttl is None else clock() + ttl),
+            )
+        clock.advance(passes)
+        soonest = store._queue._soonest
+        assert all(node.expires is None or node.expires >= soonest for node in queue_of(store))
+    clock.advance(100)
+    for number in range(100, 120):
+        fill(store, number, entry=NewEntry(b"", b""))
+    assert [node for node in queue_of(store) if node.expires is not None] == []
+
+
+@pytest.mark.parametrize(
+    ("hand", "seen", "ends"), [(0, 1, (60.0, 50.0)), (gdsf.BUCKETS - 1, 2, (50.0, 60.0))]
+)
+def test_a_round_of_the_sweep_misses_none_when_the_young_move_meanwhile(hand, seen, ends):
+    def node(number, expires=None):
+        made = nodes.Node(key(number), NewEntry(b"", b"", expires))
+        made.space = nodes.Space(b"")
+        return made
+
+    queue = gdsf.Gdsf()
+    queue.fit(100)
+    for _ in range(hand):
+        queue._advance()
+    first, young, next_, timed = node(1, 1.0), node(2, ends[0]), node(3), node(4, ends[1])
+    queue.add_all([first])
+    queue.add_all([young])
+    queue._place(next_, 2)
+    queue._place(timed, 2)
+    queue.expired(1.0, seen)  # the round begins
+    assert queue.evict(0.0) is next_  # the young go to the next bucket
+    queue.expired(1.0, 10)  # the round ends
+    due = [entry for entry in (first, young, timed) if entry.expires != 60.0]
+    assert {id(entry) for entry in queue.expired(50.0, 10)} == {id(entry) for entry in due}
+
+
 def test_a_clear_of_many_entries_takes_no_longer_than_one_of_few(monkeypatch):
-    removed, remove = [], sieve.Sieve.remove
+    removed, remove = [], gdsf.Gdsf.remove
     monkeypatch.setattr(
-        sieve.Sieve, "remove", lambda self, node: (removed.append(node), remove(self, node))
+        gdsf.Gdsf, "remove", lambda self, node: (removed.append(node), remove(self, node))
     )
     store = MemoryStore("64 MiB")
     store.set_many(SCOPE.renewed(), {key(n): ENTRY for n in range(20_000)})
@@ -524,3 +687,44 @@ def test_a_process_forked_while_a_thread_holds_the_lock_starts_empty_and_works()
         done.set()
         thread.join(10)
     assert held(store, 1) == [1]
+
+
+def written(store, *numbers, life=None):
+    store.set_many(
+        SCOPE.renewed(),
+        {key(n): ENTRY._replace(expires=life and store.clock() + life) for n in numbers},
+    )
+
+
+CHANGES = {
+    "a write that evicts": lambda store: written(store, *range(100, 140)),
+    "a write over others": lambda store: written(store, *range(30, 60)),
+    "a write of what expires": lambda store: written(store, *range(100, 140), life=5),
+    "a delete": lambda store: store.delete_many(SCOPE.renewed(), [key(n) for n in range(30, 60)]),
+    "a clear": lambda store: store.clear("shop"),
+    "a clear of all": lambda store: store.clear(),
+    "a hit that has expired": lambda store: held(store, *range(60, 70)),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_change_that_is_interrupted_anywhere_leaves_a_store_that_works(change):
+    place, met = 0, True
+    while met:
+        place += 1
+        clock = FakeClock()
+        store = MemoryStore(room_for(50), clock=clock)
+        written(store, *range(60))
+        written(store, *range(60, 70), life=3)
+        clock.advance(4)
+        met = interrupted(lambda store=store: CHANGES[change](store), place, "stores")
+        found = store.get_many(SCOPE.renewed(), [key(n) for n in range(140)])
+        assert all(entry is None or entry.payload == b"payload" for entry in found)
+        written(store, *range(200, 330), life=7)
+        written(store, *range(400, 530))
+        assert held(store, *range(500, 530)) == list(range(500, 530))
+        assert store.info().bytes <= store._bytes <= store.max_bytes
+        queue = queue_of(store)
+        assert sum(node.size() for node in queue) == store._bytes
+        assert {node.key for node in queue} >= store._spaces[SCOPE.tag].nodes.keys()
+    assert place > 15

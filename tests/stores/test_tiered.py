@@ -8,6 +8,8 @@ import threading
 import uuid
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from support.forks import in_a_fork
 from support.redis_servers import Server
 
@@ -179,6 +181,82 @@ def test_hits_of_the_front_ask_the_back_twice_a_second_and_no_more(clock):
         clock.advance(0.01)
     assert back.asked == [()] * len(back.asked)
     assert 18 <= len(back.asked) <= 20
+
+
+def test_the_front_answers_at_once_what_it_holds_and_nothing_else(clock):
+    back = Counting(MemoryStore())
+    store = TieredStore(MemoryStore(), back, monotonic=clock)
+    store.set_many(Scope("shop"), {KEYS[0]: NewEntry(b"", b"0")})
+    back.set_many(Scope("shop"), {KEYS[1]: NewEntry(b"", b"1")})
+    assert store.get_at_once(Scope("shop"), KEYS[:1]) is None  # the back was never asked
+    store.get_many(Scope("shop"), KEYS[:1])
+    asked = len(back.asked)
+    scope = Scope("shop")
+    (found,) = store.get_at_once(scope, KEYS[:1])
+    assert found.payload == b"0"
+    assert store.get_at_once(Scope("shop"), KEYS[:2]) is None
+    assert store.get_at_once(Scope("shop"), ()) is None
+    clock.advance(0.5)
+    assert store.get_at_once(Scope("shop"), KEYS[:1]) is None
+    assert len(back.asked) == asked
+    store.set_many(scope, {KEYS[2]: NewEntry(b"", b"2")})  # under the epoch that it noted
+    assert store.get_many(Scope("shop"), KEYS[2:3])[0].payload == b"2"
+
+
+STORE, KEY = st.integers(0, 1), st.integers(0, 1)
+OPERATIONS = st.one_of(
+    st.tuples(st.just("set"), STORE, KEY),
+    st.tuples(st.sampled_from(["get", "at once"]), STORE, KEY),
+    st.tuples(st.just("at once"), STORE, KEY),
+    st.tuples(st.sampled_from(["delete", "clear"]), STORE, KEY),
+    st.tuples(st.just("wait"), STORE, st.sampled_from([0.1, 0.6, 5.0])),
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(OPERATIONS, min_size=20, max_size=40))
+def test_an_answer_was_true_less_than_half_a_second_ago(operations):
+    """Two processes, each with a front, against the dictionary that their back is meant to be.
+
+    No key is set twice without a delete between: an older output of a key stays in other fronts.
+    """
+    clock, wall = FakeClock(), FakeClock()
+    back = MemoryStore(clock=wall)
+    stores = [TieredStore(MemoryStore(clock=wall), back, monotonic=clock) for _ in range(2)]
+    held: dict[bytes, tuple[bytes, float]] = {}
+    ended: dict[bytes, float] = {}  # by payload: when it was deleted or cleared
+    ttl, number = 4.0, 0
+    for what, which, how in operations:
+        now = clock()
+        if what == "wait":
+            clock.advance(how)
+            wall.advance(how)
+            continue
+        store = stores[which]
+        key = KEYS[how]
+        valid = held.get(key) is not None and held[key][1] > wall()
+        if what == "set" and not valid:
+            number += 1
+            held[key] = b"%d" % number, wall() + ttl
+            store.set_many(Scope("shop"), {key: NewEntry(b"", *held[key])})
+        elif what in ("delete", "clear"):
+            if what == "delete":
+                store.delete_many(Scope("shop"), [key])
+            else:
+                store.clear("shop")
+            gone = [key] if what == "delete" else list(held)
+            ended |= {held.pop(k)[0]: now for k in gone if k in held}
+        elif what in ("get", "at once"):
+            ask = store.get_many if what == "get" else store.get_at_once
+            found = ask(Scope("shop"), [key])
+            if found is None:
+                continue
+            (entry,) = found
+            if entry is None:
+                assert not valid
+            elif not valid or entry.payload != held[key][0]:
+                assert now - ended[entry.payload] < 0.5
+                assert entry.expires > wall()
 
 
 def test_a_mixed_order_with_repeats_comes_back_in_order(back, clock):

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import pickle
 import queue
+import sys
 import threading
 import time
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -33,6 +35,7 @@ class Driven(MessageTransport):
         answers: Of each request that was answered: what it was answered, or the error.
         order: The requests in the order of their answers.
         started: The requests whose START message came.
+        failed: The error that has ended a loop, if one has.
     """
 
     def __init__(self, *, is_shared: bool = False) -> None:
@@ -43,6 +46,7 @@ class Driven(MessageTransport):
         self.started: list[str] = []
         self.threads: set[int] = set()
         self._changed = threading.Condition()
+        self.failed: list[BaseException] = []
         self._sent = 0
         self._event_loop: asyncio.AbstractEventLoop | None = None
 
@@ -83,9 +87,23 @@ class Driven(MessageTransport):
     def wait(self, *uids: str) -> list[Any]:
         """Return the answers to requests once all are there."""
         with self._changed:
-            come = self._changed.wait_for(lambda: self.answers.keys() >= set(uids), SECONDS)
-            assert come, f"answered were only {self.order}"
+            self._changed.wait_for(lambda: self.failed or self.answers.keys() >= set(uids), SECONDS)
+            if self.failed:
+                raise self.failed[0]
+            come = self.answers.keys() >= set(uids)
+            assert come, f"started: {self.started}; answered: {self.order}; now: {self.stacks()}"
             return [self.answers[uid] for uid in uids]
+
+    def fail(self, error: BaseException) -> None:
+        """End all waits with the error that has ended a loop."""
+        with self._changed:
+            self.failed.append(error)
+            self._changed.notify_all()
+
+    def stacks(self) -> str:
+        """Return where each thread of this process is."""
+        frames = sys._current_frames()
+        return "\n".join("".join(traceback.format_stack(frame)) for frame in frames.values())
 
     def get(self, *payloads: Any) -> list[Any]:
         """Return the answers to requests that arrive one after another."""
@@ -117,7 +135,6 @@ def running(
     With `beside`, it is one of two workers that read a queue.
     """
     driven = beside or Driven()
-    raised: list[BaseException] = []
     ready = threading.Event()
 
     def work() -> None:
@@ -127,7 +144,7 @@ def running(
             ready.set()
             run(api, driven, *callbacks, workers=2 if driven.is_shared else 1)
         except BaseException as error:
-            raised.append(error)
+            driven.fail(error)
             ready.set()
 
     thread = threading.Thread(target=work, daemon=True)
@@ -140,8 +157,8 @@ def running(
         thread.join(SECONDS)
         driven.close()
     assert not thread.is_alive(), "the loop does not stop at the sentinel"
-    if raised:
-        raise raised[0]
+    if driven.failed:
+        raise driven.failed[0]
 
 
 def run(api: ls.LitAPI, driven: Driven, *callbacks: ls.Callback, workers: int = 1) -> None:

@@ -20,7 +20,7 @@ from typing import Any
 import httpx
 
 ROOT = Path(__file__).parents[2]
-SECONDS_TO_START = 120
+SECONDS_TO_START = 300
 SECONDS_TO_STOP = 10
 
 _COUNTERS = re.compile(

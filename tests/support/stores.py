@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from dataclasses import replace
 
 from litcache import MemoryStore
 
@@ -31,7 +32,36 @@ class HeldStore(MemoryStore):
         super().set_many(scope, entries)
 
 
+class GatedStore(MemoryStore):
+    """A store of which each write waits for a permit, so that a test decides when it happens."""
+
+    blocking = True
+
+    def __init__(self):
+        super().__init__()
+        self.permits = threading.Semaphore(0)
+
+    def set_many(self, scope, entries):
+        assert self.permits.acquire(timeout=30)
+        super().set_many(scope, entries)
+
+
 async def entered(store):
     """Wait until a thread is inside the store, with the event loop running on."""
     while not store.entered.acquire(blocking=False):
         await asyncio.sleep(0)
+
+
+class FullStore(MemoryStore):
+    """A store that may wait for I/O, and says at each question that it has evicted again."""
+
+    blocking = True
+
+    def __init__(self):
+        super().__init__()
+        self.is_full = True
+        self.evicted = 0
+
+    def info(self):
+        self.evicted += self.is_full
+        return replace(super().info(), evicted=self.evicted)

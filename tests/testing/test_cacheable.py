@@ -6,7 +6,7 @@ import litserve as ls
 import numpy as np
 import pytest
 
-from litcache import SharedStore, cached_predict
+from litcache import SharedStore, Trial, cached_predict
 from litcache.testing import assert_cacheable
 
 
@@ -65,6 +65,17 @@ def test_a_model_that_answers_anew_each_time_is_named_without_a_cache():
     with pytest.raises(AssertionError, match="asked again, without a cache"):
         assert_cacheable(Counting(), REQUESTS)
     assert_cacheable(Counting(), REQUESTS, ignore=("$.vector",))
+
+
+def test_what_the_trial_of_a_method_leaves_out_may_differ():
+    class Counting(Good):
+        count = itertools.count()
+
+        @cached_predict(trial=Trial(ignore=("$.vector",)))
+        def predict(self, x):
+            return np.array([next(self.count)])
+
+    assert_cacheable(Counting(), REQUESTS)
 
 
 def test_an_output_that_depends_on_its_neighbours_is_named():

@@ -62,7 +62,7 @@ def test_it_holds_bit_for_bit_for_the_int8_minilm(monkeypatch):
         if find_spec(package) is None:
             pytest.skip(f"{package} is not installed")
     monkeypatch.syspath_prepend(ROOT)
-    module = pytest.importorskip("examples.text_embeddings")
+    module = pytest.importorskip("examples.text_embeddings.server")
     assert_batch_invariant(module.TextEmbeddingAPI(max_batch_size=4), TEXTS, rtol=0, atol=0)
 
 

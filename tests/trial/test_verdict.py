@@ -1,11 +1,14 @@
 """The verdict: which share of the hits is verified after the trial."""
 
+import random
+
 import pytest
 
+from litcache.litapi.digests import digest_of
 from litcache.observe.counters import Counters
 from litcache.observe.log import Reporter
 from litcache.stores.base import NewEntry
-from litcache.trial.verdict import Verdict
+from litcache.trial.verdict import Tried, Verdict, unlike
 from litcache.trial_policy import Trial
 
 ENTRY = NewEntry(b"", b"")
@@ -27,3 +30,80 @@ def test_the_share_that_is_asked_for_is_verified(share):
     hits = 20_000
     deviation = (hits * share * (1 - share)) ** 0.5
     assert verified(share, hits) == pytest.approx(hits * share, abs=6 * deviation)
+
+
+def test_which_hits_are_verified_is_drawn_beside_the_random_numbers_of_the_user():
+    before = random.getstate()
+    assert verified(0.5, 100)
+    assert random.getstate() == before
+
+
+def tried(verdict, request, entry):
+    """Whether a hit of a request is tried, which then agrees."""
+    made_by = ENTRY._replace(request=entry)
+    if not verdict.choose([request], [made_by]):
+        return False
+    verdict.agreed(Tried(made_by, unlike=unlike(request, entry)))
+    return True
+
+
+def new_verdict(hits):
+    trial = Trial(hits=hits, verify=0)
+    return Verdict("API.predict", trial, Counters(), Reporter(""), stop=lambda: None)
+
+
+@pytest.mark.parametrize("hits", [2, 16])
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 5])
+def test_ids_that_differ_each_time_do_not_use_up_what_another_field_needs(count, hits):
+    def request(number, **fields):
+        ids = {f"id {at}": f"{number} {at}" for at in range(count)}
+        return digest_of({**ids, "text": "a", "to": "de", **fields})
+
+    verdict, entry = new_verdict(hits), request(0)
+    same = [tried(verdict, request(number), entry) for number in range(1, 300)]
+    # A field has 10 directions. Each of them has a part in every other difference.
+    assert sum(same) <= 4 * hits + 12 * count
+    assert not any(same[150:])
+    others = [request(number, to="fr") for number in range(300, 300 + 2 * hits)]
+    assert [tried(verdict, each, entry) for each in others] == [True] * hits + [False] * hits
+
+
+def test_an_optional_field_does_not_use_up_what_another_field_needs():
+    verdict, entry = new_verdict(2), digest_of({"text": "a", "to": "de"})
+    optional = digest_of({"client": "web", "text": "a", "to": "de"})
+    assert [tried(verdict, optional, entry) for _ in range(4)] == [True] * 2 + [False] * 2
+    for other in ({"text": "a", "to": "fr"}, {"client": "web", "text": "a", "to": "it"}):
+        assert [tried(verdict, digest_of(other), entry) for _ in range(4)] == [True] * 2 + [
+            False
+        ] * 2
+
+
+def test_a_field_of_many_is_told_apart_from_each_other():
+    fields = {f"field {number}": 0 for number in range(40)}
+    verdict, entry = new_verdict(2), digest_of(fields)
+    for name in fields:
+        other = digest_of({**fields, name: 1})
+        assert [tried(verdict, other, entry) for _ in range(3)] == [True] * 2 + [False]
+
+
+def test_where_only_another_request_is_known_the_digests_are_not_asked_for_any_more():
+    trial = Trial(hits=2, verify=0)
+    reporter = Reporter("")
+    with_fields, without = (
+        Verdict("API.predict", trial, Counters(), reporter, stop=lambda: None, has_fields=fields)
+        for fields in (True, False)
+    )
+    for verdict in (with_fields, without):
+        assert [tried(verdict, 3, 2) for _ in range(4)] == [True] * 2 + [False] * 2
+    assert with_fields.wants_large
+    assert not without.wants_large
+
+
+def test_a_request_that_is_not_known_is_no_other():
+    verdict = Verdict(
+        "API.predict", Trial(hits=1, verify=0), Counters(), Reporter(""), stop=lambda: None
+    )
+    assert tried(verdict, 5, 5)
+    assert not tried(verdict, 5, 0)
+    assert not tried(verdict, 0, 5)
+    assert tried(verdict, 5, 7)

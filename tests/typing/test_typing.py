@@ -38,13 +38,12 @@ MYPY = [
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A folder of the uses and of the README's code as a module, and no more."""
+    """A folder of the uses and of the README's code as modules, and no more."""
     page = (ROOT / "README.md").read_text(encoding="utf-8")
     blocks = [part.partition("```")[0] for part in page.split("```python\n")[1:]]
     assert any("@cached_predict" in block for block in blocks)
     folder = tmp_path_factory.mktemp("typing")
-    (folder / "server.py").write_text(blocks[0], encoding="utf-8")  # as the README says
-    (folder / "readme.py").write_text("\n\n".join(blocks[1:]), encoding="utf-8")
+    (folder / "readme.py").write_text("\n\n".join(blocks), encoding="utf-8")
     shutil.copy(USES, folder)
     return folder
 
@@ -57,8 +56,9 @@ def check(*command):
 
 
 def test_mypy_accepts_what_is_right_and_nothing_else(folder):
+    pytest.importorskip("mypy", reason="mypy is not installed")
     done = check("mypy", *MYPY, str(folder))
-    assert done.stdout == "Success: no issues found in 3 source files\n", done.stdout + done.stderr
+    assert done.stdout == "Success: no issues found in 2 source files\n", done.stdout + done.stderr
 
 
 def test_pyright_accepts_what_is_right_and_nothing_else(folder):
@@ -70,7 +70,7 @@ def test_pyright_accepts_what_is_right_and_nothing_else(folder):
     )
     found = json.loads(done.stdout)
     assert found["generalDiagnostics"] == [], done.stdout
-    assert found["summary"]["filesAnalyzed"] == 3
+    assert found["summary"]["filesAnalyzed"] == 2
 
 
 def test_the_keywords_are_the_fields_of_the_policy():

@@ -11,7 +11,7 @@ from typing import Any
 import litserve as ls
 from typing_extensions import assert_type
 
-from litcache import CacheInfo, CachePolicy, MemoryStore, cached_predict, contents
+from litcache import CacheInfo, CachePolicy, MemoryStore, SharedStore, cached_predict, contents
 
 # ------------------------------------------------------------------ what is right
 
@@ -34,6 +34,7 @@ class WithOptions(ls.LitAPI):
         return request["text"]
 
     @cached_predict(
+        store_as="float16",
         ttl=timedelta(hours=1),
         store=MemoryStore("1 GiB"),
         version=lambda api: "1",
@@ -50,6 +51,12 @@ class WithOptions(ls.LitAPI):
     )
     def predict(self, x: list[str]) -> list[float]:
         return [float(len(text)) for text in x]
+
+
+class Leased(ls.LitAPI):
+    @cached_predict(store=lambda api: SharedStore("folder"), lease="2s")
+    def predict(self, x: str) -> str:
+        return x
 
 
 class Helped(Bare):
@@ -165,6 +172,7 @@ def wrong() -> None:
     cached_predict(bypass_if=True)  # type: ignore[call-overload]
     cached_predict(digest="md5")  # type: ignore[call-overload]
     cached_predict(outcome_in=True)  # type: ignore[call-overload]
+    cached_predict(lease=b"2s")  # type: ignore[call-overload]
     cached_predict(policy={"ttl": 60})  # type: ignore[call-overload]
     cached_predict(policy=CachePolicy(), ttl=60)  # type: ignore[call-overload]
 

@@ -23,7 +23,7 @@ from support.values import arrays, builtins, detached, everything, facts, scalar
 
 from litcache.errors import ValueEncodingError
 from litcache.stores.base import FORMAT, NewEntry
-from litcache.values import codec, layouts
+from litcache.values import codec, devices, layouts
 from litcache.values.dtypes import torch_dtypes
 from litcache.values.rows import encode_rows, merge_rows
 
@@ -382,9 +382,9 @@ def test_an_unstorable_change_is_named():
 def test_tensors_go_to_the_device_of_the_type_that_they_were_made_on(made_on, device, placed):
     torch = pytest.importorskip("torch")
     expected = placed and torch.device(placed)
-    assert layouts.placement(made_on, device) == expected
+    assert devices.placement(made_on, device) == expected
     if isinstance(device, str) and placed:
-        assert layouts.placement(made_on, torch.device(device)) == expected
+        assert devices.placement(made_on, torch.device(device)) == expected
 
 
 def operations(function):

@@ -5,7 +5,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.values import arrays, facts, tensors
 
-from litcache.values.containers import LIST, assemble, kind_of, own, together
+from litcache.values.containers import LIST, assemble, duplicate, kind_of, own, together
 from litcache.values.items import split
 from litcache.values.rows import row_at
 
@@ -85,3 +85,10 @@ def test_a_row_of_its_own_outlives_the_buffer_that_it_came_in():
     twice = own([part, part])
     assert twice[0] is twice[1]
     assert twice[0] is not part
+
+
+def test_a_copy_has_the_memory_order_of_its_original():
+    np = pytest.importorskip("numpy")
+    copy = duplicate([np.asfortranarray(np.ones((2, 3)))])[0]
+    assert copy.flags.f_contiguous
+    assert copy.flags.owndata

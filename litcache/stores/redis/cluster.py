@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from redis import RedisError
@@ -143,6 +143,16 @@ class Cluster:
         """Return the answer to a command and the values of keys, in one round trip to each node."""
         head, *values = self.send([first, *(("GET", key) for key in keys)])
         return head, values
+
+    def look_up_and_lease(
+        self, first: Command, keys: Sequence[bytes], leasing: Callable[[Sequence[bytes]], Command]
+    ) -> tuple[Any, list[Any], list[Any]]:
+        """Return the same, and the answers to a command that leases a key, in one round trip."""
+        ways = [command for key in keys for command in (("GET", key), leasing([key]))]
+        head, *answers = self.send([first, *ways])
+        # Errors are among them: a full node, a node that writes nothing.
+        taken = [answer[0] if isinstance(answer, list) else answer for answer in answers[1::2]]
+        return head, answers[::2], taken
 
     def each(self, commands: Sequence[Command]) -> list[list[Any]]:
         """Return the answers of each node to the same commands, in one round trip."""

@@ -9,7 +9,7 @@ from litcache.stores.base import Scope
 from litcache.stores.frame import EPOCH_BYTES, new_epoch
 from litcache.stores.namespaces import NamespaceInfo
 from litcache.stores.redis.remote import Remote, code
-from litcache.stores.redis.scripts import PLACE_AT, deleted, placed
+from litcache.stores.redis.scripts import PLACE_AT, deleted, marked, placed
 from litcache.stores.redis.wire import Command
 
 # About how many deletes of a namespace are remembered, for stores in front.
@@ -96,7 +96,7 @@ class Epochs:
         if code(place) == "WRONGTYPE":
             place, expires = self._remote.send([("UNLINK", log), added])[::-1]
         _, field = _fields(scope)
-        mark: Command = ("HSET", self._key, field, token + _bytes_of(place))
+        mark = marked(self._key, field, token, _bytes_of(place))
         errors += [place, expires, *self._remote.confirm([mark], mark)]
         errors = [error for error in errors if isinstance(error, Exception)]
         if "OOM" in map(code, errors):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from redis import Connection, RedisError
@@ -202,6 +202,15 @@ def waiting(timeout: float) -> Command:
     return ("WAIT", 1, max(1, int(timeout * _CONFIRM_SHARE * 1000)))
 
 
+def _list(answer: Any, keys: Sequence[bytes]) -> list[Any]:
+    """Return an answer that has a part for each key."""
+    if isinstance(answer, ErrorAnswer):
+        raise answer
+    if not isinstance(answer, list) or len(answer) != len(keys):
+        raise ValueError("no answer of Redis")
+    return answer
+
+
 def _bytes(answer: object) -> bytes:
     return answer if isinstance(answer, bytes) else b""
 
@@ -229,11 +238,16 @@ class Server:
         if not keys:
             return self.send([first])[0], []
         head, values = self.send([first, ("MGET", *keys)])
-        if isinstance(values, ErrorAnswer):
-            raise values
-        if not isinstance(values, list) or len(values) != len(keys):
-            raise ValueError("no answer of Redis")
-        return head, values
+        return head, _list(values, keys)
+
+    def look_up_and_lease(
+        self, first: Command, keys: Sequence[bytes], leasing: Callable[[Sequence[bytes]], Command]
+    ) -> tuple[Any, list[Any], list[Any]]:
+        """Return the same, and the answers to a command that leases keys, in one round trip."""
+        head, values, answers = self.send([first, ("MGET", *keys), leasing(keys)])
+        if isinstance(answers, ErrorAnswer):  # a full server, or one that writes nothing
+            answers = [answers] * len(keys)
+        return head, _list(values, keys), _list(answers, keys)
 
     def confirm(self, commands: Sequence[Command], mark: Command) -> tuple[list[Any], bool]:
         """Send commands that must outlive a failover.

@@ -36,6 +36,7 @@ class _Process:
         self.lock = threading.Lock()
         self.counts: Counter[str] = Counter()
         self.told = Told()
+        self.epochs: dict[bytes, bytes] = {}
 
 
 class Remote:
@@ -161,6 +162,11 @@ class Remote:
     def told(self) -> Told:
         """The versions that this process has noted in the server."""
         return self._process().told
+
+    @property
+    def epochs(self) -> dict[bytes, bytes]:
+        """The epochs that this process saw last, by the tag of their namespace."""
+        return self._process().epochs
 
     def counted(self) -> dict[str, int]:
         """Return the counters of this process."""

@@ -8,15 +8,17 @@ import random
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-from litcache.errors import StoreError, ValueEncodingError
+from litcache.errors import StoreError
 from litcache.stores import base
-from litcache.stores.base import UNKNOWN_EPOCH, Entry, Scope, Store, StoreInfo
-from litcache.stores.frame import EPOCH_BYTES, frame, unframe
+from litcache.stores.base import UNKNOWN_EPOCH, Entry, Lease, Scope, Store, StoreInfo
+from litcache.stores.frame import EPOCH_BYTES, frame
 from litcache.stores.namespaces import NamespaceInfo
+from litcache.stores.queued import write_queued
 from litcache.stores.redis.epochs import Epochs, is_pair
+from litcache.stores.redis.look_ups import LookUps
 from litcache.stores.redis.remote import Remote, code
-from litcache.stores.redis.scan import counted, is_entry, verified
-from litcache.stores.redis.scripts import removed, stored
+from litcache.stores.redis.scan import RedisSurvey, counted, is_entry, verified
+from litcache.stores.redis.scripts import over, stored
 from litcache.stores.redis.wire import Command
 
 # Redis takes strings of up to 512 MiB.
@@ -40,7 +42,8 @@ class RedisStore(Store):
 
     * `<prefix>:e:<tag of the namespace><key>`: an entry in a frame, with an expiry of Redis. The
       frame holds the epoch of the namespace, and every read verifies it. A deleted entry leaves a
-      list in its place for ten minutes.
+      list in its place for ten minutes. What is stored after a delete says so behind its frame, and
+      stays until ten minutes after the delete, even if it expires before.
     * `<prefix>:epochs`: a hash with two fields for each namespace. `e<namespace>` is its epoch, a
       random one that the first look-up makes. `d<namespace>` describes its last delete.
     * `<prefix>:deleted:<namespace>`: a stream of the last deletes, for stores in front.
@@ -106,39 +109,34 @@ class RedisStore(Store):
         # Another format is never seen, nor removed. Epochs are of all of them.
         self._entries = f"{prefix}:e{base.FORMAT}:".encode()
         self._epochs = Epochs(self._remote, prefix)
+        self._look_ups = LookUps(self._remote, self._epochs, self._entries)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({str(self._remote)!r}, prefix={self.prefix!r})"
 
     def get_many(self, scope: Scope, keys: Sequence[bytes]) -> list[Entry | None]:
         """Look up entries in one round trip to each node, and verify each of them."""
-        scope.epoch = UNKNOWN_EPOCH
-        names = self._names(scope, keys)
-        question = self._epochs.question(scope)
-        answer, values = self._remote.ask(lambda nodes: nodes.look_up(question, names))
-        scope.epoch = epoch = self._epochs.noted(answer) or self._epochs.made(scope, answer)
-        entries: list[Entry | None] = []
-        spoiled, expired, now, current = [], 0, self.clock(), epoch[:EPOCH_BYTES]
-        for index, (key, name) in enumerate(zip(keys, names, strict=True)):
-            # Each value is freed as soon as it is copied, so that a large batch is not held twice.
-            value, values[index] = values[index], None
-            entry = None
-            if type(value) is bytes:  # an error means that the key is not an entry
-                try:
-                    entry = unframe(value, current, key)
-                except ValueEncodingError:
-                    spoiled.append(name)
-                if entry is not None and entry.expires is not None and entry.expires <= now:
-                    entry = None
-                    expired += 1
-            entries.append(entry)
-        if spoiled or expired:
-            self._remote.count(corrupt=len(spoiled), expired=expired)
-            self._remove(spoiled)
-        return entries
+        return self._look_ups.get(scope, keys, self.clock())
+
+    def get_or_lease_many(
+        self, scope: Scope, keys: Sequence[bytes], lease: Lease
+    ) -> tuple[list[Entry | None], Mapping[bytes, bytes]]:
+        """Look up entries, and lease the keys without one, in one round trip to each node.
+
+        It takes a second one when the epoch is new to this process, and where an entry of an older
+        epoch is in the way.
+        """
+        return self._look_ups.get_or_lease(scope, keys, lease, self.clock())
+
+    def release_many(self, scope: Scope, keys: Sequence[bytes], lease: Lease) -> None:
+        """End leases in one round trip to each node."""
+        self._look_ups.release(scope, keys, lease)
 
     def set_many(self, scope: Scope, entries: Mapping[bytes, Entry]) -> None:
         """Store entries in one round trip to each node; a full server drops them.
+
+        It takes a second one where an entry of an older epoch is in the way, and one more to end
+        the leases of entries that are not stored.
 
         Raises:
             StoreError: If the server does not answer, or refuses for any reason but lack of room.
@@ -149,23 +147,37 @@ class RedisStore(Store):
         if scope.epoch is None:
             scope = scope.renewed()
             self.get_many(scope, ())
+        stored, refusal = self._set(scope, entries)
+        if scope.lease is not None and stored < len(entries):
+            with contextlib.suppress(StoreError):
+                self.release_many(scope, list(entries), scope.lease)
+        if refusal is not None:
+            raise refusal
+
+    def _set(self, scope: Scope, entries: Mapping[bytes, Entry]) -> tuple[int, StoreError | None]:
+        """Store entries; return how many are stored, and what to raise."""
         writes = self._writes(scope, entries)
         if not writes:
-            return
+            return 0, None
         told = self._epochs.version_told(scope)
-        *answers, epoch = self._remote.send([*told, *writes, self._epochs.question(scope)])
+        question = self._epochs.question(scope)
+        *answers, epoch = self._remote.send([*told, *writes, question])
         del answers[: len(told)]
+        again = [over(w, a) for w, a in zip(writes, answers, strict=True) if type(a) is bytes]
+        if again and self._epochs.noted(epoch) == scope.epoch:
+            *more, epoch = self._remote.send([*again, question])
+            answers = [answer for answer in answers if type(answer) is not bytes] + more
         errors = [answer for answer in answers if isinstance(answer, Exception)]
         full = [error for error in errors if code(error) == "OOM"]
         self._remote.note_room(not full)
         if self._epochs.noted(epoch) != scope.epoch:
             self._remote.count(dropped=len(writes))
-            self._remove(self._names(scope, list(entries)))
-            return
-        self._remote.count(dropped=len(errors) + answers.count(0))
-        for error in errors:
-            if code(error) != "OOM":
-                raise self._remote.refused(error)
+            self._look_ups.remove(self._look_ups.names(scope, list(entries)), scope.epoch or b"")
+            return 0, None
+        stored = answers.count(1)
+        self._remote.count(dropped=len(answers) - stored)
+        refusals = [error for error in errors if code(error) != "OOM"]
+        return stored, self._remote.refused(refusals[0]) if refusals else None
 
     def delete_many(self, scope: Scope, keys: Sequence[bytes]) -> int:
         """Delete entries, and return how many valid ones there were.
@@ -178,7 +190,7 @@ class RedisStore(Store):
         keys = list(dict.fromkeys(keys))
         scope = scope.renewed()
         there = sum(entry is not None for entry in self.get_many(scope, keys))
-        self._epochs.delete(scope, self._names(scope, keys), keys)
+        self._epochs.delete(scope, self._look_ups.names(scope, keys), keys)
         return there
 
     def deleted_since(self, scope: Scope, epoch: bytes) -> list[bytes] | None:
@@ -192,6 +204,11 @@ class RedisStore(Store):
             StoreError: If the server does not answer, or has replicas and none confirms in time.
         """
         self._epochs.clear(namespace)
+
+    @property
+    def grants_leases(self) -> bool:
+        """True: one process at a time gets a lease, on whatever host."""
+        return True
 
     @property
     def breaker_open(self) -> bool:
@@ -223,7 +240,7 @@ class RedisStore(Store):
             share = len(ours) / len(seen) if seen else 0
             entries += len(ours) if int(cursor) == 0 else round(size * share)
             names += ours
-        sample = random.sample(names, min(len(names), _SAMPLED_SIZES))
+        sample = random.SystemRandom().sample(names, min(len(names), _SAMPLED_SIZES))
         sizes = self._remote.send([("STRLEN", name) for name in sample])
         known = [size + len(sample[0]) + _ENTRY_BYTES for size in sizes if isinstance(size, int)]
         mean = sum(known) / len(known) if known else 0
@@ -255,13 +272,15 @@ class RedisStore(Store):
         """
         return verified(self._remote, self._entries)
 
-    def close(self) -> None:
-        """Close the idle connections; a later call opens new ones."""
-        self._remote.close()
+    def survey(self) -> RedisSurvey:
+        """Return a way through all entries."""
+        entries = self._entries
+        return RedisSurvey(self._remote, self._epochs, entries, lambda: self.info().entries)
 
-    def _names(self, scope: Scope, keys: Sequence[bytes]) -> list[bytes]:
-        start = self._entries + scope.tag
-        return [start + key for key in keys]
+    def close(self) -> None:
+        """Write what is queued, and close the idle connections; a later call opens new ones."""
+        write_queued(self)
+        self._remote.close()
 
     def _writes(self, scope: Scope, entries: Mapping[bytes, Entry]) -> list[Command]:
         """Return the commands that store entries, without entries that cannot be stored."""
@@ -278,13 +297,7 @@ class RedisStore(Store):
                 expired += 1
             else:
                 seconds = None if left > _LONGEST_SECONDS else left
-                writes.append(stored(start + key, data, epoch, seconds))
+                writes.append(stored(start + key, data, epoch, seconds, now))
         if rejected or expired:
             self._remote.count(rejected=rejected, expired=expired)
         return writes
-
-    def _remove(self, names: Sequence[bytes]) -> None:
-        """Try to remove entries that are not valid; they are never returned anyway."""
-        if names:
-            with contextlib.suppress(StoreError):
-                self._remote.send([removed(name) for name in names])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import select
 import time
 from collections.abc import Iterable, Sequence
+from ssl import SSLWantReadError
 from typing import Any
 
 Command = Sequence[bytes | str | int]
@@ -18,6 +19,10 @@ _LONGEST = 512 << 20
 _DEEPEST = 8
 _CHUNK_BYTES = 1 << 16
 _MOST_BYTES = 1 << 20
+
+# When the time is up, what is there is read so many times: this process may have been paused. In
+# an exchange with several nodes it may be there from each of them.
+_LATE_READS = 16
 
 
 class ErrorAnswer(Exception):
@@ -33,6 +38,7 @@ class Deadline:
 
     def __init__(self, timeout: float) -> None:
         self._until = time.monotonic() + timeout
+        self._late_reads = 0
 
     def left(self) -> float:
         """Return how many seconds are left.
@@ -44,6 +50,20 @@ class Deadline:
         if left <= 0:
             raise TimeoutError("no answer in time")
         return left
+
+    def left_to_read(self) -> float:
+        """Return how many seconds are left; 0 if no more than what is there may be read.
+
+        Raises:
+            TimeoutError: If no seconds are left, and what was there has been read.
+        """
+        left = self._until - time.monotonic()
+        if left > 0:
+            return left
+        if self._late_reads == _LATE_READS:
+            raise TimeoutError("no answer in time")
+        self._late_reads += 1
+        return 0.0
 
     def moved(self, number: int) -> None:
         """Note that bytes were sent or received."""
@@ -185,8 +205,11 @@ class Wire:
         return gone
 
     def _read(self, most: int, deadline: Deadline) -> bytes:
-        self._socket.settimeout(deadline.left())
-        data: bytes = self._socket.recv(most)
+        self._socket.settimeout(deadline.left_to_read())
+        try:
+            data: bytes = self._socket.recv(most)
+        except (BlockingIOError, SSLWantReadError):
+            raise TimeoutError("no answer in time") from None
         if not data:
             raise ConnectionError("the server closed the connection")
         deadline.moved(len(data))

@@ -121,8 +121,9 @@ def is_damage(error: BaseException) -> bool:
     if not isinstance(error, sqlite3.Error):
         return False
     code = getattr(error, "sqlite_errorcode", None)
-    if code is None:
-        return any(text in str(error) for text in _DAMAGED_TEXTS)
+    if code is None:  # Python 3.10, which drops a message that is not text
+        is_silent = type(error) is sqlite3.DatabaseError and not str(error)
+        return is_silent or any(text in str(error) for text in _DAMAGED_TEXTS)
     return code == _SHORT_READ or code & 0xFF in (_CORRUPT, _NO_DATABASE)
 
 

@@ -13,7 +13,8 @@ import stat
 import time
 from collections.abc import Callable, Iterator
 
-from litcache.policy import format_bytes
+from litcache.errors import StoreError
+from litcache.sizes import format_bytes
 from litcache.stores import base
 from litcache.stores.shared import database, frames
 from litcache.stores.shared.database import BusyError
@@ -57,6 +58,12 @@ class Files:
     """
 
     def __init__(self, path: str, max_bytes: int | None, monotonic: Callable[[], float]) -> None:
+        if fcntl is None:
+            raise StoreError(
+                "it needs POSIX file locks, which Windows does not have; use RedisStore, or a "
+                "MemoryStore in each process",
+                "SharedStore",
+            )
         self._path = path
         # The names hold the format: files of another format are neither read nor removed.
         self._name = f"litcache-v{base.FORMAT}"

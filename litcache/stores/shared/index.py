@@ -14,6 +14,7 @@ from litcache.stores.base import Scope
 from litcache.stores.breaker import Breaker
 from litcache.stores.frame import EPOCH_BYTES, new_epoch
 from litcache.stores.namespaces import NamespaceInfo
+from litcache.stores.shared import leases
 from litcache.stores.shared.database import (
     DISK_FULL,
     PAGE_BYTES,
@@ -154,6 +155,7 @@ class Index:
         db.execute(f"UPDATE spaces SET tokens = randomblob({TOKENS_BYTES}){where}", which)
         for table in ("versions", "deleted"):
             db.execute(f"DELETE FROM {table}{where}", which)
+        leases.end_all(db, *which)
 
     def note_version(self, db: sqlite3.Connection, tag: bytes, version: str) -> None:
         """Note that a version wrote to a namespace."""
@@ -207,10 +209,12 @@ class Index:
             NoRoomError: If the disk is full, or the WAL is too long, because a reader does not end.
         """
         deadline = time.monotonic() + patience
-        if not self._writing.acquire(timeout=patience):
-            raise BusyError("another thread of this process is writing")
-        db = self._writer
+        db, locked = self._writer, False
         try:
+            # In here, so that an interrupt leaves no lock that nobody holds.
+            locked = self._writing.acquire(timeout=patience)
+            if not locked:
+                raise BusyError("another thread of this process is writing")
             if durable:
                 db.execute("PRAGMA synchronous = FULL")
             self._begin(deadline, stalled, urgent)
@@ -223,13 +227,14 @@ class Index:
                 raise NoRoomError(str(error)) from error
             raise
         finally:
-            try:
-                if db.in_transaction:
-                    db.execute("ROLLBACK")
-                if durable:
-                    db.execute("PRAGMA synchronous = OFF")
-            finally:
-                self._writing.release()
+            if locked:
+                try:
+                    if db.in_transaction:
+                        db.execute("ROLLBACK")
+                    if durable:
+                        db.execute("PRAGMA synchronous = OFF")
+                finally:
+                    self._writing.release()
 
     def _begin(self, deadline: float, stalled: float, urgent: bool) -> None:
         """Begin a transaction; the WAL must not be too long."""

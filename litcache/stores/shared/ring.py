@@ -15,6 +15,7 @@ from xxhash import xxh3_64_intdigest
 from litcache.stores.base import Scope
 from litcache.stores.frame import EPOCH_BYTES
 from litcache.stores.namespaces import Told
+from litcache.stores.shared import leases
 from litcache.stores.shared.database import PAGE_BYTES, DamageError, NoRoomError
 from litcache.stores.shared.deletes import renew_deletes
 from litcache.stores.shared.eviction import evict
@@ -152,6 +153,8 @@ class Ring:
         self, db: sqlite3.Connection, tag: bytes, hashes: Sequence[int]
     ) -> tuple[bytes | None, list[Found | None]]:
         rows = self.index.find(db, tag, hashes)
+        if rows.keys() <= {None}:  # all miss
+            return tokens_in(rows), [None] * len(hashes)
         read = self.frames.read
         found: list[Found | None] = []
         for hash in hashes:
@@ -225,6 +228,8 @@ class Ring:
                     self.frames.write(start, data)
                     added = [(hash, start + offset, size) for hash, offset, size in rows]
                     db.executemany("REPLACE INTO entries VALUES (?, ?, ?)", added)
+                    if scope.lease is not None:
+                        leases.end(db, [hash for hash, _, _ in rows], scope.lease)
                     self._tell(db, scope, tokens[:EPOCH_BYTES], len(rows) + 64)
                     head = start + len(data)
                 elif not crowded:
@@ -272,7 +277,10 @@ class Ring:
                 query = "DELETE FROM entries WHERE (place & ?) + size + ? > ?"
                 db.execute(query, (LAP - 1, KEY_BYTES, self.sizes.capacity))
         if shorter:
-            self.frames.shorten(self.sizes.capacity)
+            # Closed meanwhile, its number could be that of another file, which would be cut off.
+            with self.index.reading:
+                self.index.reader.execute("SELECT 1").fetchall()  # raises if it is closed
+                self.frames.shorten(self.sizes.capacity)
             self.index.give_back()
 
     def tokens(self, scope: Scope, patience: float) -> bytes:
@@ -297,6 +305,7 @@ class Ring:
         ) as db:
             tokens, found = self._read(db, scope.tag, hashes)
             db.executemany("DELETE FROM entries WHERE hash = ?", [(hash,) for hash in hashes])
+            leases.end(db, hashes)
             renew_deletes(self.index, db, scope, keys)
         return tokens, found
 

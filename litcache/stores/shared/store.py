@@ -10,18 +10,21 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from litcache.errors import StoreError, ValueEncodingError
-from litcache.policy import parse_bytes
-from litcache.stores.base import UNKNOWN_EPOCH, Entry, Scope, Store, StoreInfo
+from litcache.sizes import parse_bytes
+from litcache.stores.base import UNKNOWN_EPOCH, Entry, Lease, Scope, Store, StoreInfo
 from litcache.stores.frame import EPOCH_BYTES, frame, unframe
 from litcache.stores.namespaces import NamespaceInfo
+from litcache.stores.queued import write_queued
 from litcache.stores.shared.database import BusyError, NoRoomError, StalledError
 from litcache.stores.shared.deletes import deleted_since
 from litcache.stores.shared.folder import Folder
 from litcache.stores.shared.generations import folder_path
 from litcache.stores.shared.index import TOKENS_BYTES
+from litcache.stores.shared.leasing import Leasing
 from litcache.stores.shared.places import LAP
-from litcache.stores.shared.ring import ClearedError, Found, Ring, hashed
-from litcache.stores.shared.scan import namespaces, verify
+from litcache.stores.shared.reading import look_up
+from litcache.stores.shared.ring import ClearedError, Ring, hashed
+from litcache.stores.shared.scan import RingSurvey, namespaces, verify
 from litcache.stores.shared.sizes import LEAST_BYTES
 
 # Deletes and clears wait longer for the lock: entries that they fail to remove would be served.
@@ -50,9 +53,7 @@ class SharedStore(Store):
     so a stopped process delays nobody. A delete or clear waits longer: at least six seconds, or
     three if the holder of the lock does nothing. Then a delete raises. A clear that a stopped
     process or a full disk prevents begins with empty files, with a warning; other namespaces lose
-    their entries, too.
-
-    A clear or delete is on the disk when it returns; other writes do not wait for the disk.
+    their entries, too. Only a clear or delete waits for the disk.
 
     A damaged store is replaced by an empty one with a warning, at most every five seconds. After
     any other error the files stay as they are: one warning is logged, calls raise `StoreError` at
@@ -70,7 +71,8 @@ class SharedStore(Store):
             less room, the store uses less, with a warning, until there is room.
         timeout: Seconds that a write waits for its turn.
         clock: The wall clock by which entries expire, in seconds.
-        monotonic: The clock by which a failing folder is tried again, in seconds.
+        monotonic: The clock by which a failing folder is tried again, and leases end, in seconds;
+            one clock for all processes.
 
     Attributes:
         path: The folder, absolute.
@@ -117,7 +119,11 @@ class SharedStore(Store):
         self.timeout = timeout
         self.clock = clock
         self._monotonic = monotonic
-        self._folder = Folder(self.path, self.max_bytes, monotonic)
+        self._open()
+
+    def _open(self) -> None:
+        self._folder = Folder(self.path, self.max_bytes, self._monotonic)
+        self._leasing = Leasing(self._folder, self._monotonic, self.timeout)
 
     @classmethod
     def existing(cls, path: str | os.PathLike[str], *, timeout: float = 0.05) -> SharedStore:
@@ -150,7 +156,7 @@ class SharedStore(Store):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._folder = Folder(self.path, self.max_bytes, self._monotonic)
+        self._open()
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.path!r}, {self.max_bytes})"
@@ -160,51 +166,37 @@ class SharedStore(Store):
         """Whether this process leaves the folder alone, or drops writes for a stopped process."""
         return self._folder.is_left_alone
 
+    @property
+    def grants_leases(self) -> bool:
+        """True: one process of the host at a time gets a lease."""
+        return True
+
     def get_many(self, scope: Scope, keys: Sequence[bytes]) -> list[Entry | None]:
         """Look up entries, and verify each of them."""
-        scope.epoch = UNKNOWN_EPOCH
-        hashes, now = [hashed(key) for key in keys], self._now()
-        ring, tokens, found = self._run(lambda ring: (ring, *ring.read(scope.tag, hashes)))
-        if tokens is None:
-            # Without an epoch there are no entries. If none can be made, outputs are not stored.
-            with contextlib.suppress(BusyError, NoRoomError):
-                scope.epoch = self._folder.run(lambda ring: ring.tokens(scope, self.timeout))
-            return [None] * len(keys)
-        scope.epoch, epoch = tokens, tokens[:EPOCH_BYTES]
-        entries: list[Entry | None] = [None] * len(keys)
-        hits: list[int] = []
-        doubtful: list[Found] = []
-        expired = 0
-        for number, at in enumerate(found):
-            if at is None:
-                continue
-            _, place, data = at
-            try:
-                entry = unframe(data, epoch, keys[number])
-            except ValueEncodingError:
-                doubtful.append(at)
-                continue
-            if entry is None:
-                continue
-            if entry.expires is not None and entry.expires <= now:
-                expired += 1
-                continue
-            entries[number] = entry
-            hits.append(place)
-        ring.touched.add(hits)
-        if expired:
-            self._folder.count(expired=expired)
-        if doubtful:
-            self._run(lambda ring: self._condemn(ring, doubtful))
-        return entries
+        return look_up(self._folder, scope, keys, self._now(), self.timeout)[0]
 
-    def _condemn(self, ring: Ring, doubtful: Sequence[Found]) -> None:
-        """Delete and count entries that did not verify, unless they were evicted meanwhile."""
-        corrupt = [hash for hash, place, _ in doubtful if ring.holds(hash, place)]
-        self._folder.count(corrupt=len(corrupt))
-        if corrupt:
-            with contextlib.suppress(BusyError, NoRoomError):
-                ring.forget(corrupt, self.timeout)
+    def get_or_lease_many(
+        self, scope: Scope, keys: Sequence[bytes], lease: Lease
+    ) -> tuple[list[Entry | None], Mapping[bytes, bytes]]:
+        """Look up entries, and lease the keys without one; a key counts as leased if locks fail."""
+        entries, found = look_up(self._folder, scope, keys, self._now(), self.timeout)
+        if all(entries) or scope.epoch == UNKNOWN_EPOCH:
+            return entries, {}
+        places = {
+            key: at and at[1]
+            for key, at, entry in zip(keys, found, entries, strict=True)
+            if entry is None
+        }
+        written, others = self._leasing.take(scope, places, lease)
+        if written:
+            known = dict(zip(written, self.get_many(scope.renewed(), written), strict=True))
+            pairs = zip(keys, entries, strict=True)
+            entries = [known.get(key) if entry is None else entry for key, entry in pairs]
+        return entries, others
+
+    def release_many(self, scope: Scope, keys: Sequence[bytes], lease: Lease) -> None:
+        """End leases; without the lock in time, they end with their time."""
+        self._leasing.release(keys, lease)
 
     def set_many(self, scope: Scope, entries: Mapping[bytes, Entry]) -> None:
         """Store entries; those for which there is no lock or no room are dropped."""
@@ -235,6 +227,8 @@ class SharedStore(Store):
             for chunk in ring.sizes.chunks(fitting):
                 evicted += ring.write(scope, tokens, chunk, self.timeout)
                 written += len(chunk)
+        if scope.lease is not None and written < len(frames):
+            self._leasing.release([key for key, _ in frames], scope.lease)
         self._folder.count(rejected=len(rejected), evicted=evicted, dropped=len(fitting) - written)
 
     def delete_many(self, scope: Scope, keys: Sequence[bytes]) -> int:
@@ -279,13 +273,13 @@ class SharedStore(Store):
         return StoreInfo(entries=entries, bytes=size, **self._folder.counts)
 
     def close(self) -> None:
-        """Close the files in this process; a later call opens them again."""
+        """Write what is queued, and close the files in this process; a later call opens them."""
+        write_queued(self)
         self._folder.close()
 
     def names(self) -> list[str]:
         """Return the names of the namespaces, sorted, without reading their entries."""
-        spaces = self._run(lambda ring: ring.index.spaces(), repair=False)
-        return sorted(space.name for space in spaces.values())
+        return sorted(space.name for space in self.survey().spaces().values())
 
     def namespaces(self) -> list[NamespaceInfo]:
         """Return what the store holds of each namespace; it reads all of the store.
@@ -308,6 +302,10 @@ class SharedStore(Store):
             StoreError: If the store cannot be read.
         """
         return self._run(verify, repair=False)
+
+    def survey(self) -> RingSurvey:
+        """Return a way through all entries."""
+        return RingSurvey(lambda operation: self._run(operation, repair=False))
 
     def _now(self) -> float:
         now = self.clock()

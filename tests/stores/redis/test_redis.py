@@ -17,6 +17,7 @@ from urllib.parse import quote
 
 import pytest
 from support.redis_servers import Relay, Server, ServerCluster, free_port, redis
+from support.redis_stores import opened, writes_and_is_killed
 
 from litcache.errors import StoreError
 from litcache.stores.base import FORMAT, NewEntry, Scope
@@ -54,7 +55,7 @@ def server(request):
 
 def make(url: str, **options) -> RedisStore:
     options = {"prefix": uuid.uuid4().hex, "timeout": 10, **options}
-    return RedisStore(url, **options)
+    return opened(url, **options)
 
 
 @pytest.fixture
@@ -717,3 +718,129 @@ def test_a_single_server_store_says_that_it_met_a_cluster(cluster):
     store = make(cluster.url)
     with pytest.raises(StoreError, match="cluster=True"):
         store.set_many(Scope("shop"), dict.fromkeys(KEYS, entry()))
+
+
+# Two processes, one of which is paused in the middle of a call
+
+
+def after(call, what, *, number=1):
+    """Return `call` that does something else before its call of this number."""
+    calls = iter(range(1, 1000))
+
+    def paused(*arguments):
+        if next(calls) == number:
+            what()
+        return call(*arguments)
+
+    return paused
+
+
+@pytest.mark.parametrize("kind", ["single", pytest.param("cluster", marks=pytest.mark.e2e)])
+@pytest.mark.parametrize("stored", ["between", "after"])
+def test_two_deletes_that_overtake_each_other_bar_nobody_from_storing(request, kind, stored):
+    servers = request.getfixturevalue("cluster" if kind == "cluster" else "debian_redis")
+    prefix, options = uuid.uuid4().hex, {"cluster": kind == "cluster"}
+    first, second, writer = (make(servers.url, prefix=prefix, **options) for _ in range(3))
+
+    def store(payload):
+        scope = Scope("shop")
+        writer.get_many(scope, KEYS[1:2])
+        writer.set_many(scope, {KEYS[1]: entry(payload)})
+
+    def overtake():
+        second.delete_many(Scope("shop"), KEYS[1:2])
+        if stored == "between":
+            store(b"between")
+
+    writer.get_many(Scope("shop"), ())
+    first._remote.confirm = after(first._remote.confirm, overtake)
+    first.delete_many(Scope("shop"), KEYS[:1])
+    store(b"new")
+    assert payloads(writer, KEYS[1:2]) == [b"new"]
+    assert writer.info().dropped == 0
+
+
+@pytest.mark.parametrize("noted", [b"", b"no place", b"7-x", b"99999999999999-", b"1-0"])
+def test_a_delete_takes_the_place_of_whatever_was_noted_of_an_earlier_one(store, server, noted):
+    payloads(store)
+    with server.client() as client:
+        client.hset(epochs_of(store), b"dshop", b"token..." + noted)
+        store.delete_many(Scope("shop"), KEYS[:1])
+        ((place, _),) = client.xrange(store.prefix.encode() + b":deleted:shop")
+        noted = client.hget(epochs_of(store), b"dshop")
+    assert noted[8:] == place
+    assert noted[:8] != b"token..."
+
+
+def test_a_delete_never_takes_a_place_back_but_is_noticed(store, server):
+    """The clock of a server that took over may be behind."""
+    scope = Scope("shop")
+    with server.client() as client:
+        client.hset(epochs_of(store), b"dshop", b"token...99999999999999-10")
+        payloads(store, scope=scope)
+        store.delete_many(Scope("shop"), KEYS[:1])
+        noted = client.hget(epochs_of(store), b"dshop")
+    assert noted[8:] == b"99999999999999-10"
+    store.set_many(scope, {KEYS[0]: entry(b"from before the delete")})
+    assert payloads(store) == [None]
+
+
+def test_who_finds_an_entry_of_an_older_epoch_writes_over_no_newer_one(store, server):
+    late, scope = make(server.url, prefix=store.prefix), Scope("shop")
+    store.set_many(Scope("shop"), {KEYS[0]: entry(b"epoch 0")})
+    store.clear("shop")
+    late.get_many(scope, KEYS[:1])
+
+    def clear_and_store():
+        store.clear("shop")
+        store.set_many(Scope("shop"), {KEYS[0]: entry(b"epoch 2")})
+
+    late._remote.send = after(late._remote.send, clear_and_store, number=2)
+    late.set_many(scope, {KEYS[0]: entry(b"epoch 1")})
+    assert payloads(store) == [b"epoch 2"]
+    assert late.info().dropped == 1
+
+
+@pytest.mark.parametrize("spoilt", [b"", b"x", b"x" * 23])
+def test_what_is_too_short_to_have_an_epoch_is_written_over(store, server, spoilt):
+    scope = Scope("shop")
+    payloads(store, scope=scope)
+    with server.client() as client:
+        client.set(name_of(store, KEYS[0]), spoilt)
+    store.set_many(scope, {KEYS[0]: entry(b"new")})
+    assert payloads(store) == [b"new"]
+
+
+def test_what_expires_soon_after_a_delete_keeps_out_writers_from_before_it(server, monkeypatch):
+    now = [time.time()]
+    store = make(server.url, clock=lambda: now[0])
+    late, before = make(server.url, prefix=store.prefix), Scope("shop")
+    payloads(late, scope=before)
+    store.delete_many(Scope("shop"), KEYS[:1])
+    store.set_many(Scope("shop"), {KEYS[0]: entry(b"right", now[0] + 1)})
+    assert payloads(store) == [b"right"]
+    with server.client() as client:
+        assert client.pttl(name_of(store, KEYS[0])) > 500_000
+    now[0] += 2
+    writes_and_is_killed(late, before, {KEYS[0]: entry(b"wrong")}, monkeypatch)
+    assert payloads(store) == [None]
+    assert store.info().expired == 1
+    store.set_many(Scope("shop"), {KEYS[0]: entry(b"new")})
+    assert payloads(store) == [b"new"]
+    assert store.delete_many(Scope("shop"), KEYS[:1]) == 1
+
+
+@pytest.mark.parametrize(
+    ("since", "stays"), [(700, range(1, 1001)), (300, range(300_000, 400_000)), (-9e9, {600_000})]
+)
+def test_what_is_stored_long_after_a_delete_goes_when_it_expires(server, since, stays):
+    begun = time.time()
+    store, told, scope = make(server.url, clock=lambda: begun + since), [], Scope("shop")
+    store.delete_many(Scope("shop"), KEYS[1:2])
+    payloads(store, scope=scope)
+    send = store._remote.send
+    store._remote.send = lambda commands: (told.append(commands), send(commands))[1]
+    store.set_many(scope, {KEYS[0]: entry(b"new", begun + since + 1)})
+    (milliseconds,) = (int(each[8]) for each in told[0] if name_of(store, KEYS[0]) in each[:4])
+    assert milliseconds in stays
+    assert payloads(store) == [b"new"]

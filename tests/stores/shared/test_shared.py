@@ -1,6 +1,7 @@
 """SharedStore: the contract, and what is its own: budget, damage, other processes' doings."""
 
 import contextlib
+import itertools
 import os
 import pickle
 import random
@@ -14,6 +15,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.interrupts import interrupted
 
 from litcache.errors import StoreError
 from litcache.stores.base import FORMAT, NewEntry, Scope
@@ -269,6 +271,81 @@ def test_a_lowered_budget_takes_effect_at_the_first_write_and_keeps_what_fits(
     assert small.verify()[1] == small.info().corrupt == 0
     assert small.info().entries * 1536 > 0.6 * small.max_bytes
     assert warned() == []
+
+
+def test_who_closes_a_store_that_gets_a_smaller_budget_waits_until_its_file_is_cut_off(
+    open_store, monkeypatch
+):
+    """Else the number of the file could be that of another one by then."""
+    large = open_store("12 MiB")
+    put(large, *range(7_000))
+    large.close()
+    small, held, cut = open_store("4 MiB"), [], os.ftruncate
+
+    def truncate(number, length):
+        held.append(small._folder._ring.index.reading.locked())
+        cut(number, length)
+
+    monkeypatch.setattr("litcache.stores.shared.frames.os.ftruncate", truncate)
+    put(small, 7_000)
+    assert held == [True]
+    assert got(small, 7_000) == [7_000]
+    assert size_of(small) <= 1.1 * small.max_bytes
+
+
+def test_an_interrupt_before_a_write_leaves_no_lock_behind(open_store):
+    store = open_store()
+    put(store, 1)
+    index, begun = store._folder._ring.index, []
+
+    def write():
+        with index.transaction(1.0, durable=True):
+            begun.append(True)
+
+    for place in itertools.count(1):
+        met = interrupted(write, place, "stores/shared")
+        if begun:
+            break
+        assert met
+        assert not index._writing.locked()
+    assert place > 5
+    put(store, 2)
+    assert got(store, 1, 2) == [1, 2]
+
+
+def test_a_store_that_is_closed_before_its_file_is_cut_off_cuts_off_none(open_store, monkeypatch):
+    large = open_store("12 MiB")
+    put(large, *range(7_000))
+    large.close()
+    small, cut = open_store("4 MiB"), []
+    got(small, 0)
+    ring = small._folder._ring
+    lock = ring.index.reading
+
+    class Late:
+        """A lock that another thread gets first, to close the index; the frames are still open."""
+
+        def __enter__(self):
+            monkeypatch.setattr(ring.index, "reading", lock)
+            ring.index.close()
+            lock.acquire()
+
+        def __exit__(self, *_):
+            lock.release()
+
+    transaction = ring.index.transaction
+
+    @contextlib.contextmanager
+    def then_late(*arguments):
+        with transaction(*arguments) as db:
+            yield db
+        monkeypatch.setattr(ring.index, "reading", Late())
+
+    monkeypatch.setattr(ring.index, "transaction", then_late)
+    monkeypatch.setattr("litcache.stores.shared.frames.os.ftruncate", lambda *_: cut.append(_))
+    with pytest.raises(sqlite3.ProgrammingError):
+        ring.resize(small.max_bytes, Sizes.of_budget(small.max_bytes).capacity, 1.0)
+    assert cut == []
 
 
 def test_a_budget_lowered_while_another_process_writes_holds_for_both(open_store):

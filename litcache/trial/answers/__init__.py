@@ -1,0 +1,1 @@
+"""Answers frozen, so that nobody can change them, and compared."""

@@ -1,0 +1,1 @@
+"""The look at the source of a class: what passes the cache, without running anything of it."""

@@ -1,0 +1,125 @@
+"""Attributes and globals by which data passes a cached method."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from litcache.trial.source.events import Event, roots
+from litcache.trial.source.findings import Finding
+from litcache.trial.source.methods import HOOKS
+
+_WRITES = ("set", "count", "append", "item", "part")
+
+
+def state_findings(inside: list[Event], outside: list[Event], cached: str) -> Iterator[Finding]:
+    """Yield what passes a cached method.
+
+    Args:
+        inside: What is read and written where a hit does not run.
+        outside: What is read and written by the other hooks, for hits too.
+        cached: The cached method.
+    """
+    for event in [*inside, *outside]:
+        if event.kind == "setup":
+            text = (
+                f"{event.hook} calls self.setup: another model gets the same key; give version= a "
+                "function that names the model, or put what chooses the model into the item"
+            )
+            yield Finding(event.method.file, event.line, "self.setup", text, "setup")
+            break
+    for root in roots([*outside, *inside]):
+        found = (
+            _passes_in(inside, outside, root, cached)
+            or _passes_out(inside, outside, root, cached)
+            or _stays(inside, root, cached)
+        )
+        if found is not None:
+            yield found
+
+
+def _passes_in(inside: list[Event], outside: list[Event], root: str, cached: str) -> Finding | None:
+    """Find what another hook sets and the cached method reads: it is not in the key."""
+    for write in _writes(outside, root):
+        for read in _reads(inside, root):
+            if _is_related(write, read):
+                return _finding(
+                    write,
+                    f"{_who(write)} sets it and {_who(read)} reads it, but it is not in the key of "
+                    f"{cached}: a hit is another request's; make it part of the item",
+                )
+    return None
+
+
+def _passes_out(
+    inside: list[Event], outside: list[Event], root: str, cached: str
+) -> Finding | None:
+    """Find what the cached method sets and another hook reads: a hit does not set it."""
+    for write in _writes(inside, root):
+        for read in _reads(outside, root):
+            if _is_related(write, read):
+                return _finding(
+                    write,
+                    f"{_who(write)} sets it, which a hit does not run, and {_who(read)} reads it: "
+                    f"that of another request; let {cached} return it",
+                )
+    return None
+
+
+def _stays(inside: list[Event], root: str, cached: str) -> Finding | None:
+    """Find what the cached method keeps from one call for the next."""
+    for write in _writes(inside, root):
+        for read in _reads(inside, root):
+            is_kept = write.kind in ("count", "append") or (
+                write.kind in ("set", "part")
+                and not write.conditional
+                and inside.index(read) < inside.index(write)
+            )
+            is_read = read.kind == "read" or write.kind in ("count", "append", "set")
+            if (is_kept or write.kind == "item") and is_read and _is_related(write, read):
+                return _finding(
+                    write,
+                    f"{_who(write)} keeps it for later calls, so that the output depends on "
+                    f"earlier requests; make it part of the item, or do not cache {cached}",
+                )
+    return None
+
+
+def _finding(write: Event, text: str) -> Finding:
+    name = f"the global {write.shown}" if write.root.startswith("global ") else write.shown
+    return Finding(write.method.file, write.line, write.shown, f"{name}: {text}", "state")
+
+
+def _who(event: Event) -> str:
+    """Return the hook, and the method that it calls if it is there that it happens."""
+    name = event.method.name
+    return event.hook if name == event.hook else f"{event.hook} (in {name})"
+
+
+def _writes(events: list[Event], root: str) -> Iterator[Event]:
+    for event in events:
+        if event.root == root and event.kind in _WRITES and not event.lazy:
+            yield event
+
+
+def _reads(events: list[Event], root: str) -> Iterator[Event]:
+    """Yield the reads of what these hooks have not set themselves before, in the same request."""
+    for event in events:
+        if event.root == root:
+            if event.kind == "set" and not event.conditional:
+                return
+            if event.kind in ("read", "lookup"):
+                yield event
+
+
+def _is_related(write: Event, read: Event) -> bool:
+    """Return whether what is read is in what is written, or the other way round."""
+    one, other = sorted((write.shown.removesuffix("[…]"), read.shown.removesuffix("[…]")), key=len)
+    return other == one or other.startswith((f"{one}.", f"{one}["))
+
+
+def regions(cached: str, encodes: bool) -> tuple[list[str], list[str]]:
+    """Return the hooks that a hit does not run, and the others."""
+    inside = ["batch", "predict", "unbatch"] if cached == "predict" else [cached]
+    if encodes:
+        inside.append("encode_response")
+    return inside, [hook for hook in HOOKS if hook not in inside]

@@ -1,0 +1,1 @@
+"""A server with everything on, under faults that a seed draws; `make soak`."""
