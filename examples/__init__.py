@@ -1,1 +1,1 @@
-"""Runnable examples: `python -m examples.text_embeddings` in the repository's folder."""
+"""Runnable examples: `python -m examples.text_embeddings.server` in the repository's folder."""

@@ -11,7 +11,7 @@ import os
 
 import litserve as ls
 
-from examples.text_embeddings import TextEmbeddingAPI
+from examples.text_embeddings.server import TextEmbeddingAPI
 from litcache.metrics import PrometheusLogger
 
 if __name__ == "__main__":

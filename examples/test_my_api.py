@@ -7,7 +7,7 @@ LitServe's own loop, in this process, and mocks nothing.
 import pytest
 
 from examples.minilm import VERSION, MiniLM
-from examples.text_embeddings import TextEmbeddingAPI
+from examples.text_embeddings.server import TextEmbeddingAPI
 from litcache import StoreError, cached_predict
 from litcache.testing import FailingStore, assert_batch_invariant, strict
 

@@ -1,18 +1,22 @@
-"""One of the two servers of the demo: `python -m examples.demo_server plain|cached PORT COUNTERS`.
+"""A server of the demo: `python -m examples.demo.server none|decorator|tiers PORT COUNTERS`.
 
 After every batch the worker writes to the file COUNTERS what its model computed; the demo reads it.
 """
 
 import json
+import os
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import litserve as ls
 import numpy as np
 
 from examples.minilm import VERSION, MiniLM
-from litcache import cached_predict
+from litcache import CachedBatchedLoop, CacheMiddleware, cached_predict
+
+BATCHES: dict[str, Any] = {"max_batch_size": 16, "batch_timeout": 0.005}
 
 
 class PlainAPI(ls.LitAPI):
@@ -49,16 +53,26 @@ class WriteCounters(ls.Callback):
         counters = {"items": lit_api.items, "seconds": lit_api.seconds}
         if isinstance(lit_api, CachedAPI):
             info = lit_api.predict.cache.info()
-            counters |= {"hit_rate": info.hit_rate, "seconds_saved": info.seconds_saved}
-        self.path.write_text(json.dumps(counters))
+            counters |= {"state": info.state, "verified": info.verified}
+        written = self.path.with_suffix(".new")
+        written.write_text(json.dumps(counters))
+        os.replace(written, self.path)  # a reader never sees half of it
+
+
+def server_of(kind: str, counters: Path) -> ls.LitServer:
+    """Return the server without a cache, with the decorator, or with all tiers."""
+    if kind == "none":
+        api, middlewares = PlainAPI(**BATCHES), []
+    elif kind == "decorator":
+        api, middlewares = CachedAPI(**BATCHES), []
+    else:
+        api = CachedAPI(loop=CachedBatchedLoop(overlap=True), **BATCHES)
+        middlewares = [(CacheMiddleware, {"ttl": 3600, "version": VERSION})]
+    return ls.LitServer(
+        api, accelerator="cpu", middlewares=middlewares, callbacks=[WriteCounters(counters)]
+    )
 
 
 if __name__ == "__main__":
     kind, port, path = sys.argv[1:]
-    api_class = {"plain": PlainAPI, "cached": CachedAPI}[kind]
-    server = ls.LitServer(
-        api_class(max_batch_size=16, batch_timeout=0.005),
-        accelerator="cpu",
-        callbacks=[WriteCounters(Path(path))],
-    )
-    server.run(host="127.0.0.1", port=int(port), generate_client_file=False)
+    server_of(kind, Path(path)).run(host="127.0.0.1", port=int(port), generate_client_file=False)

@@ -1,8 +1,5 @@
 """Text embeddings in batches: a text that is in the cache does not reach the model.
 
-    python -m examples.text_embeddings
-    curl localhost:8000/predict -H 'content-type: application/json' -d '{"text": "hello"}'
-
 If 30 texts of a batch of 32 requests are hits, `predict` gets the two others.
 """
 
@@ -13,6 +10,7 @@ import numpy as np
 
 from examples.minilm import VERSION, MiniLM
 from litcache import cached_predict
+from litcache.metrics import PrometheusLogger
 
 
 class TextEmbeddingAPI(ls.LitAPI):
@@ -32,5 +30,5 @@ class TextEmbeddingAPI(ls.LitAPI):
 
 if __name__ == "__main__":
     api = TextEmbeddingAPI(max_batch_size=32, batch_timeout=0.01)
-    server = ls.LitServer(api, accelerator="cpu", workers_per_device=2)
+    server = ls.LitServer(api, accelerator="cpu", workers_per_device=2, loggers=PrometheusLogger())
     server.run(port=int(os.environ.get("PORT", "8000")), generate_client_file=False)

@@ -1,9 +1,5 @@
 """A reranker: each (query, document) pair is an item, in whatever request it comes.
 
-    python -m examples.reranker
-    curl localhost:8000/rerank -H 'content-type: application/json' \
-        -d '{"query": "lost card", "documents": ["I lost my card", "exchange rates"]}'
-
 A request is a list of pairs, and a batch holds several requests. With `items="list"`, the misses of
 all requests reach `predict` together, each pair once.
 
@@ -18,6 +14,7 @@ import numpy as np
 
 from examples.minilm import VERSION, MiniLM
 from litcache import cached_predict
+from litcache.metrics import PrometheusLogger
 
 
 class RerankerAPI(ls.LitAPI):
@@ -40,5 +37,5 @@ class RerankerAPI(ls.LitAPI):
 
 if __name__ == "__main__":
     api = RerankerAPI(max_batch_size=8, batch_timeout=0.01, api_path="/rerank")
-    server = ls.LitServer(api, accelerator="cpu")
+    server = ls.LitServer(api, accelerator="cpu", loggers=PrometheusLogger())
     server.run(port=int(os.environ.get("PORT", "8000")), generate_client_file=False)

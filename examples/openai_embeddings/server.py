@@ -1,11 +1,5 @@
 """OpenAI-compatible embeddings: each text of a request is an item, and the usage stays right.
 
-    python -m examples.openai_embeddings
-
-    from openai import OpenAI
-    client = OpenAI(base_url="http://localhost:8000/v1", api_key="unused")
-    client.embeddings.create(model="minilm", input=["a text", "another"]).usage.total_tokens
-
 `litcache.openai.EmbeddingSpec` is LitServe's `OpenAIEmbeddingSpec`, but lists of texts and dynamic
 batching work together: the misses of concurrent requests reach `predict` in one call, each text
 once. `predict` returns two columns, the vectors and the token counts. litcache stores both, so
@@ -21,6 +15,7 @@ from fastapi import HTTPException
 
 from examples.minilm import DIMENSIONS, VERSION, MiniLM
 from litcache import cached_predict
+from litcache.metrics import PrometheusLogger
 from litcache.openai import EmbeddingRequest, EmbeddingSpec
 
 
@@ -46,5 +41,5 @@ class OpenAIEmbeddingAPI(ls.LitAPI):
 
 if __name__ == "__main__":
     api = OpenAIEmbeddingAPI(max_batch_size=32, batch_timeout=0.01, spec=EmbeddingSpec())
-    server = ls.LitServer(api, accelerator="cpu")
+    server = ls.LitServer(api, accelerator="cpu", loggers=PrometheusLogger())
     server.run(port=int(os.environ.get("PORT", "8000")), generate_client_file=False)
