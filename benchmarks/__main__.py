@@ -2,6 +2,8 @@
 
 python -m benchmarks            # all
 python -m benchmarks hits keys  # some
+
+Writes benchmarks/RESULTS.md of all results that are there.
 """
 
 from __future__ import annotations
@@ -10,11 +12,13 @@ import json
 import subprocess
 import sys
 
+from benchmarks import results
 from benchmarks.common import RESULTS, ROOT, note
 
 ALL = (
-    "hits", "partial_hits", "misses", "keys", "memory", "hit_rate", "shared_store", "redis_store",
-    "growth", "workers", "loop", "streams", "middleware", "end_to_end", "soak",
+    "hits", "partial_hits", "misses", "keys", "memory", "hit_rate", "costs", "store_as",
+    "admission", "shared_store", "redis_store", "growth", "workers", "loop", "streams", "trial",
+    "gpu", "http_hits", "middleware", "end_to_end", "scale",
 )  # fmt: skip
 
 
@@ -30,6 +34,7 @@ def main(names: list[str]) -> bool:
         if done.returncode:
             failed.append(name)
     reached = summary([name for name in names or ALL if name not in failed])
+    results.write([name for name in ALL if (RESULTS / f"{name}.json").exists()])
     for name in failed:
         print(f"{name}: did not finish")
     return reached and not failed
@@ -49,11 +54,6 @@ def summary(names: list[str]) -> bool:
             measured = f"{row['ratio']:.2f} ×"
         verdict = "pass" if row["passed"] else "SHORT"
         print(f"{name:<13}{row['name']:<64.64} {row['target']:<14} {measured:<14} {verdict}")
-    (RESULTS / "figures.json").write_text(
-        json.dumps([{"benchmark": name, **row} for name, row in rows], ensure_ascii=False, indent=1)
-        + "\n",
-        encoding="utf-8",
-    )
     return all(row["passed"] for _, row in rows)
 
 

@@ -144,6 +144,8 @@ def report(name: str, tables: Mapping[str, Sequence[Row]]) -> bool:
     RESULTS.mkdir(exist_ok=True)
     content = {
         "benchmark": name,
+        "date": time.strftime("%Y-%m-%d"),
+        "command": " ".join(["python -m", f"benchmarks.{name}", *sys.argv[1:]]),
         "python": platform.python_version(),
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}",
         "tables": {title: [asdict(row) for row in rows] for title, rows in tables.items()},

@@ -169,22 +169,15 @@ def fresh_table() -> list[Row]:
 
 
 def shapes_table() -> list[Row]:
-    """Time other outputs, contexts and LitServe's own hooks, against the same floor."""
+    """Time other outputs and LitServe's own hooks, against the same floor."""
     api = VectorAPI(max_batch_size=BATCH)
     bare = floor(api, "row", TEXTS)
-    with_context, dicts = ContextAPI(max_batch_size=BATCH), DictAPI(max_batch_size=BATCH)
-    contexts = [{"tenant": number % 7} for number in range(BATCH)]
+    dicts = DictAPI(max_batch_size=BATCH)
     prepared = APIRunner(VectorAPI(max_batch_size=BATCH)).__enter__().api
     by_litserve = served(prepared)
     calls: dict[str, Callable[[], Any]] = {
         "the floor": lambda: bare(TEXTS),
         "array of rows": lambda: api.predict(TEXTS),
-        "array of rows, an empty context each": lambda: with_context.predict(
-            TEXTS, context=[{} for _ in TEXTS]
-        ),
-        "array of rows, a context of one entry each": lambda: with_context.predict(
-            TEXTS, context=[dict(context) for context in contexts]
-        ),
         "array of rows, by LitServe's batch, predict, unbatch": lambda: by_litserve(TEXTS),
         "list of small dicts": lambda: dicts.predict(TEXTS),
     }
@@ -198,6 +191,26 @@ def shapes_table() -> list[Row]:
         call()
     prepared.predict.cache.get(TEXTS[0])  # in the mode of batches: the hooks were in use
     return list(timed(calls, repeats=51, seconds=0.005, per=BATCH, floor="the floor").values())
+
+
+def context_table() -> list[Row]:
+    """Time hits of methods with a context against those of one without."""
+    plain, with_context = VectorAPI(max_batch_size=BATCH), ContextAPI(max_batch_size=BATCH)
+    contexts = [{"tenant": number % 7} for number in range(BATCH)]
+    calls: dict[str, Callable[[], Any]] = {
+        "without a context": lambda: plain.predict(TEXTS),
+        "an empty context each": lambda: with_context.predict(TEXTS, context=[{} for _ in TEXTS]),
+        "a context of one entry each, 7 different": lambda: with_context.predict(
+            TEXTS, context=[dict(context) for context in contexts]
+        ),
+    }
+    for call in calls.values():
+        call()
+    rows = timed(calls, repeats=101, seconds=0.005, per=BATCH, floor="without a context")
+    for name in list(calls)[1:]:
+        rows[name].at_most(1.5, of="ratio")
+    assert with_context.predict.cache.info().misses == 2 * BATCH, "these were not all hits"
+    return list(rows.values())
 
 
 def one_table() -> list[Row]:
@@ -246,6 +259,7 @@ def main() -> bool:
             "All hits, beside the peers, an item": peers_table(),
             "All hits, texts that are new objects each time, an item": fresh_table(),
             "All hits, other outputs and ways, an item": shapes_table(),
+            "All hits of a method with a context, an item": context_table(),
             "One hit": one_table(),
         },
     )

@@ -65,7 +65,7 @@ def filled(count: int, payload: int, ttl: float | None) -> MemoryStore:
 
 def take_up_free_memory() -> None:
     """Use what the imports left free, until the process ends, so that growth is growth."""
-    HELD.extend(filled(20_000, payload, ttl=1.0) for payload in (16, 100, VECTOR))
+    HELD.extend(filled(20_000, payload, ttl=3600.0) for payload in (16, 100, VECTOR))
 
 
 def fill(count: int, payload: int, ttl: float | None) -> dict[str, float]:

