@@ -227,10 +227,10 @@ OUTPUTS = [
             "with a fixed offset", "exactly", "decimal.Decimal('1.0')", "uuid.UUID(int=1)",
             "pathlib.Path('a')", "datetime.datetime(2024, 1, 1, tzinfo=datetime.timezone.utc)",
             "datetime.date(2024, 1, 1)", "datetime.time(1)", "datetime.timedelta(1)"),
-    _cached("numpy arrays and scalars", "exactly, writable; rows of texts as wide as their own "
+    _cached("numpy arrays and scalars", "exactly, in their memory order, writable; rows of texts as wide as their own "
             "longest", "np.arange(6.0)", "np.float32(1)", "np.array(['a'])",
             "np.zeros(2, [('a', 'u1')])", needs="numpy"),
-    _cached("dense tensors", "without a graph; on the API's device if they were made on one of its "
+    _cached("dense tensors", "without a graph, in their memory order; on the API's device if they were made on one of its "
             "type", "torch.ones(2, dtype=torch.bfloat16)", "[torch.ones(2)]", needs="torch"),
     _cached("`Response`, `JSONResponse`, `PlainTextResponse`, `HTMLResponse` and `RedirectResponse` "
             "of Starlette and FastAPI, without a background task", "status, headers, media type "
