@@ -1,0 +1,1 @@
+"""A service with two workers, Valkey, Prometheus and Grafana: see docs/operations.md."""
