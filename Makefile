@@ -8,7 +8,8 @@ export ORT_DISABLE_TELEMETRY = 1
 
 # How many processes share the tests.
 WORKERS ?= 2
-SHARED := -q -n $(WORKERS) --dist loadfile
+# A test that hangs fails after ten minutes, and shows where.
+SHARED := -q -n $(WORKERS) --dist loadfile --timeout 600
 PYTEST := $(VENV)/bin/pytest $(SHARED)
 
 .PHONY: check test demo demo-live stack docs lint types unit e2e wheel coverage soak fuzz conformance bench clean

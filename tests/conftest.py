@@ -2,8 +2,10 @@
 
 import contextlib
 import functools
+import gc
 import os
 import random
+import signal
 import sys
 from pathlib import Path
 
@@ -13,6 +15,22 @@ from litcache.observe import pages
 from litcache.trial import verdict
 
 sys.path.insert(0, str(Path(__file__).parent))
+
+SECONDS_OF_A_CHILD = 240
+
+
+def _bound_child():
+    """End a forked child that hangs, so that whoever waits for it goes on and fails."""
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.alarm(SECONDS_OF_A_CHILD)
+
+
+if hasattr(os, "register_at_fork"):
+    # A child that collects what the tests before it left behind may hang: a session of onnxruntime
+    # waits in its destructor for threads that only the parent has.
+    os.register_at_fork(
+        before=gc.disable, after_in_parent=gc.enable, after_in_child=_bound_child
+    )  # fmt: skip
 
 with contextlib.suppress(ImportError):  # tests/wheel runs without it
     from hypothesis import HealthCheck, settings
