@@ -44,6 +44,16 @@ with contextlib.suppress(ImportError):  # tests/wheel runs without it
     settings.load_profile("busy")
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _apis_go_with_their_module():
+    """FastAPI's own caches hold on to a server's endpoints, and so to its API and its model."""
+    yield
+    module = sys.modules.get("fastapi.dependencies.models")
+    for function in vars(module).values() if module else ():
+        if hasattr(function, "cache_clear"):
+            function.cache_clear()
+
+
 @pytest.fixture(autouse=True)
 def _verified_hits(request, monkeypatch):
     """One hit in a thousand is verified after a trial: in a test always the same ones.

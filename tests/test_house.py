@@ -1,6 +1,7 @@
 """The house: which room may import which, and how large a module and a function may grow."""
 
 import ast
+import functools
 import graphlib
 import re
 import tokenize
@@ -31,11 +32,14 @@ LONGEST_MODULE = 330
 LONGEST_FUNCTION = 40
 
 
+@functools.cache
 def modules():
+    found = []
     for path in sorted(ROOT.rglob("*.py")):
         parts = path.relative_to(ROOT.parent).with_suffix("").parts
         name = ".".join(parts).removesuffix(".__init__")
-        yield name, path, ast.parse(path.read_text())
+        found.append((name, path, ast.parse(path.read_text())))
+    return found
 
 
 NAMES = {name for name, _, _ in modules()}
@@ -133,7 +137,7 @@ def test_modules_stay_short():
 
 
 def test_forks_are_heard_of_in_one_place():
-    users = {name for name, _, tree in modules() if "register_at_fork" in ast.dump(tree)}
+    users = {name for name, _, tree in modules() if "register_at_fork" in ast.unparse(tree)}
     assert users == {"litcache.forks"}
 
 

@@ -40,7 +40,7 @@ LONGEST = 1000
 """So many steps end every call that can end."""
 
 STEPS = settings(
-    max_examples=500,
+    max_examples=200,
     stateful_step_count=40,
     phases=(Phase.explicit, Phase.generate),  # steps are few: a failure is short as it is
     deadline=None,

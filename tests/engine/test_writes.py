@@ -294,6 +294,7 @@ def test_writes_of_single_items_go_together_in_order():
 
 def test_a_thread_that_is_idle_ends_and_the_next_write_starts_another(monkeypatch):
     monkeypatch.setattr(writes, "_IDLE_SECONDS", 0.0)
+    of_others = set(threading.enumerate())
     store = GatedStore()
     store.permits.release(2)
     asked = guarded(store)
@@ -301,7 +302,7 @@ def test_a_thread_that_is_idle_ends_and_the_next_write_starts_another(monkeypatc
     for number in range(2):
         asked.set_each([(scope, {KEYS[number]: entry("x")})])
         assert asked.flush(SECONDS)
-        for thread in threading.enumerate():
+        for thread in set(threading.enumerate()) - of_others:
             if thread.name == "litcache-writes":
                 thread.join(SECONDS)
         assert not queue_of(store)._has_thread

@@ -222,7 +222,7 @@ def stateful(count):
                 self.only = OnlyOne()
                 self.nested, self.counter = {"user": {"n": 0}}, collections.Counter()
                 self.lists, self.numbers = collections.defaultdict(list), itertools.count(1)
-                self.large, self.array = [0] * 2_000_000, np.zeros(2)
+                self.large, self.array = [0] * 100_000, np.zeros(2)
                 self.queue, self.shared = queue.SimpleQueue(), multiprocessing.Value("i", 0)
                 self.random, self.numpy_random = random.Random(1), np.random.default_rng(1)
                 random.seed(1)

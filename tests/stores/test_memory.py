@@ -697,9 +697,9 @@ def written(store, *numbers, life=None):
 
 
 CHANGES = {
-    "a write that evicts": lambda store: written(store, *range(100, 140)),
-    "a write over others": lambda store: written(store, *range(30, 60)),
-    "a write of what expires": lambda store: written(store, *range(100, 140), life=5),
+    "a write that evicts": lambda store: written(store, *range(100, 112)),
+    "a write over others": lambda store: written(store, *range(48, 60)),
+    "a write of what expires": lambda store: written(store, *range(100, 112), life=5),
     "a delete": lambda store: store.delete_many(SCOPE.renewed(), [key(n) for n in range(30, 60)]),
     "a clear": lambda store: store.clear("shop"),
     "a clear of all": lambda store: store.clear(),
@@ -718,7 +718,7 @@ def test_a_change_that_is_interrupted_anywhere_leaves_a_store_that_works(change)
         written(store, *range(60, 70), life=3)
         clock.advance(4)
         met = interrupted(lambda store=store: CHANGES[change](store), place, "stores")
-        found = store.get_many(SCOPE.renewed(), [key(n) for n in range(140)])
+        found = store.get_many(SCOPE.renewed(), [key(n) for n in range(112)])
         assert all(entry is None or entry.payload == b"payload" for entry in found)
         written(store, *range(200, 330), life=7)
         written(store, *range(400, 530))
