@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import random
 import select
@@ -79,6 +80,10 @@ def used_by_threads(store: Store) -> list[object]:
 def works_in_a_fork(store: Store) -> bool:
     """Return whether a forked process can set and get without hanging."""
     reading, writing = os.pipe()
+    collects = gc.isenabled()
+    # In the child, garbage of the parent's may wait in its destructor for threads that only the
+    # parent has: a session of onnxruntime hangs there.
+    gc.disable()
     with warnings.catch_warnings():
         # Python 3.12 and later warn of forks with threads: what is tested here.
         warnings.simplefilter("ignore", DeprecationWarning)
@@ -91,6 +96,8 @@ def works_in_a_fork(store: Store) -> bool:
                 os.write(writing, b"!")
         finally:
             os._exit(0)
+    if collects:
+        gc.enable()
     os.close(writing)
     try:
         answered, _, _ = select.select([reading], [], [], SECONDS)

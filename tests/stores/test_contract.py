@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 from itertools import islice
 
@@ -116,3 +118,40 @@ def test_the_contract_needs_no_pytest():
     names = [name for name in dir(StoreContract) if name.startswith("test_")]
     assert len(names) > 20
     assert "pytest" not in vars(sys.modules["litcache.testing.contract"])
+
+
+GARBAGE = """
+import gc, os, threading
+from litcache.stores.base import NewEntry
+from litcache.stores.memory import MemoryStore
+from litcache.testing import hard_use
+
+class Held(MemoryStore):
+    def after_fork_in_child(self):
+        made = [[] for _ in range(100_000)]  # enough for a collection
+        super().after_fork_in_child()
+
+class Cycle:
+    parent = os.getpid()
+
+    def __init__(self):
+        self.itself = self
+
+    def __del__(self):
+        if os.getpid() != self.parent:
+            threading.Event().wait()
+
+hard_use.SECONDS = 20
+gc.collect()
+gc.disable()
+store = Held()
+Cycle()
+gc.enable()
+print(hard_use.works_in_a_fork(store), gc.isenabled())
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="os.fork is missing")
+def test_garbage_that_cannot_be_collected_in_a_child_is_no_fault_of_the_store():
+    done = subprocess.run([sys.executable, "-c", GARBAGE], capture_output=True, text=True)
+    assert done.stdout.split() == ["True", "True"], done.stderr
