@@ -23,6 +23,9 @@ _HOLDERS = 2
 # A call hears of the end of its time from the thread that looks; if that hangs in the store, a call
 # goes on by itself so much later.
 _GRACE_SECONDS = 1.0
+# So long a call has to claim what its process has leased for it. It may never do so: it was
+# cancelled, or it no longer waits for anybody.
+_CLAIM_SECONDS = 0.1
 # A thread that has had nothing to look for so long ends, so that no cache lives for ever.
 _IDLE_SECONDS = 5.0
 
@@ -138,6 +141,8 @@ class Leases(Forkable):
                     return
             now = self._clock()
             due = [each for each in awaited if each.look_at <= now]
+            self._release_unclaimed([each for each in due if each.is_leased])
+            due = [each for each in due if not each.is_over]
             for together in _by_epoch(due):
                 self._look(together, now)
             awaited = [each for each in awaited if not each.is_over]
@@ -168,6 +173,16 @@ class Leases(Forkable):
             elif each.key in others and each.goes_on(others[each.key], now):
                 continue
             self._settle([each])
+            if entry is None and each.key not in others:
+                each.lease(scope, now)
+
+    def _release_unclaimed(self, leased: Sequence[_Awaited]) -> None:
+        """End the leases that no call of this process computes for."""
+        for each in leased:
+            each.is_over = True
+            if self._flight.holder(each.key) is None:
+                with suppress(Exception):  # in strict mode a failing store raises
+                    self._guarded.release_many(each.scope, [each.key], self.lease)
 
     def _settle(self, over: Sequence[_Awaited]) -> None:
         """End the waiting for some claims; who has got no entry goes on by itself."""
@@ -213,11 +228,13 @@ class _Awaited:
 
     Attributes:
         look_at: When to look for its entry the next time.
-        is_over: Whether nobody waits any more.
+        is_leased: Whether this process has leased the key now, for a call that has waited.
+        is_over: Whether there is nothing to look for any more.
     """
 
     __slots__ = (
-        "_holder", "_holders", "_pause", "_until", "claim", "is_over", "key", "look_at", "scope",
+        "_holder", "_holders", "_pause", "_until",
+        "claim", "is_leased", "is_over", "key", "look_at", "scope",
     )  # fmt: skip
 
     def __init__(
@@ -231,7 +248,12 @@ class _Awaited:
         self._until = until
         self._pause = _FIRST_PAUSE
         self.look_at = now + self._pause
-        self.is_over = False
+        self.is_leased = self.is_over = False
+
+    def lease(self, scope: Scope, now: float) -> None:
+        """Plan a look at whether a call has claimed what this process has leased."""
+        self.scope, self.is_leased, self.is_over = scope, True, False
+        self.look_at = now + _CLAIM_SECONDS
 
     def goes_on(self, holder: bytes, now: float) -> bool:
         """Return whether to wait on for a holder, and plan the next look."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -10,12 +11,14 @@ import litserve as ls
 import pytest
 from support import followers
 from support.forks import in_a_fork
-from support.redis_servers import Server
+from support.redis_servers import Server, eventually
 
 from litcache import MemoryStore, RedisStore, SharedStore, TieredStore, cached_predict
+from litcache.engine import claims
 from litcache.engine.leases import Leases
 from litcache.errors import StoreError
 from litcache.litapi.state import cache_of
+from litcache.stores.base import Lease, Scope
 from litcache.testing import APIRunner, strict
 
 SECONDS = 30
@@ -170,6 +173,75 @@ def test_what_is_not_stored_makes_nobody_wait_longer_than_it_is_computed(
     model.go.set()
     assert [answer.result(SECONDS) for answer in (leader, *answers)] == [["a", 1]] * 5
     assert [own.calls for _, own in others] == [["a"]] * 4
+
+
+class Holder:
+    """Another process, which holds leases and computes nothing."""
+
+    def __init__(self, store, api, item):
+        self._store, self._scope = store, Scope("shop", "1")
+        self._key = cache_of(api, "predict").keyring.keyer("single").key(item)
+
+    def takes_the_lease(self):
+        """Ask for the lease of the item; return whether nobody else has it."""
+        self._lease = Lease(os.urandom(8), LONG)
+        return not self._store.get_or_lease_many(self._scope, [self._key], self._lease)[1]
+
+    def ends_it(self):
+        self._store.release_many(self._scope, [self._key], self._lease)
+
+
+def test_a_call_that_no_longer_waits_for_anybody_leaves_no_lease(
+    any_store, following, pool, monkeypatch
+):
+    monkeypatch.setattr(claims, "LEADERS", 1)  # whoever has waited in vain claims nothing
+    second, own = process(any_store(), store_if=lambda item, output: False)
+    holder = Holder(any_store(), second, "a")
+    assert holder.takes_the_lease()
+    answer = pool.submit(second.predict, "a")
+    waits(following)
+    holder.ends_it()
+    assert answer.result(SECONDS) == ["a", 1]
+    assert own.calls == ["a"]
+    eventually(holder.takes_the_lease, "others get a lease")
+
+
+def test_a_process_whose_only_waiting_call_is_cancelled_keeps_no_lease(
+    any_store, following, monkeypatch
+):
+    model, looked = Model(), threading.Semaphore(0)
+    look = Leases._look
+
+    def and_say_so(*arguments):
+        look(*arguments)
+        looked.release()
+
+    monkeypatch.setattr(Leases, "_look", and_say_so)
+
+    class API(ls.LitAPI):
+        @cached_predict(store=any_store(), namespace="shop", version="1", trial=0, lease=LONG)
+        async def predict(self, item):
+            return model(item)
+
+    api = API(enable_async=True)
+    holder = Holder(any_store(), api, "a")
+    assert holder.takes_the_lease()
+
+    async def main():
+        task = asyncio.create_task(api.predict("a"))
+        while not following.acquire(blocking=False):
+            await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(main())
+    holder.ends_it()
+    while looked.acquire(blocking=False):  # those from before it ended
+        pass
+    assert looked.acquire(timeout=SECONDS)
+    eventually(holder.takes_the_lease, "others get a lease")
+    assert model.calls == []
 
 
 def test_a_process_waits_no_longer_than_the_lease(any_store, pool):
