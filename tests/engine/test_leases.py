@@ -15,6 +15,7 @@ from support.redis_servers import Server, eventually
 
 from litcache import MemoryStore, RedisStore, SharedStore, TieredStore, cached_predict
 from litcache.engine import claims
+from litcache.engine.guarded import GuardedStore
 from litcache.engine.leases import Leases
 from litcache.errors import StoreError
 from litcache.litapi.state import cache_of
@@ -209,14 +210,16 @@ def test_a_call_that_no_longer_waits_for_anybody_leaves_no_lease(
 def test_a_process_whose_only_waiting_call_is_cancelled_keeps_no_lease(
     any_store, following, monkeypatch
 ):
-    model, looked = Model(), threading.Semaphore(0)
-    look = Leases._look
+    model, has_leased = Model(), threading.Event()
+    look_up = GuardedStore.get_or_lease_many
 
     def and_say_so(*arguments):
-        look(*arguments)
-        looked.release()
+        entries, others = look_up(*arguments)
+        if threading.current_thread().name == "litcache-leases" and not others:
+            has_leased.set()
+        return entries, others
 
-    monkeypatch.setattr(Leases, "_look", and_say_so)
+    monkeypatch.setattr(GuardedStore, "get_or_lease_many", and_say_so)
 
     class API(ls.LitAPI):
         @cached_predict(store=any_store(), namespace="shop", version="1", trial=0, lease=LONG)
@@ -237,9 +240,7 @@ def test_a_process_whose_only_waiting_call_is_cancelled_keeps_no_lease(
 
     asyncio.run(main())
     holder.ends_it()
-    while looked.acquire(blocking=False):  # those from before it ended
-        pass
-    assert looked.acquire(timeout=SECONDS)
+    assert has_leased.wait(SECONDS)
     eventually(holder.takes_the_lease, "others get a lease")
     assert model.calls == []
 
