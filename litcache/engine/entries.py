@@ -141,15 +141,19 @@ class Entries:
         if not _ELEMENTS.issuperset({layout[0] for layout in set(map(itemgetter(0), pairs))}):
             return False
         positions = [position for _, position in places]
-        keys = [misses.keys[position] for position in positions]
+        is_whole = len(positions) == len(misses.keys)  # then they are in order
+        keys = misses.keys if is_whole else [misses.keys[position] for position in positions]
         if None in keys:
             return False
         requests = (
             [call.requests[position] for position in positions] if call.requests else repeat(0)
         )
         made = new_nodes(pairs, expires, requests)
-        for position, entry in zip(positions, made, strict=True):
-            call.entries[position] = entry
+        if is_whole:
+            call.entries = made
+        else:
+            for position, entry in zip(positions, made, strict=True):
+                call.entries[position] = entry
         by_key: Any = dict(zip(keys, made, strict=True))
         misses.published.update(by_key)
         misses.stored.update(by_key)
