@@ -17,6 +17,8 @@ from typing import Any
 
 # Up to this number of bytes, a copy takes less time than a view.
 _SMALL_BYTES = 4096
+# What numpy gives to others as a buffer, without padding; `dtype.char` of each.
+_NUMERIC = frozenset("?bBhHiIlLqQefd")
 _NUMBERS = frozenset({int, float, complex, Decimal, Fraction})
 
 
@@ -159,13 +161,25 @@ def array_bytes(array: Any) -> bytes:
     Returns:
         As many bytes as the array has, in their own memory.
     """
-    if array.dtype.names is not None or _is_extended(array.dtype):
-        clean = numpy().zeros(array.shape, array.dtype)
-        clean[...] = array  # field by field
-        _clear(clean)
-        array = clean
-    data: bytes = array.tobytes()
+    data: bytes = _cleaned(array).tobytes()
     return data
+
+
+def array_buffer(array: Any) -> Any:
+    """Return what `array_bytes` does as a contiguous buffer: the array itself where it is one."""
+    if array.flags.c_contiguous and array.dtype.char in _NUMERIC:
+        return array
+    return _in_bytes(_cleaned(array)) if array.nbytes else b""
+
+
+def _cleaned(array: Any) -> Any:
+    """Return an array with zeros for the padding in between: a copy, if it can have any."""
+    if array.dtype.names is None and not _is_extended(array.dtype):
+        return array
+    clean = numpy().zeros(array.shape, array.dtype)
+    clean[...] = array  # field by field
+    _clear(clean)
+    return clean
 
 
 def _buffer(array: Any) -> Any:

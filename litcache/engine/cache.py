@@ -189,13 +189,16 @@ class Cache(Tier):
         call = misses.call
         if tried or not call.is_plain or None not in entries or not self._is_silent(call, entries):
             return False
-        if any(entries):
+        unclaimed = [at for at, entry in enumerate(entries) if entry is None]
+        if len(unclaimed) < len(entries):
             try:
                 call.accept(entries, self.device)
             except ValueEncodingError:
                 return False
-            misses.outcomes = [None if entry is None else HIT for entry in entries]
-        misses.unclaimed = [at for at, entry in enumerate(entries) if entry is None]
+            misses.outcomes = [HIT] * len(entries)
+            for at in unclaimed:
+                misses.outcomes[at] = None
+        misses.unclaimed = unclaimed
         return True
 
     def take(self, misses: Misses, position: int, entry: Entry) -> bool:
@@ -313,7 +316,9 @@ class Cache(Tier):
 
     def finish(self, misses: Misses) -> None:
         """Count the items of a call, and tell its requests what became of them."""
-        self.tell(misses)
+        misses.call.outcomes = misses.outcomes
+        if self.policy.outcome_in is not None:
+            outcomes.tell(self.policy, misses.call)
         super().finish(misses)
 
     def contexts(self, misses: Misses) -> Sequence[Context]:

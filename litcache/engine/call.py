@@ -282,10 +282,11 @@ class Misses:
 
     def counted(self) -> Mapping[str, int]:
         """Return how many items of a finished call had each outcome that any had."""
-        hits, computed = self.outcomes.count(HIT), self.outcomes.count(None)
-        if hits + computed < len(self.outcomes):
+        kinds, total = set(self.outcomes), len(self.outcomes)
+        if not kinds <= {HIT, None}:
             return Counter([outcome or MISS for outcome in self.outcomes])
-        return {HIT: hits, MISS: computed} if hits else {MISS: computed}
+        hits = self.outcomes.count(HIT) if HIT in kinds else 0
+        return {HIT: hits, MISS: total - hits} if hits else {MISS: total}
 
 
 def uncached(call: Call, outcome: str | None = None) -> Misses:
@@ -293,8 +294,7 @@ def uncached(call: Call, outcome: str | None = None) -> Misses:
     call.scope, call.version, call.released = Scope(""), 0, None
     call.keys = [None] * len(call.items)
     misses = Misses(call, store_works=False)
-    misses.to_compute = list(range(len(call.items)))
-    misses.outcomes = [outcome] * len(call.items)
+    misses.to_compute, misses.outcomes = list(range(len(call.items))), [outcome] * len(call.items)
     return misses
 
 

@@ -54,7 +54,7 @@ def claim(cache: Tier, misses: Misses, missing: Sequence[int], *, force: bool = 
                 leases.begin_to_wait(misses)
             for waiting in (position, *misses.equals.pop(position, ())):
                 misses.waits[waiting] = other
-        if not force:
+        if not force and _may_have_come(cache, misses):
             yield from _look_again(cache, misses, leaders)
         if leases is not None and not force and leases.is_patient(misses):
             _leave_to_others(leases, misses, leaders)
@@ -66,12 +66,17 @@ def claim(cache: Tier, misses: Misses, missing: Sequence[int], *, force: bool = 
     misses.to_compute = sorted([*misses.to_compute, *leaders.values()])
 
 
+def _may_have_come(cache: Tier, misses: Misses) -> bool:
+    """Return whether another call finished between the look-up and the claim, or has a lease."""
+    is_asked = cache.flight.released is misses.released
+    if is_asked and cache.leases is not None:
+        is_asked = misses.call.away is not None
+    return misses.store_works and not is_asked
+
+
 def _look_again(cache: Tier, misses: Misses, leaders: dict[bytes, int]) -> Steps:
-    """Look up claimed keys again if another call finished between the look-up and the claim."""
+    """Look up claimed keys again."""
     call, released, lease = misses.call, cache.flight.released, cache.lease
-    is_asked = released is misses.released and (lease is None or call.away is not None)
-    if is_asked or not misses.store_works:
-        return
     keys = [key for key in leaders if key not in call.refreshed]
     if not keys:
         return

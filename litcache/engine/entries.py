@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import repeat
+from operator import itemgetter
 from typing import Any
 
 from litcache.engine.call import BYPASSED, UNCACHEABLE, Misses, Place
@@ -13,6 +15,7 @@ from litcache.errors import ValueEncodingError
 from litcache.keys.contexts import changes
 from litcache.observe.log import Reporter
 from litcache.stores.base import NewEntry
+from litcache.stores.nodes import new_nodes
 from litcache.trial.answers.compare import freeze
 from litcache.values import codec
 from litcache.values.layouts import Encoded
@@ -132,23 +135,28 @@ class Entries:
             or self._predicates.asks_before_storing
             or places[-1][0] is not misses  # those of one call stand together
             or set(map(type, encoded)) != {tuple}
-            or not _ELEMENTS.issuperset({pair[0][0] for pair in encoded})  # type: ignore[index]
         ):
             return False
+        pairs: Any = encoded
+        if not _ELEMENTS.issuperset({layout[0] for layout in set(map(itemgetter(0), pairs))}):
+            return False
         positions = [position for _, position in places]
-        keys = [misses.keys[position] for position in positions]
+        is_whole = len(positions) == len(misses.keys)  # then they are in order
+        keys = misses.keys if is_whole else [misses.keys[position] for position in positions]
         if None in keys:
             return False
-        requests, new = call.requests, tuple.__new__  # as below
-        made = [
-            new(NewEntry, (*pair, expires, requests[position] if requests else 0))  # type: ignore[misc]
-            for pair, position in zip(encoded, positions, strict=True)
-        ]
-        for position, entry in zip(positions, made, strict=True):
-            call.entries[position] = entry
-        pairs = dict(zip(keys, made, strict=True))
-        misses.published.update(pairs)  # type: ignore[arg-type]
-        misses.stored.update(pairs)  # type: ignore[arg-type]
+        requests = (
+            [call.requests[position] for position in positions] if call.requests else repeat(0)
+        )
+        made = new_nodes(pairs, expires, requests)
+        if is_whole:
+            call.entries = made
+        else:
+            for position, entry in zip(positions, made, strict=True):
+                call.entries[position] = entry
+        by_key: Any = dict(zip(keys, made, strict=True))
+        misses.published.update(by_key)
+        misses.stored.update(by_key)
         return True
 
     def _entries(

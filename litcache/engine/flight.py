@@ -231,8 +231,11 @@ class Flight(Forkable):
         """Release the keys of a claim; the call's entries are in the store by now."""
         claims = self._claims
         self.released = object()  # another one each time; first, so that who claims a key sees it
-        for key, other in zip(claim.keys, map(claims.get, claim.keys), strict=True):
-            if other is claim:
-                later = claims.pop(key, None)
-                if later is not None and later is not claim:  # it came between the two lines above
-                    claims.setdefault(key, later)
+        keys = claim.keys
+        if claim.superseded:
+            keys = [key for key in keys if claims.get(key) is claim]
+        removed = list(map(claims.pop, keys, repeat(None)))
+        if removed.count(claim) < len(removed):
+            for key, other in zip(keys, removed, strict=True):
+                if other is not None and other is not claim:  # it came meanwhile
+                    claims.setdefault(key, other)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextvars import ContextVar
 
 from litcache.engine.cache import Cache
@@ -17,6 +18,15 @@ claims_held = _held.get
 """Return the claims of the calls inside which this thread or task runs."""
 
 
+def _claims_of(part: Part) -> Sequence[Claim]:
+    """Return the claims of the calls whose items a part holds; those of one call adjoin."""
+    first = part.places[0][0]
+    if part.places[-1][0] is first:
+        return () if first.claim is None else (first.claim,)
+    claims = {misses.claim for misses, _ in part.places}
+    return [claim for claim in claims if claim is not None]
+
+
 class computing:
     """While the method runs, let the user's own calls of it and of its hooks pass uncached.
 
@@ -29,12 +39,11 @@ class computing:
 
     def __init__(self, cache: Cache, part: Part | None = None) -> None:
         self._cache = cache
-        self._claims = {misses.claim for misses, _ in part.places} if part is not None else set()
-        self._claims.discard(None)
+        self._claims = () if part is None else _claims_of(part)
 
     def __enter__(self) -> None:
         self._computing = _computing.set((*_computing.get(), self._cache))
-        self._held = _held.set((*_held.get(), *self._claims))  # type: ignore[arg-type]
+        self._held = _held.set((*_held.get(), *self._claims))
 
     def __exit__(self, *_: object) -> None:
         _held.reset(self._held)

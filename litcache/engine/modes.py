@@ -204,11 +204,11 @@ class RowCall(Call):
     def encode(
         self, method: str, output: Any, places: Sequence[Place], store_as: str | None
     ) -> list[Encoded | ValueEncodingError]:
-        self.check(method, output, places)
-        ends = (*places[:1], *places[-1:])  # the items of one call adjoin
-        if len(places) == len(self.items) and all(misses.call is self for misses, _ in ends):
+        count = self.check(method, output, places)
+        ends = places[0][0].call, places[-1][0].call  # the items of one call adjoin
+        if len(places) == len(self.items) and ends == (self, self):
             self.whole = output
-        return encode_rows(output, columns=self.columns, store_as=store_as)
+        return encode_rows(output, columns=self.columns, store_as=store_as, count=count)
 
     def as_stored(
         self, output: Any, encoded: Sequence[Encoded | ValueEncodingError], device: Any
@@ -230,13 +230,18 @@ class RowCall(Call):
             self.whole = stored
         return stored
 
-    def check(self, method: str, output: Any, places: Sequence[Place]) -> None:
-        """Raise `NotRowsError` or `BatchSizeError` unless an output has a row for each item."""
+    def check(self, method: str, output: Any, places: Sequence[Place]) -> int:
+        """Return how many rows an output has.
+
+        Raises:
+            BatchSizeError, NotRowsError: If it has not a row for each item.
+        """
         count = count_rows(output, columns=self.columns)
         if count is None:
             raise NotRowsError(output, places)
         if count != len(places):
             raise BatchSizeError(method, len(places), count)
+        return count
 
     def output_at(self, output: Any, index: int) -> Any:
         return row_at(output, index, columns=self.columns)

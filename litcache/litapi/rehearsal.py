@@ -11,7 +11,6 @@ hits are compared by their outputs. The first response of an API is watched to k
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from litserve import LitAPI
@@ -132,8 +131,11 @@ def _expected(misses: Misses, parts: list[_Part], early: list[Frozen], stage: St
 
 def _is_wanted(cache: Cache, misses: Misses) -> bool:
     """Return whether responses are compared, or watched so that they can be later."""
-    verdict, state = misses.call.verdict, state_of(cache.api)
-    if verdict is None or state.encodes_alone is False:
+    verdict = misses.call.verdict
+    if verdict is None:
+        return False
+    state = state_of(cache.api)
+    if state.encodes_alone is False:
         return False
     if verdict.trial.compare == "output" or not (misses.tried or state.encodes_alone is None):
         return False
@@ -189,20 +191,28 @@ async def begin_async(cache: Cache, misses: Misses, contexts: Any) -> Expected:
         return {}
 
 
-@contextmanager
-def before(cache: Cache, expected: Sequence[Expected]) -> Iterator[None]:
+class before:
     """Rehearse no more if the model fails inside: it may miss what a rehearsal has used up.
 
     Args:
         cache: The cache of the calls.
         expected: The rehearsals of all that the model gets; it may as well fail of what has none.
     """
-    try:
-        yield
-    except Exception:
-        if all(isinstance(part.get(0), Rehearsal) for part in expected):
-            state_of(cache.api).encodes_alone = False
-        raise
+
+    __slots__ = ("_cache", "_expected")
+
+    def __init__(self, cache: Cache, expected: Sequence[Expected]) -> None:
+        self._cache = cache
+        self._expected = expected
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _: object, error: object, __: object) -> None:
+        if isinstance(error, Exception) and all(
+            isinstance(part.get(0), Rehearsal) for part in self._expected
+        ):
+            state_of(self._cache.api).encodes_alone = False
 
 
 def expect(cache: Cache, outputs: Sequence[Any], expected: Expected) -> None:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable
 
-from litcache.stores.base import NewEntry
 from litcache.stores.ghosts import Ghosts
 from litcache.stores.nodes import MOST_HITS, NEW, YOUNG, Node, Space
 
@@ -45,9 +44,9 @@ class Gdsf:
     """
 
     def __init__(self) -> None:
-        marks = [Node(b"", NewEntry(b"", b"")) for _ in range(BUCKETS)]
+        marks = [Node() for _ in range(BUCKETS)]
         for index, mark in enumerate(marks):
-            mark.space = NOWHERE
+            mark.space, mark.expires, mark.uncounted, mark.worth = NOWHERE, None, MOST_HITS, NEW
             mark.newer, mark.older = marks[(index + 1) % BUCKETS], marks[index - 1]
         self._marks = marks
         self._hand = 0  # the bucket from which is evicted
@@ -71,13 +70,14 @@ class Gdsf:
         while self._young > self._most_young:
             self._grow_up()
 
-    def add_all(self, nodes: Sequence[Node]) -> None:
+    def add_all(self, space: Space, nodes: Iterable[Node]) -> None:
         """Add new entries of one namespace, and some that return or replace others."""
         ghosts, after, most_young = self._ghosts, self._entrance, self._most_young
         take = ghosts.take if ghosts.sets else None
-        is_light = nodes[0].space.weight == 1
+        is_light = space.weight == 1
         last = after.older
         for node in nodes:
+            node.space = space
             if node.expires is not None:
                 self._note(node.expires)
             if node.worth > NEW:
@@ -86,13 +86,15 @@ class Gdsf:
                 self._place(node, known + RETURNED)
             elif not is_light:
                 self._place(node, NEW)
-            else:
+            else:  # in the hand's bucket; no other branch puts an entry there
                 node.older = last
-                node.newer = after
-                last.newer = after.older = node
+                last.newer = node
                 last = node
                 if most_young:
                     self._be_young(node)
+        if is_light:
+            last.newer = after
+            after.older = last
 
     def _be_young(self, node: Node) -> None:
         """Let a new entry be the newest of the young."""

@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from litcache.forks import Forkable, begin_anew
 from litcache.sizes import parse_bytes
 from litcache.stores.base import Entry, Scope, Store, StoreInfo
 from litcache.stores.gdsf import SCAN_STEPS, Gdsf
-from litcache.stores.nodes import NEW, Layouts, Node, Space, weigh
+from litcache.stores.nodes import NEW, Layouts, Node, Space, nodes_of, weigh
 
 # How many entries a write checks for expired ones: this number for each entry that it stores, and
 # once as many as an eviction, if the write needs the room.
@@ -111,6 +111,8 @@ class MemoryStore(Store, Forkable):
         # The epoch first: entries from after a delete must not be noted as from before it.
         scope.epoch = space.epoch
         found: list[Any] = list(map(space.nodes.get, keys))
+        if not any(found):
+            return found
         now = self.clock()
         stale = False
         for node in found:
@@ -137,8 +139,9 @@ class MemoryStore(Store, Forkable):
 
     def set_many(self, scope: Scope, entries: Mapping[bytes, Entry]) -> None:
         """Store entries; payloads and layouts that are not `bytes` are copied."""
-        nodes = [Node(key, entry) for key, entry in entries.items()]
-        now = self.clock() if self._queue.timed else 0.0
+        nodes, size = nodes_of(entries, self._layouts)
+        is_timed = self._queue.timed
+        now = self.clock() if is_timed else 0.0
         with self._lock, self._whole:
             space = self._space(scope.tag)
             if scope.epoch is not None and scope.epoch != space.epoch:
@@ -147,8 +150,9 @@ class MemoryStore(Store, Forkable):
             if scope.seconds:
                 space.seconds = scope.seconds
             self._free(FREED_STEPS)
-            self._drop_expired(now, SWEEP_STEPS * len(nodes))
-            self._put_all(space, nodes, now)
+            if is_timed:
+                self._drop_expired(now, SWEEP_STEPS * len(nodes))
+            self._put_all(space, nodes, size, now)
 
     def delete_many(self, scope: Scope, keys: Sequence[bytes]) -> int:
         """Delete entries; outputs that are being computed for the namespace are not stored."""
@@ -218,39 +222,34 @@ class MemoryStore(Store, Forkable):
             space = self._spaces[tag] = Space(self._epoch)
         return space
 
-    def _put_all(self, space: Space, nodes: Sequence[Node], now: float) -> None:
-        """Insert entries, in place of those that have their keys; each key comes once."""
-        held, most, limit = space.nodes, self.max_bytes, self.max_bytes // LARGE_PART
-        looked, total = False, 0
-        together: list[Node] = []
-        layout = shared = b""
-        for node in nodes:
-            if node.key in held:
-                self._take_place(node, held[node.key])
-            node.space = space
-            if node.layout is not layout:
-                layout = node.layout
-                shared = self._layouts.shared(layout)
-            node.layout = shared
+    def _put_all(self, space: Space, nodes: dict[bytes, Node], size: int, now: float) -> None:
+        """Insert entries of so many bytes, in place of those that have their keys."""
+        for key in space.nodes.keys() & nodes.keys():
+            node, replaced = nodes[key], space.nodes[key]
+            self._remove(replaced)
+            node.uncounted, node.worth = replaced.uncounted, max(replaced.worth, NEW)
+        looked, is_large = False, size > self.max_bytes // LARGE_PART
+        for part, total in self._parts(nodes) if is_large else ((nodes, size),):
+            looked = self._add_all(space, part, total, now, looked)
+
+    def _parts(self, nodes: dict[bytes, Node]) -> Iterator[tuple[dict[bytes, Node], int]]:
+        """Yield new entries that go in together, and their bytes; reject those too large."""
+        limit, total = self.max_bytes // LARGE_PART, 0
+        part: dict[bytes, Node] = {}
+        for key, node in nodes.items():
             size = node.size()
-            if size > most:
+            if size > self.max_bytes:
                 self._rejected += 1
                 continue
-            if total + size > limit and together:
-                looked = self._add_all(space, together, total, now, looked)
-                together, total = [], 0
-            together.append(node)
+            if total + size > limit and part:
+                yield part, total
+                part, total = {}, 0
+            part[key] = node
             total += size
-        if together:
-            self._add_all(space, together, total, now, looked)
-
-    def _take_place(self, node: Node, replaced: Node) -> None:
-        """Remove an entry; the one that replaces it is worth what it was."""
-        self._remove(replaced)
-        node.uncounted, node.worth = replaced.uncounted, max(replaced.worth, NEW)
+        yield part, total
 
     def _add_all(
-        self, space: Space, nodes: Sequence[Node], size: int, now: float, looked: bool
+        self, space: Space, nodes: dict[bytes, Node], size: int, now: float, looked: bool
     ) -> bool:
         """Make room for new entries of one namespace, whose bytes fit into the budget; add them.
 
@@ -265,10 +264,10 @@ class MemoryStore(Store, Forkable):
                 self._drop_expired(now, SCAN_STEPS)
             else:
                 self._evict(now)
-        self._queue.add_all(nodes)
+        self._queue.add_all(space, nodes.values())
         self._bytes += size
         space.bytes += size
-        space.nodes.update([(node.key, node) for node in nodes])
+        space.nodes.update(nodes)
         return looked
 
     def _evict(self, now: float) -> None:

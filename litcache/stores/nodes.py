@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from litcache.stores.base import Entry
 
@@ -24,6 +24,8 @@ MOST_WEIGHT = 4
 
 # The largest number of hits that is counted between two visits of the hand: bursts count once.
 MOST_HITS = 3
+# Instead of such a number: no store has the entry yet.
+UNKEPT = -1
 # What a new entry is worth, and one of the newest, which are not evicted.
 NEW, YOUNG = 1, 0
 
@@ -79,16 +81,13 @@ class Node:
     older: Node
     space: Space
 
-    def __init__(self, key: bytes, entry: Entry) -> None:
-        self.key = key
-        layout, payload = entry.layout, entry.payload
-        # A buffer that others can change in place is copied.
-        self.layout = layout if type(layout) is bytes else bytes(layout)
-        self.payload = payload if type(payload) is bytes else bytes(payload)
-        self.expires = entry.expires
-        self.request = getattr(entry, "request", 0)
-        self.uncounted = MOST_HITS
-        self.worth = NEW
+    key: bytes
+    layout: bytes
+    payload: bytes
+    expires: float | None
+    request: int
+    uncounted: int
+    worth: int
 
     def size(self) -> int:
         """Return the bytes accounted for this entry."""
@@ -99,7 +98,10 @@ class Node:
 
 
 class Layouts:
-    """The object that all equal short layouts of a store share."""
+    """The object that all equal short layouts of a store share.
+
+    Concurrency: safe in many threads; at worst two equal layouts are kept.
+    """
 
     def __init__(self) -> None:
         self._known: dict[bytes, bytes] = {}
@@ -112,3 +114,59 @@ class Layouts:
         if len(self._known) >= SHARED_LAYOUTS:
             self._known = {}
         return self._known.setdefault(layout, layout)
+
+
+def new_nodes(
+    encoded: Iterable[tuple[bytes, bytes]], expires: float | None, requests: Iterable[int]
+) -> list[Node]:
+    """Return entries for layouts and payloads; the `MemoryStore` that gets one keeps it as it is.
+
+    They are filled here and below, since a constructor would take as long as all of this.
+    """
+    nodes: list[Node] = []
+    for (layout, payload), request in zip(encoded, requests, strict=False):
+        node = Node()
+        node.layout = layout
+        node.payload = payload
+        node.expires = expires
+        node.request = request
+        node.uncounted = UNKEPT
+        nodes.append(node)
+    return nodes
+
+
+def nodes_of(entries: Mapping[bytes, Entry], layouts: Layouts) -> tuple[dict[bytes, Node], int]:
+    """Return the nodes of entries, without a place and a namespace, and the bytes of all of them.
+
+    An entry that `new_nodes` made, and no store has yet, is its own node.
+    """
+    nodes: dict[bytes, Node] = {}
+    size = ENTRY_BYTES * len(entries) + sum(map(len, entries))
+    last = shared = b""
+    for key, entry in entries.items():
+        node = entry if type(entry) is Node and entry.uncounted == UNKEPT else _copy(entry)
+        nodes[key] = node
+        if node.layout is not last:
+            last = node.layout
+            shared = layouts.shared(last)
+        node.key = key
+        node.layout = shared
+        node.uncounted = MOST_HITS
+        node.worth = NEW
+        size += len(shared) + len(node.payload)
+        if node.expires is not None:
+            size += EXPIRY_BYTES
+        if node.request:
+            size += REQUEST_BYTES
+    return nodes, size
+
+
+def _copy(entry: Entry) -> Node:
+    """Return a node with what an entry holds; a buffer that others can change is copied."""
+    node = Node()
+    layout, payload = entry.layout, entry.payload
+    node.layout = layout if type(layout) is bytes else bytes(layout)
+    node.payload = payload if type(payload) is bytes else bytes(payload)
+    node.expires = entry.expires
+    node.request = getattr(entry, "request", 0)
+    return node

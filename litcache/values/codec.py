@@ -10,13 +10,14 @@ proportion to the bytes that it gets.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import repeat
 from typing import Any
 
 from litcache import arrays
 from litcache.arrays import is_array, is_tensor, tensor_fault
 from litcache.errors import ValueEncodingError
 from litcache.stores.base import Entry
-from litcache.values.elements import encode_elements, encode_narrow, tensor_bytes
+from litcache.values.elements import cut, elements_of, encode_elements, encode_narrow
 from litcache.values.layouts import Encoded, Payload, interned, parse, tensor_layout
 from litcache.values.narrow import FLOATS, narrow_bytes
 from litcache.values.order import order_of
@@ -217,14 +218,6 @@ def context_changes(
     raise ValueEncodingError("malformed context")
 
 
-def cut(data: bytes, count: int) -> list[bytes]:
-    """Return the equal parts of the bytes of a batch, each in its own memory."""
-    if not data:
-        return [data] * count
-    size = len(data) // count
-    return [data[start : start + size] for start in range(0, len(data), size)]
-
-
 def differs_from_stored(value: Any) -> bool:
     """Return whether a hit would give a value's tensors or arrays back changed.
 
@@ -297,10 +290,10 @@ def _encode_like_tensors(values: Sequence[object], store_as: str | None) -> dict
             if narrow is not None:
                 encoded.update(zip(places, narrow, strict=True))
                 continue
-            data = tensor_bytes(stack)
+            rows = cut(elements_of(stack), len(places))
         except (RuntimeError, ValueEncodingError):  # no memory for the stack: one by one
             continue
-        encoded.update(zip(places, [(layout, row) for row in cut(data, len(places))], strict=True))
+        encoded.update(zip(places, zip(repeat(layout), rows), strict=True))
     return encoded
 
 

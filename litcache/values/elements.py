@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+import struct
+from itertools import repeat
 from typing import Any
 
-from litcache.arrays import array_bytes, is_array, tensor_elements, tensor_fault
+from litcache.arrays import array_buffer, array_bytes, is_array, tensor_elements, tensor_fault
 from litcache.errors import ValueEncodingError
 from litcache.values import narrow, narrow_tensors
 from litcache.values.devices import to_cpu
 from litcache.values.layouts import Encoded, array_layout, tensor_layout
 from litcache.values.order import Order, order_of
+
+
+def elements_of(tensor: Any) -> Any:
+    """Return the elements of a tensor in C order: bytes, or a buffer of bytes.
+
+    Raises:
+        TypeError: If it is no dense tensor.
+    """
+    fault = tensor_fault(tensor)
+    if fault is not None:
+        raise TypeError(fault)
+    return tensor_elements(to_cpu(tensor))
 
 
 def tensor_bytes(tensor: Any) -> bytes:
@@ -18,19 +32,23 @@ def tensor_bytes(tensor: Any) -> bytes:
     Raises:
         TypeError: If it is no dense tensor.
     """
-    fault = tensor_fault(tensor)
-    if fault is not None:
-        raise TypeError(fault)
-    return bytes(tensor_elements(to_cpu(tensor)))
+    return bytes(elements_of(tensor))
 
 
-def encode_elements(value: Any, store_as: str | None = None, *, rows: bool = False) -> Encoded:
+def cut(data: Any, count: int) -> list[bytes]:
+    """Return the equal parts of a contiguous buffer; each has its own memory."""
+    size = memoryview(data).nbytes // count
+    if not size:
+        return [b""] * count
+    return [part for (part,) in struct.iter_unpack(f"{size}s", data)]
+
+
+def encode_elements(value: Any, store_as: str | None = None) -> Encoded:
     """Make the layout and the payload of an array or tensor.
 
     Args:
         value: Exactly a `numpy.ndarray` or `torch.Tensor`, of any shape `(*shape)`.
         store_as: The form in which its floats are stored, as one item; `None`: in full.
-        rows: Whether the layout is that of one of its rows, of shape `(*shape[1:])`.
 
     Returns:
         The layout, and the elements in C order.
@@ -44,21 +62,43 @@ def encode_elements(value: Any, store_as: str | None = None, *, rows: bool = Fal
             return narrowed[0]
     try:
         if is_array(value):
-            shape = value.shape[1:] if rows else value.shape
-            kind, order = b"A" if rows else b"a", _order(value, rows=rows)
-            return array_layout(kind, value.dtype, shape, order=order), array_bytes(value)
+            layout = array_layout(b"a", value.dtype, value.shape, order=order_of(value))
+            return layout, array_bytes(value)
         data = tensor_bytes(value)
-        shape = value.shape[1:] if rows else value.shape
-        kind, order = b"T" if rows else b"t", _order(value, rows=rows)
-        return tensor_layout(kind, value.dtype, shape, value.device.type, order=order), data
+        form = value.dtype, value.shape, value.device.type
+        return tensor_layout(b"t", *form, order=order_of(value)), data
     except (TypeError, RuntimeError) as error:  # RuntimeError: torch lacks memory, or a kernel
         raise ValueEncodingError(str(error), "$", type(value)) from error
 
 
-def _order(value: Any, *, rows: bool) -> Order:
-    """Return the memory order of a value, or of its rows."""
-    if not rows:
-        return order_of(value)
+def encode_each(rows: Any) -> list[Encoded]:
+    """Make the layout and the payload of each row of an array or tensor, in full.
+
+    Args:
+        rows: Exactly a `numpy.ndarray` or `torch.Tensor`, of a shape `(n, *shape)`; `n` is not 0.
+
+    Returns:
+        For each row its layout, which is that of rows, and its elements in C order.
+
+    Raises:
+        ValueEncodingError: If arrays of its dtype, or tensors of its kind, are not stored.
+    """
+    try:
+        if is_array(rows):
+            order = _order_of_rows(rows)
+            layout = array_layout(b"A", rows.dtype, rows.shape[1:], order=order)
+            data = array_buffer(rows)
+        else:
+            data = elements_of(rows)
+            form = rows.dtype, rows.shape[1:], rows.device.type
+            layout = tensor_layout(b"T", *form, order=_order_of_rows(rows))
+    except (TypeError, RuntimeError) as error:  # as above
+        raise ValueEncodingError(str(error), "$", type(rows)) from error
+    return list(zip(repeat(layout), cut(data, len(rows))))
+
+
+def _order_of_rows(value: Any) -> Order:
+    """Return the memory order of the rows of a value."""
     return order_of(value[0]) if value.ndim > 2 and len(value) else ()
 
 
@@ -87,7 +127,7 @@ def encode_narrow(
                 return None
             kind = b"A" if rows else b"a"
             if order is None:
-                order = _order(items, rows=True)
+                order = _order_of_rows(items)
             layouts = [
                 array_layout(kind, items.dtype, shape, form, order) for form in (store_as, "")
             ]
@@ -98,7 +138,7 @@ def encode_narrow(
                 return None
             kind, made_on = b"T" if rows else b"t", items.device.type
             if order is None:
-                order = _order(items, rows=True)
+                order = _order_of_rows(items)
             layouts = [
                 tensor_layout(kind, items.dtype, shape, made_on, form, order)
                 for form in (store_as, "")

@@ -18,8 +18,8 @@ from litcache import arrays
 from litcache.arrays import has_rows, is_array
 from litcache.errors import ValueEncodingError, path_of
 from litcache.stores.base import Entry
-from litcache.values.codec import cut, encode_many, read_many
-from litcache.values.elements import encode_elements, encode_narrow
+from litcache.values.codec import encode_many, read_many
+from litcache.values.elements import encode_each, encode_narrow
 from litcache.values.layouts import ArrayLayout, Encoded, Payload, interned, parse
 from litcache.values.packing import MALFORMED, packed, unpacked
 
@@ -81,7 +81,7 @@ def row_at(output: Any, index: int, *, columns: bool) -> Any:
 
 
 def encode_rows(
-    output: Any, *, columns: bool, store_as: str | None = None
+    output: Any, *, columns: bool, store_as: str | None = None, count: int | None = None
 ) -> list[Encoded | ValueEncodingError]:
     """Make an entry of each row of a container.
 
@@ -89,6 +89,7 @@ def encode_rows(
         output: A container of rows; a tensor goes to the CPU by one copy.
         columns: As for `count_rows`.
         store_as: The form in which arrays and tensors of floats are stored; `None`: in full.
+        count: What `count_rows` has returned, if it was asked.
 
     Returns:
         For each row its layout, which names the container, and its payload, in its own memory; or
@@ -103,7 +104,8 @@ def encode_rows(
         >>> merge_rows([NewEntry(*row) for row in reversed(rows)])
         {'text': ['b', 'a'], 'tokens': [4, 3]}
     """
-    count = count_rows(output, columns=columns)
+    if count is None:
+        count = count_rows(output, columns=columns)
     if count is None:
         raise ValueEncodingError("no container of rows", "$", type(output))
     if columns and type(output) in (tuple, dict):
@@ -123,14 +125,11 @@ def encode_rows(
         if is_array(output) and output.dtype.char in "US" and output.dtype == _natural(output):
             # Alone, a row would have been as wide as its own texts, not as those of its batch.
             rows = [output[at : at + 1] for at in range(count)]
-            return [encode_elements(row.astype(_natural(row)), rows=True) for row in rows]
+            return [encode_each(row.astype(_natural(row)))[0] for row in rows]
         narrow = None if store_as is None else encode_narrow(output, store_as, rows=True)
-        if narrow is not None:
-            return list(narrow)
-        layout, data = encode_elements(output, rows=True)
+        return list(encode_each(output) if narrow is None else narrow)
     except ValueEncodingError as error:
         return [error] * count
-    return [(layout, row) for row in cut(data, count)]
 
 
 def merge_rows(entries: Sequence[Entry], device: object = None) -> Any:

@@ -519,17 +519,18 @@ def test_no_expired_entry_stays_whatever_was_hit_and_evicted_meanwhile(requests)
 )
 def test_a_round_of_the_sweep_misses_none_when_the_young_move_meanwhile(hand, seen, ends):
     def node(number, expires=None):
-        made = nodes.Node(key(number), NewEntry(b"", b"", expires))
-        made.space = nodes.Space(b"")
-        return made
+        entries = {key(number): NewEntry(b"", b"", expires)}
+        return nodes.nodes_of(entries, nodes.Layouts())[0][key(number)]
 
     queue = gdsf.Gdsf()
     queue.fit(100)
     for _ in range(hand):
         queue._advance()
     first, young, next_, timed = node(1, 1.0), node(2, ends[0]), node(3), node(4, ends[1])
-    queue.add_all([first])
-    queue.add_all([young])
+    space = nodes.Space(b"")
+    next_.space = timed.space = space
+    queue.add_all(space, [first])
+    queue.add_all(space, [young])
     queue._place(next_, 2)
     queue._place(timed, 2)
     queue.expired(1.0, seen)  # the round begins
@@ -537,6 +538,32 @@ def test_a_round_of_the_sweep_misses_none_when_the_young_move_meanwhile(hand, se
     queue.expired(1.0, 10)  # the round ends
     due = [entry for entry in (first, young, timed) if entry.expires != 60.0]
     assert {id(entry) for entry in queue.expired(50.0, 10)} == {id(entry) for entry in due}
+
+
+def test_an_entry_of_a_call_is_kept_as_it_is_by_one_store_alone():
+    (made,) = nodes.new_nodes([(b"layout", b"payload")], None, [7])
+    first, second = MemoryStore(), MemoryStore()
+    for store, number in ((first, 1), (second, 2), (first, 3)):
+        store.set_many(Scope("shop"), {key(number): made})
+    found = [*first.get_many(Scope("shop"), [key(1), key(3)])]
+    found += second.get_many(Scope("shop"), [key(2)])
+    assert found[0] is made
+    assert len({id(entry) for entry in found}) == 3
+    assert {(e.layout, e.payload, e.expires, e.request) for e in found} == {
+        (b"layout", b"payload", None, 7)
+    }
+    assert [len(queue_of(store)) for store in (first, second)] == [2, 1]
+
+
+def test_an_entry_of_a_call_that_was_not_stored_in_time_can_be_stored_later():
+    store, late = MemoryStore(), Scope("shop")
+    (made,) = nodes.new_nodes([(b"layout", b"payload")], None, [0])
+    store.get_many(late, [key(1)])
+    store.clear("shop")
+    store.set_many(late, {key(1): made})
+    assert store.get_many(Scope("shop"), [key(1)]) == [None]
+    store.set_many(Scope("shop"), {key(1): made})
+    assert store.get_many(Scope("shop"), [key(1)])[0].payload == b"payload"
 
 
 def test_a_clear_of_many_entries_takes_no_longer_than_one_of_few(monkeypatch):

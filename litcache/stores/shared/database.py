@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 import sqlite3
 import time
 from typing import Any
@@ -103,6 +104,14 @@ def prepare(db: sqlite3.Connection) -> tuple[bytes, int]:
     db.execute("PRAGMA busy_timeout = 0").fetchall()
     identity, max_bytes = rows[0]
     return identity, max_bytes
+
+
+def wal_bytes(path: str) -> int:
+    """Return the length of the WAL of a file."""
+    try:
+        return os.stat(f"{path}-wal").st_size
+    except FileNotFoundError:
+        return 0
 
 
 def is_busy(error: BaseException) -> bool:

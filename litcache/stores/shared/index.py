@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import math
-import os
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
 
 from litcache.stores.base import Scope
 from litcache.stores.breaker import Breaker
@@ -22,11 +22,15 @@ from litcache.stores.shared.database import (
     NoRoomError,
     StalledError,
     connect,
+    is_busy,
     prepare,
     text_of,
     to_blob,
     unless_locked,
+    wal_bytes,
 )
+
+T = TypeVar("T")
 
 TOKENS_BYTES = 2 * EPOCH_BYTES
 
@@ -108,6 +112,21 @@ class Index:
         with self.reading, self._writing:
             self.reader.close()
             self._writer.close()
+
+    def read(self, query: Callable[[sqlite3.Connection], T]) -> T:
+        """Return what a query finds with the connection for writing, or beside a write, `reader`.
+
+        The former has in its cache what this process wrote; a write empties all other caches.
+        """
+        if not self._writing.locked():
+            with self._writing:
+                try:
+                    return query(self._writer)
+                except sqlite3.OperationalError as error:
+                    if not is_busy(error):  # `reader` waits for a lock
+                        raise
+        with self.reading:
+            return query(self.reader)
 
     def find(self, db: sqlite3.Connection, tag: bytes, hashes: Sequence[int]) -> Rows:
         """Return the rows of the hashes that the index has, and the tokens of the namespace."""
@@ -212,7 +231,7 @@ class Index:
         db, locked = self._writer, False
         try:
             # In here, so that an interrupt leaves no lock that nobody holds.
-            locked = self._writing.acquire(timeout=patience)
+            locked = self._writing.acquire(timeout=max(patience, _STEP_SECONDS))  # others read
             if not locked:
                 raise BusyError("another thread of this process is writing")
             if durable:
@@ -239,13 +258,13 @@ class Index:
     def _begin(self, deadline: float, stalled: float, urgent: bool) -> None:
         """Begin a transaction; the WAL must not be too long."""
         self._lock(deadline, stalled)
-        if self._wal_bytes() <= min(_WAL_BYTES, self._wal_limit // 2):
+        if wal_bytes(self.path) <= min(_WAL_BYTES, self._wal_limit // 2):
             return
         self._writer.execute("ROLLBACK")
         with contextlib.suppress(sqlite3.OperationalError):  # a reader or writer is in the way
             self._checkpoint()
         self._lock(deadline, stalled)
-        if not urgent and self._wal_bytes() > self._wal_limit:
+        if not urgent and wal_bytes(self.path) > self._wal_limit:
             raise NoRoomError("the WAL is too long: a reader does not end")
 
     def _synchronize(self) -> None:
@@ -296,12 +315,6 @@ class Index:
         turn = self._waiting.admit()
         if turn is not None:
             self._waiting.failed(turn)
-
-    def _wal_bytes(self) -> int:
-        try:
-            return os.stat(f"{self.path}-wal").st_size
-        except FileNotFoundError:
-            return 0
 
 
 def tokens_in(rows: Rows) -> bytes | None:

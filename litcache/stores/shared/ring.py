@@ -146,8 +146,7 @@ class Ring:
 
     def read(self, tag: bytes, hashes: Sequence[int]) -> tuple[bytes | None, list[Found | None]]:
         """Return the tokens of a namespace, and the frame of each hash that has one."""
-        with self.index.reading:
-            return self._read(self.index.reader, tag, hashes)
+        return self.index.read(lambda db: self._read(db, tag, hashes))
 
     def _read(
         self, db: sqlite3.Connection, tag: bytes, hashes: Sequence[int]

@@ -313,6 +313,36 @@ def test_an_interrupt_before_a_write_leaves_no_lock_behind(open_store):
     assert got(store, 1, 2) == [1, 2]
 
 
+def test_a_look_up_uses_the_connection_that_has_in_its_cache_what_this_process_wrote(open_store):
+    store, asked = open_store(), []
+    put(store, 1)
+    index = store._folder._ring.index
+    index.reader.set_trace_callback(asked.append)
+    assert got(store, 1) == [1]
+    assert asked == []
+    with index.transaction(1.0):  # and does not wait for a write
+        assert got(store, 1) == [1]
+    assert len(asked) == 1
+
+
+def test_a_look_up_that_meets_a_lock_waits_for_it_with_the_connection_for_reading(
+    open_store, monkeypatch
+):
+    store = open_store()
+    put(store, 1)
+    index = store._folder._ring.index
+
+    class Locked:
+        in_transaction = False
+
+        def execute(self, *_):
+            raise sqlite3.OperationalError("database is locked")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(index, "_writer", Locked())
+        assert got(store, 1) == [1]
+
+
 def test_a_store_that_is_closed_before_its_file_is_cut_off_cuts_off_none(open_store, monkeypatch):
     large = open_store("12 MiB")
     put(large, *range(7_000))
