@@ -118,13 +118,18 @@ class Index:
 
         The former has in its cache what this process wrote; a write empties all other caches.
         """
-        if not self._writing.locked():
-            with self._writing:
-                try:
-                    return query(self._writer)
-                except sqlite3.OperationalError as error:
-                    if not is_busy(error):  # `reader` waits for a lock
-                        raise
+        locked = False
+        try:
+            # In here, so that an interrupt leaves no lock that nobody holds.
+            locked = self._writing.acquire(blocking=False)
+            if locked:
+                return query(self._writer)
+        except sqlite3.OperationalError as error:
+            if not is_busy(error):  # `reader` waits for a lock
+                raise
+        finally:
+            if locked:
+                self._writing.release()
         with self.reading:
             return query(self.reader)
 
