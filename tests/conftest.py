@@ -55,6 +55,15 @@ def _apis_go_with_their_module():
 
 
 @pytest.fixture(autouse=True)
+def _stores_of_redis_are_closed():
+    """Otherwise the garbage collector warns of their sockets, in another test."""
+    yield
+    module = sys.modules.get("support.redis_stores")
+    if module is not None:
+        module.close_opened()
+
+
+@pytest.fixture(autouse=True)
 def _verified_hits(request, monkeypatch):
     """One hit in a thousand is verified after a trial: in a test always the same ones.
 

@@ -12,8 +12,9 @@ import pytest
 from support import followers
 from support.forks import in_a_fork
 from support.redis_servers import Server, eventually
+from support.redis_stores import opened
 
-from litcache import MemoryStore, RedisStore, SharedStore, TieredStore, cached_predict
+from litcache import MemoryStore, SharedStore, TieredStore, cached_predict
 from litcache.engine import claims
 from litcache.engine.guarded import GuardedStore
 from litcache.engine.leases import Leases
@@ -39,7 +40,7 @@ def shared(request, tmp_path):
 
 
 def redis(request, tmp_path):
-    return RedisStore(request.getfixturevalue("valkey").url, str(tmp_path), timeout=5)
+    return opened(request.getfixturevalue("valkey").url, str(tmp_path), timeout=5)
 
 
 STORES = {

@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 from support.redis_servers import Server
+from support.redis_stores import opened
 
 from litcache import MemoryStore, RedisStore, SharedStore, TieredStore
 from litcache.stores import Lease, NewEntry, Scope
@@ -174,4 +175,4 @@ def test_leases_behind_a_front(folders):
 
 def test_leases_of_processes_of_many_hosts(folders, tmp_path):
     with Server("valkey", tmp_path) as server:
-        check(lambda clock: [RedisStore(server.url, str(next(folders)), timeout=30)] * 2, 3_600.0)
+        check(lambda clock: [opened(server.url, str(next(folders)), timeout=30)] * 2, 3_600.0)

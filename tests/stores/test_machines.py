@@ -185,13 +185,12 @@ def valkey(tmp_path_factory):
 
 def test_a_store_in_valkey_answers_what_a_dictionary_would(valkey):
     from hypothesis.stateful import run_state_machine_as_test
-
-    from litcache import RedisStore
+    from support.redis_stores import opened
 
     class InValkey(AgainstADictionary):
         def make_store(self):
             valkey.flush()
-            return RedisStore(valkey.url, timeout=5)
+            return opened(valkey.url, timeout=5)
 
         def put(self, namespace, wanted, payload, life) -> None:
             super().put(namespace, wanted, payload, None)  # Redis' clock cannot be turned

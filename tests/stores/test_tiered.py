@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.forks import in_a_fork
 from support.redis_servers import Server
+from support.redis_stores import opened
 
 from litcache.errors import StoreError
 from litcache.stores.base import NewEntry, Scope, Store
@@ -64,7 +65,7 @@ class TestOverRedis(StoreContract):
         self.url = valkey.url
 
     def make_store(self, clock):
-        back = RedisStore(self.url, prefix=uuid.uuid4().hex, timeout=10, clock=clock)
+        back = opened(self.url, prefix=uuid.uuid4().hex, timeout=10, clock=clock)
         return TieredStore(MemoryStore("16 MiB", clock=clock), back)
 
 
@@ -77,7 +78,7 @@ class TestOverRedisLookingEachTime(StoreContract):
         self.url = valkey.url
 
     def make_store(self, clock):
-        back = RedisStore(self.url, prefix=uuid.uuid4().hex, timeout=10, clock=clock)
+        back = opened(self.url, prefix=uuid.uuid4().hex, timeout=10, clock=clock)
         return TieredStore(MemoryStore("16 MiB", clock=clock), back, monotonic=_Hurrying())
 
 
@@ -501,6 +502,7 @@ def test_a_copy_has_the_same_stores_and_an_empty_front(back, clock):
     copy = pickle.loads(pickle.dumps(store))
     assert payloads(copy.front, KEYS) == [None] * 8
     assert payloads(copy, KEYS) == [b"payload"] * 8
+    copy.close()
 
 
 def test_of_threads_that_look_up_after_a_clear_none_sees_what_was_before(back):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import pytest
 
 from litcache.stores.redis.store import RedisStore
@@ -12,6 +14,13 @@ _opened: list[RedisStore] = []
 def opened(*arguments, **options) -> RedisStore:
     """Return a store that is closed after the test: the garbage collector might warn in another."""
     store = RedisStore(*arguments, **options)
+    _opened.append(store)
+    return store
+
+
+def opened_from(pickled: bytes) -> RedisStore:
+    """Return an unpickled store, closed likewise."""
+    store: RedisStore = pickle.loads(pickled)
     _opened.append(store)
     return store
 
