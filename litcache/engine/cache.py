@@ -9,6 +9,7 @@ from typing import Any
 
 from litcache.engine import outcomes, threads, trials
 from litcache.engine.call import BYPASSED, HIT, Call, Misses, Part, Place, uncached
+from litcache.engine.cutting import Cutting
 from litcache.engine.entries import Entries
 from litcache.engine.files import FileWatch
 from litcache.engine.predicates import Predicates
@@ -76,6 +77,7 @@ class Cache(Tier):
         )  # fmt: skip
         self._plain = not (policy.bypass_if or policy.refresh_if or policy.key)
         self.verdict: Verdict | None = None
+        self.cutting = Cutting()
 
     @property
     def device(self) -> Any:
@@ -255,6 +257,7 @@ class Cache(Tier):
         """Get the items of the misses ready for the method."""
         for misses in group:
             misses.call.restore()
+            self.cutting.prepare(misses)
             self.files.look_at_items(misses)
             if misses.has_computed:
                 misses.call.hold()
@@ -293,6 +296,7 @@ class Cache(Tier):
         """
         self.took(seconds, len(places))
         self._entries.keep(places, output, self.device, self.store.clock)
+        self.cutting.cuts = True
 
     def may_store(self, misses: Misses) -> bool:
         """Return whether the model is still the one of the time when the call looked up."""

@@ -115,6 +115,9 @@ class Lists(RowCall):
             context.clear()
             context.update(self._given[0])
 
+    def put_back(self) -> None:
+        self._changed = {}  # the method gets copies of the contexts
+
     def _do_changes(self) -> None:
         """Do what the method changed for the items in the contexts of their requests."""
         for position, (changed, removed) in sorted(self._changed.items()):
@@ -189,7 +192,7 @@ class Lists(RowCall):
         return Part(call.cuts[request].filled(items), context, places)
 
     def argument(self, request: int) -> Any:
-        """Return what the method gets for all items of a request."""
+        self.restore()
         start = sum(self.sizes[:request])
         return self.cuts[request].filled(self.items[start : start + self.sizes[request]])
 

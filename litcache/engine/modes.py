@@ -171,11 +171,22 @@ class RowCall(Call):
     entries: list[Any]
     whole: Any = None
     """The method's own container, if it answers the whole call."""
+    max_items: int | None = None
+    """The largest number of items in one call of the method; `None`: any number."""
+    is_whole = False
+    """Whether the method computes all items at once, if any has to be computed."""
     unstored: Any = None
     """A container of the method's with a row that cannot be stored, if there is one."""
 
     def begin(self) -> None:
         self.entries = [None] * len(self.items)
+
+    def put_back(self) -> None:
+        """Make each context what it was before the method, or an entry, changed it."""
+
+    def argument(self, request: int) -> Any:
+        """Return what the method gets for all items of a request."""
+        raise NotImplementedError
 
     def accept(self, entries: list[Any], device: Any) -> None:
         self.entries = entries
@@ -288,10 +299,14 @@ class Rows(RowCall):
         self._before = [duplicate(context) for context in self.contexts or ()]
 
     def put_back(self) -> None:
-        """Make each context what it was before the method, or an entry, changed it."""
         for context, before in zip(self.contexts or (), self._before, strict=False):
             context.clear()
             context.update(before)
+
+    def argument(self, request: int) -> Any:
+        self.restore()
+        # What is taken of an array or a tensor is a copy.
+        return self.items if type(self.container) is list else self.container
 
     def parts(self, group: Sequence[Misses]) -> Iterator[Part]:
         (misses,) = group

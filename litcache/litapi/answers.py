@@ -20,7 +20,7 @@ from litcache.policy import CachePolicy
 from litcache.values.cuts import cut, is_empty
 
 _UNCUT = "its input goes uncached: it cannot be cut into items"
-NOT_CUT = "its input or output cannot be cut into rows, so the call goes uncached"
+_NOT_CUT = "its input or output cannot be cut into rows, so the call goes uncached"
 
 
 def compute_part(method: Method) -> Callable[[Part], Any]:
@@ -153,18 +153,19 @@ def answer_rows(
     try:
         misses = cache.lookup(call)
         if misses is not None:
+            cache.cutting.ask_for_whole(misses)
             rehearsals = drive(cache, misses, compute_part(method), seen)
         result = call.result(cache.device)
+        cache.cutting.note_joined(misses)
         rehearsal.expect(cache, (result,), rehearsals)
         return result
     except (NotRowsError, ValueEncodingError) as error:
         whole = _whole(cache, call, error)
         if whole:
             return whole[0]
-        # The method may have run on some of the items: it finds each context as it was.
-        if isinstance(call, Rows):  # a call of lists gives the method copies
-            call.put_back()
-        return method.compute(argument, contexts)
+        # The method may have run on some of the items: it finds all as it was.
+        call.put_back()
+        return method.compute(argument if misses is None else call.argument(0), contexts)
     finally:
         count(cache, call, misses)
 
@@ -185,20 +186,24 @@ async def answer_rows_async(
     try:
         misses = await run.lookup_async(cache, call)
         if misses is not None:
+            cache.cutting.ask_for_whole(misses)
             rehearsals = await drive_async(cache, misses, compute_part(method), seen)
         result = call.result(cache.device)
+        cache.cutting.note_joined(misses)
         rehearsal.expect(cache, (result,), rehearsals)
         return result
     except (NotRowsError, ValueEncodingError) as error:
         whole = _whole(cache, call, error)
-        return whole[0] if whole else await method.compute(argument, context)
+        if whole:
+            return whole[0]
+        return await method.compute(argument if misses is None else call.argument(0), context)
     finally:
         count(cache, call, misses)
 
 
 def _whole(cache: Cache, call: Rows | Lists, error: Exception) -> tuple[Any] | None:
     """Return the output of the method if it answers the whole call: it need not run again."""
-    cache.reporter.swallow("rows", error, NOT_CUT)
+    note_not_cut(cache, error)
     if isinstance(error, NotRowsError) and len(error.places) == len(call.items):
         if isinstance(call, Lists):
             call.adopt()
@@ -219,6 +224,12 @@ def list_of(policy: CachePolicy, decoded: Any, context: Any) -> Lists | None:
     if found is None or not isinstance(context, dict | None):
         return None
     return Lists([found], policy.max_items, None if context is None else [context])
+
+
+def note_not_cut(cache: Cache, error: Exception) -> None:
+    """Note and warn that an output could not be cut into rows, or that rows could not be joined."""
+    cache.cutting.note_fault(error)
+    cache.reporter.swallow("rows", error, _NOT_CUT)
 
 
 def note_uncut(cache: Cache, decoded: Any, context: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import count as count_up
 from typing import Any
 
 from litcache.engine.cache import Cache
@@ -11,7 +12,7 @@ from litcache.engine.lists import Lists
 from litcache.errors import BatchSizeError, ValueEncodingError
 from litcache.keys.contexts import Context
 from litcache.litapi import arrivals, rehearsal
-from litcache.litapi.answers import NOT_CUT, compute_part, count, drive, note_uncut
+from litcache.litapi.answers import compute_part, count, drive, note_not_cut, note_uncut
 from litcache.litapi.batches import BatchSizeMismatch, Method
 from litcache.litapi.rehearsal import Expected
 from litcache.policy import CachePolicy
@@ -52,11 +53,12 @@ class _Pool:
     def each(self, method: Method, results: Iterator[Any] | None) -> list[Any]:
         """Return an output for each request: its result, or the method's output for it alone."""
         outputs = []
+        numbers = count_up()
         for found, request, context in zip(self.cuts, self.decoded, self._contexts, strict=True):
             if found is not None and results is not None:
                 outputs.append(next(results))
                 continue
-            argument = request if found is None else found.filled(found.items)
+            argument = request if found is None else self.call.argument(next(numbers))
             count = 0 if is_empty(request, self._at) else None
             # In memory of its own: the next call may use the same output buffer.
             outputs.append(own(method.compute(argument, context, count)))
@@ -85,10 +87,11 @@ def answer_lists(
             if misses is not None:
                 rehearsals = drive(cache, misses, compute_part(method), pool.cut(seen))
             merged = pool.call.results(cache.device)
+            cache.cutting.note_joined(misses)
             rehearsal.expect(cache, merged, rehearsals)
             results = iter(merged)
     except (NotRowsError, ValueEncodingError) as error:
-        cache.reporter.swallow("rows", error, NOT_CUT)
+        note_not_cut(cache, error)
     except BatchSizeError as error:
         raise BatchSizeMismatch(error.method, error.expected, error.actual) from None
     finally:
@@ -106,6 +109,7 @@ def pass_lists(
     call, device, results = pool.call, getattr(api, "device", None), None
     try:
         if call.items:
+            call.protect()  # each request may have to be computed by itself
             for part in call.parts([uncached(call)]):
                 output = compute_part(method)(part)
                 call.check(name, output, part.places)

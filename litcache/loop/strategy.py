@@ -18,7 +18,7 @@ from litcache.engine.modes import Batch as BatchCall
 from litcache.engine.steps import Compute, Steps, Wait
 from litcache.errors import BatchSizeError, ValueEncodingError
 from litcache.litapi import arrivals, rehearsal
-from litcache.litapi.answers import NOT_CUT, list_of, note_uncut
+from litcache.litapi.answers import list_of, note_not_cut, note_uncut
 from litcache.litapi.batches import BatchSizeMismatch
 from litcache.litapi.state import state_of
 from litcache.litapi.tokens import Answer
@@ -67,11 +67,7 @@ class Strategy(Protocol):
         """Note the state of a request before its batch, which may fail."""
 
     def restore(self, request: Request, decode: Callable[[Request], None]) -> bool:
-        """Restore item and context of a request whose batch failed.
-
-        Returns:
-            Whether that was possible.
-        """
+        """Restore item and context of a request whose batch failed; return whether it worked."""
 
 
 class Plain:
@@ -211,13 +207,14 @@ class Cached:
         try:
             assert call is not None
             request.output = call.result(self._cache.device)
+            self._cache.cutting.note_joined(request.misses)
             if not self._lists:
                 (request.output,) = request.output
             if self._encodes:
                 request.output = Answer(request.output)
             rehearsal.expect(self._cache, (request.output,), request.rehearsals)
         except ValueEncodingError as error:  # rows of containers that do not fit together
-            self._cache.reporter.swallow("rows", error, NOT_CUT)
+            note_not_cut(self._cache, error)
             self._leave(request)
             request.state = COMPUTES
 
@@ -258,7 +255,7 @@ class Cached:
         except (NotRowsError, ValueEncodingError) as error:
             if not self._lists:
                 raise
-            cache.reporter.swallow("rows", error, NOT_CUT)
+            note_not_cut(cache, error)
             for request in batch.requests:
                 self._leave(request)
 

@@ -15,7 +15,6 @@ from pathlib import Path
 
 from fuzz import afterwards, keys
 from fuzz.draw import draw
-from fuzz.known import known
 from fuzz.plan import Plan
 from fuzz.policies import Stores
 from fuzz.shrink import failure, shrink
@@ -50,7 +49,6 @@ def main() -> int:
     parser.add_argument("--stop", type=int, help="the seed to stop before, in one process")
     seconds = float(os.environ.get("LITCACHE_FUZZ_SECONDS") or 60)
     parser.add_argument("--seconds", type=float, default=seconds, help="how long")
-    parser.add_argument("--known", action="store_true", help="run known faults too")
     asked = parser.parse_args()
     if asked.seed is None and not asked.plan and asked.stop is None:
         return in_processes(asked)
@@ -68,7 +66,7 @@ def in_processes(asked: argparse.Namespace) -> int:
     while (left := until - time.monotonic()) > 0:
         stop = start + SEEDS_A_PROCESS
         command = [sys.executable, "-m", "fuzz", "--start", str(start), "--stop", str(stop)]
-        command += ["--seconds", f"{left:.1f}", *(["--known"] if asked.known else [])]
+        command += ["--seconds", f"{left:.1f}"]
         if done := subprocess.run(command).returncode:
             return done
         start = stop
@@ -80,7 +78,7 @@ def replay(plan: Plan, stores: Stores) -> int:
     print(plan)
     error = failure(plan, stores)
     if error is None:
-        print("passes", f"although known: {known(plan)}" if known(plan) else "")
+        print("passes")
         return 0
     print(f"FAILS {type(error).__name__}: {error}")
     small = shrink(plan, stores)
@@ -99,9 +97,6 @@ def fuzz(asked: argparse.Namespace, stores: Stores) -> int:
         plan = draw(seed)
         counts["keys"] += keys.check(seed)
         counts["acts"] += afterwards.check(seed)
-        if known(plan) and not asked.known:
-            counts["known"] += 1
-            continue
         counts[plan.driver] += 1
         if (error := failure(plan, stores)) is not None:
             failures += 1

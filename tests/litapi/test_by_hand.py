@@ -1,11 +1,15 @@
 """Called by hand, a cached method of batches gives what it gives without the decorator."""
 
+import asyncio
+from contextlib import nullcontext
+
 import litserve as ls
 import numpy as np
 import pytest
 from support.batches import undecorated
 
-from litcache import cached_predict
+from litcache import CachedBatchedLoop, MemoryStore, cached_predict, disabled
+from litcache.testing import APIRunner
 
 
 def columns(decorate):
@@ -112,3 +116,139 @@ def test_a_context_of_the_users_own_kind_reaches_the_method_and_goes_uncached(co
             assert (text, seen) == ("ab", context)
         info = api.predict.cache.info()
         assert (info.hits, info.stored) == (0, 0)
+
+
+UNCUT = {"iterator": iter, "text": "".join, "keys": dict.fromkeys}
+
+
+@pytest.mark.parametrize("kind", UNCUT)
+def test_equal_items_run_once_if_the_output_cannot_be_cut(kind):
+    class API(ls.LitAPI):
+        def __init__(self):
+            super().__init__(max_batch_size=4)
+            self.calls = []
+
+        @cached_predict
+        def predict(self, x):
+            words = [item.pop() for item in x]  # an item that was consumed has none left
+            self.calls.append(words)
+            return UNCUT[kind](words)
+
+    api = API()
+    for words in (["a", "a", "b"], ["b", "b"], ["c"], ["a", "c", "c"]):
+        assert list(api.predict([[word] for word in words])) == list(UNCUT[kind](words))
+        assert api.calls.pop() == words
+        assert api.calls == []
+
+
+def test_equal_items_reach_the_model_once_when_it_is_known_to_give_rows():
+    class API(ls.LitAPI):
+        calls = ()
+
+        @cached_predict
+        def predict(self, x):
+            self.calls += (list(x),)
+            return [item.upper() for item in x]
+
+    api = API(max_batch_size=4)
+    for words in (["a", "a", "b"], ["c", "c", "a", "d"], ["e", "e"]):
+        assert api.predict(words) == [word.upper() for word in words]
+    assert api.calls[1:] == (["c", "d"], ["e"])
+    info = api.predict.cache.info()
+    assert (info.hits, info.misses, info.coalesced, info.stored) == (1, 5, 3, 5)
+
+
+def test_equal_items_run_once_again_after_an_output_that_could_not_be_cut():
+    class API(ls.LitAPI):
+        rows, calls = list, ()
+
+        @cached_predict
+        def predict(self, x):
+            self.calls += (list(x),)
+            return self.rows(x)
+
+    api = API(max_batch_size=4)
+    for rows in (list, iter, iter, list, list):
+        api.rows = rows
+        api.calls = ()
+        batch = [f"{rows} {len(api.calls)}", "a", "a"]
+        api.predict.cache.clear()
+        assert list(api.predict(batch)) == batch
+    assert api.calls == (batch[:2],)
+
+
+def padding(decorate, kind, size=1, **options):
+    """Pads its items in place with the length of the longest of the call."""
+
+    class API(ls.LitAPI):
+        @decorate
+        def predict(self, x):
+            longest = max(map(len, x))
+            for item in x:
+                item += [str(longest)] * (longest - len(item))
+            return kind(x)
+
+    return API(max_batch_size=size)
+
+
+@pytest.mark.parametrize("options", [{}, {"items": "list"}], ids=["a batch", "a list"])
+def test_rows_that_do_not_fit_together_are_computed_of_items_as_they_were(options):
+    size = 1 if options else 8
+    api = padding(cached_predict(**options), np.array, size)
+    twin = padding(undecorated, np.array, size)
+    for words in (["345"], ["1", "23", "345"], ["3456", "23", "345", "7"]):
+        given, expected = ([list(word) for word in words] for _ in range(2))
+        assert api.predict(given).tolist() == twin.predict(expected).tolist()
+
+
+@pytest.mark.parametrize("words", [["a", "a", "bc"], ["a", "bc", "def"]])
+def test_a_list_of_several_parts_that_cannot_be_cut_is_computed_of_items_as_they_were(words):
+    def text(rows):
+        return "\n".join(map("".join, rows))
+
+    api = padding(cached_predict(items="list", max_items=2), text)
+    for _ in range(2):
+        assert api.predict([list(word) for word in words]) == text(
+            [list(word.ljust(max(map(len, words)), str(max(map(len, words))))) for word in words]
+        )
+
+
+def test_the_rest_of_a_batch_that_cannot_be_cut_leaves_its_items_as_they_were():
+    kinds = iter([list, lambda rows: "\n".join(map("".join, rows))])
+    cached = cached_predict(store=MemoryStore("1 MiB"), namespace="padding")
+    first, second = (padding(cached, next(kinds), size=8) for _ in range(2))
+    assert first.predict([["a", "a", "a"]]) == [["a", "a", "a"]]
+    assert second.predict([["a", "a", "a"], ["b"], ["c", "d"]]) == "aaa\nb33\ncd3"
+
+
+@pytest.mark.parametrize("off", [False, True])
+@pytest.mark.parametrize("loop", [None, CachedBatchedLoop()], ids=["stock", "cached"])
+def test_lists_of_a_batch_that_cannot_be_cut_are_computed_of_items_as_they_were(off, loop):
+    class API(ls.LitAPI):
+        @cached_predict(items="list")
+        def predict(self, x):
+            return "+".join(item.pop() for item in x)
+
+        def decode_request(self, request):
+            return [[word] for word in request]
+
+    api = API(max_batch_size=4, **({} if loop is None else {"loop": loop}))
+    with disabled() if off else nullcontext(), APIRunner(api) as runner:
+        for _ in range(2):
+            requests = [["a", "b"], ["c", "a"], ["d"]]
+            assert runner.run_batch(requests) == ["a+b", "c+a", "d"]
+
+
+def test_an_async_list_that_cannot_be_cut_runs_once():
+    class API(ls.LitAPI):
+        calls = 0
+
+        @cached_predict(items="list")
+        async def predict(self, x):
+            self.calls += 1
+            return "+".join([item.pop() for item in x])
+
+    api = API()
+    for n in range(1, 3):
+        assert asyncio.run(api.predict([["a"], ["a"], ["b"]])) == "a+a+b"
+        assert api.calls == n
