@@ -38,7 +38,7 @@ class Cutting:
         call = misses.call
         if not isinstance(call, RowCall):
             return
-        if call.is_whole and not misses.waits:
+        if call.is_whole and not (misses.waits or misses.has_computed):
             _take_all(misses, call)
         elif not (self.cuts and (self.joins or len(misses.to_compute) == len(call.items))):
             call.protect()

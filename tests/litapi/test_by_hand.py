@@ -239,6 +239,24 @@ def test_lists_of_a_batch_that_cannot_be_cut_are_computed_of_items_as_they_were(
             assert runner.run_batch(requests) == ["a+b", "c+a", "d"]
 
 
+def test_rows_that_cannot_be_stored_are_computed_once_for_each_list_that_has_them():
+    class API(ls.LitAPI):
+        computed = ()
+
+        @cached_predict(items="list")
+        async def predict(self, x):
+            self.computed += (*x,)
+            await asyncio.sleep(0)
+            return [object() for _ in x]
+
+    async def both(api):
+        await asyncio.gather(api.predict(["a", "b", "c"]), api.predict(["d", "c"]))
+
+    api = API()
+    asyncio.run(both(api))
+    assert sorted(api.computed) == ["a", "b", "c", "c", "d"]
+
+
 def test_an_async_list_that_cannot_be_cut_runs_once():
     class API(ls.LitAPI):
         calls = 0
