@@ -98,7 +98,8 @@ def single(api: ls.LitAPI, call: Call, requests: Requests) -> Callable[[], None]
         for request in next(requests):
             context: dict[str, Any] = {}
             decoded = call(context, api.decode_request, request)
-            call(context, api.encode_response, call(context, api.predict, decoded))
+            output = call(context, api.predict, decoded)
+            call(context, api.encode_response, output)
 
     return answer
 

@@ -53,9 +53,7 @@ def enter(cache: Cache, call: Call, decoded: Sequence[Any], digest: int | None =
     call.verdict, call.requests = cache.verdict, digests
 
 
-def digest_for(
-    caches: Mapping[str, Cache], request: Any, read: Callable[..., int] = digest_of
-) -> int:
+def digest_for(caches: Mapping[str, Cache], read: Callable[..., int], request: Any) -> int:
     """Return the digest of a request, as the trials of an API's caches need it."""
     is_wanted = False
     for cache in caches.values():
@@ -75,7 +73,7 @@ def digest_of_item(cache: Cache, item: Any) -> int:
     `key` leaves out some of it.
     """
     if cache.labels.method == "decode_request":
-        return digest_for(state_of(cache.api).caches, item, _reader(cache.api))
+        return digest_for(state_of(cache.api).caches, _reader(cache.api), item)
     if cache.verdict is None or not cache.verdict.trial.hits:
         return 0
     of_item = None
@@ -104,10 +102,10 @@ def noting(
     caches, put = state_of(api).caches, arrivals.put
     read = _reader(api)
     if not (api.enable_async and inspect.iscoroutinefunction(original)):
-        return Noting(original, call, partial(digest_for, caches, read=read), put)
+        return Noting(original, call, partial(digest_for, caches, read), put)
 
     async def decode(request: Any, *args: Any, **context: Any) -> Any:
-        digest = digest_for(caches, request, read)
+        digest = digest_for(caches, read, request)
         decoded = await call(request, *args, **context)
         put(decoded, digest)
         return decoded

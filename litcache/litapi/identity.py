@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar
 
 _V = TypeVar("_V")
@@ -60,6 +60,14 @@ class ByIdentity(Generic[_V]):
         pop = self._waiting.pop
         pairs = [pop(id(thing), None) for thing in things]
         return None if None in pairs else [pair[1] for pair in pairs]  # type: ignore[index]
+
+    def forget(self, unwanted: Callable[[_V], bool]) -> None:
+        """Forget the objects whose values are not wanted any more."""
+        with self._lock:
+            for place, pair in list(self._waiting.items()):
+                if unwanted(pair[1]):
+                    self._waiting.pop(place, None)
+            self._later = deque(pair for pair in self._later if not unwanted(pair[1]))
 
     def _with_later(self, thing: object, pair: tuple[object, _V] | None) -> Any:
         """Return the pair of an object, or the next one of that object, and have the next wait."""

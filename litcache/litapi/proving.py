@@ -73,10 +73,16 @@ def proving(api: LitAPI, hook: Any, call: Callable[..., Any]) -> Callable[..., A
 def _expected(state: ApiState, output: Any, *, in_order: bool) -> Rehearsal | Watch | None:
     """Return what is done with the response to an output, unless an earlier call has left it."""
     found: Rehearsal | Watch | None = state.expected.take(output)
-    # LitServe's batched loop encodes no further once one response of a batch has failed. Its async
-    # loop encodes the responses of several calls at a time.
-    is_left = in_order and isinstance(found, Rehearsal) and found.call != state.expected_call
-    return None if is_left else found
+    if not in_order:  # LitServe's async loop encodes the responses of several calls at a time
+        return found
+
+    # LitServe's batched loop encodes no further once one response of a batch has failed.
+    def is_left(other: Rehearsal | Watch | None) -> bool:
+        return isinstance(other, Rehearsal) and other.call != state.expected_call
+
+    if found is None:  # while any is expected, each response takes longer
+        state.expected.forget(is_left)
+    return None if is_left(found) else found
 
 
 def _copies(rehearsal: Rehearsal, output: Any, context: Context | None) -> tuple[Any, Any] | None:

@@ -6,6 +6,7 @@ import math
 import random
 import threading
 from collections.abc import Callable, Collection, Sequence
+from operator import attrgetter
 from typing import Protocol
 
 from litcache.errors import DisagreementError
@@ -17,6 +18,7 @@ from litcache.trial_policy import Trial
 
 _MOST_DIFFERENCES = 3
 _MOST_CAUSES = 3
+_request_of = attrgetter("request")
 _chance = random.SystemRandom()
 """Without a state: a draw changes nothing for users of `random` who have set its seed."""
 
@@ -153,7 +155,10 @@ class Verdict:
             return {at for at, entry in enumerate(entries) if entry is not None}
         proven = self._proven
         if proven.is_open:
-            made_by = [getattr(entry, "request", 0) for entry in entries]
+            try:
+                made_by = list(map(_request_of, entries))
+            except AttributeError:  # a miss, or an entry of a store that keeps no digests
+                made_by = [getattr(entry, "request", 0) for entry in entries]
             if made_by != requests:
                 wants, pairs = proven.wants, enumerate(zip(requests, made_by, strict=True))
                 others = {at for at, (a, b) in pairs if a != b and a and b and wants(a ^ b)}

@@ -1,6 +1,8 @@
 """Whom the hooks that are taken over serve: a loop's calls, never the user's own."""
 
+import inspect
 import logging
+import pickle
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -12,6 +14,7 @@ from litserve.utils import LitAPIStatus, LoopResponseType
 from support.batches import undecorated
 
 from litcache import cached_predict, disabled
+from litcache.litapi.proxies import WithSignature
 from litcache.testing import APIRunner
 
 STOP = (None, None, None, None)
@@ -201,3 +204,9 @@ class Picklable(ls.LitAPI):
     @cached_predict
     def predict(self, x):
         return x
+
+
+def test_a_function_whose_signature_is_known_is_pickled_as_the_function():
+    shown = WithSignature(pickle.dumps, inspect.signature(inspect.getdoc))
+    assert pickle.loads(pickle.dumps(shown)) is pickle.dumps
+    assert list(inspect.signature(shown).parameters) == ["object"]

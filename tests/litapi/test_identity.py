@@ -77,3 +77,11 @@ def test_threads_that_share_a_constant_lose_no_value():
     found = sorted(value for values in taken for value in values)
     assert found == [(number, at) for number in range(threads) for at in range(count)]
     assert not waiting
+
+
+def test_what_is_not_wanted_any_more_is_forgotten():
+    waiting, things = ByIdentity(9), ["a", [1], "a", "a"]
+    for number, thing in enumerate(things):
+        waiting.put(thing, number)
+    waiting.forget(lambda number: number in (0, 2))
+    assert [waiting.take(thing) for thing in things] == [3, 1, None, None]

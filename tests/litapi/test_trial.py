@@ -1,13 +1,14 @@
 """The trial of a served API: what it catches, where it stays quiet, and what it costs meanwhile."""
 
 import contextlib
+import copy
 import inspect
 import itertools
 import logging
 import random
 import time
 import uuid
-from types import SimpleNamespace
+from types import MethodType, SimpleNamespace
 
 import litserve as ls
 import numpy as np
@@ -23,6 +24,7 @@ from litcache import (
     Trial,
     cached_predict,
 )
+from litcache.litapi.state import state_of
 from litcache.testing import APIRunner, strict
 
 # LitServe runs the plain hooks of an async API in threads, and warns of it.
@@ -608,6 +610,73 @@ def test_an_api_looks_the_same_on_trial():
         assert inspect.iscoroutinefunction(type(api).decode_request.__get__(api, API))
         info = api.predict.cache.info()
         assert (info.state, info.verified) == ("on", 4)
+
+
+@pytest.mark.parametrize("takes_context", [False, True])
+def test_the_plain_hook_of_an_api_on_trial_looks_like_the_users(takes_context):
+    class API(ls.LitAPI):
+        if takes_context:
+
+            def decode_request(self, request: dict[str, str], context: dict) -> str:
+                """Return the text."""
+                return context["text"]
+        else:
+
+            def decode_request(self, request: dict[str, str], limit: int = 5) -> str:
+                """Return the text."""
+                return request["text"][:limit]
+
+        @cached_predict
+        def predict(self, x):
+            return x
+
+    users = vars(API)["decode_request"].__func__
+    with APIRunner(API(), trial=4) as runner:
+        api = runner.api
+        hook = api.decode_request
+        assert type(hook) is not MethodType
+        plain = MethodType(users, api)
+        assert inspect.signature(hook) == inspect.signature(plain)
+        assert inspect.signature(hook.__func__) == inspect.signature(users)
+        assert inspect.getdoc(hook) == "Return the text."
+        assert hook.__func__ == users
+        assert (hook.__code__, hook.__self__, hook.__name__) == (
+            users.__code__,
+            api,
+            users.__name__,
+        )
+        assert hook.__annotations__ == hook.__func__.__annotations__ == users.__annotations__
+        assert copy.deepcopy(hook.__func__) == users
+        assert inspect.ismethod(hook)
+        assert not inspect.iscoroutinefunction(hook)
+        given = {"context": {"text": "hello"}} if takes_context else {}
+        assert hook({"text": "hello"}, **given) == "hello"
+
+
+def test_a_rehearsal_that_is_left_over_costs_later_responses_nothing():
+    class API(ls.LitAPI):
+        fails = False
+
+        @cached_predict
+        def predict(self, x):
+            return [text.upper() for text in x]
+
+        def encode_response(self, output):
+            if output == "A" and self.fails:
+                raise ValueError("the rest of the batch is encoded no more")
+            return output
+
+    with APIRunner(API(max_batch_size=2), trial=Trial(hits=4, verify=0)) as runner:
+        api = runner.api
+        runner.run_batch(["a", "b"])
+        api.fails = True
+        with pytest.raises(ValueError, match="no more"):
+            runner.run_batch(["a", "b"])
+        api.fails = False
+        for _ in range(4):
+            assert runner.run_batch(["a", "b"]) == ["A", "B"]
+        assert api.predict.cache.info().state == "on"
+        assert not state_of(api).expected
 
 
 def test_a_distance_that_is_zero_but_for_rounding_is_no_disagreement():
