@@ -1,14 +1,14 @@
 """What is known of a method's outputs of several items: can they be cut into rows, and joined?
 
-If not, the method has to answer the whole call. So until that is known it gets the whole call at
-once where it can: equal items too. Where it cannot, it gets copies of the items, so that it may run
-again on items that are as they were.
+If not, the method has to answer the whole call. So until a method of batches is known to give rows
+it gets the whole call at once, equal items too; so does one of lists whose last output was no rows.
+Where it gets a part, the items are copied before, so that it may run again on items as they were.
 """
 
 from __future__ import annotations
 
 from litcache.engine.call import COALESCED, HIT, Misses, NotRowsError
-from litcache.engine.modes import RowCall
+from litcache.engine.modes import RowCall, Rows
 
 
 class Cutting:
@@ -26,11 +26,12 @@ class Cutting:
     def ask_for_whole(self, misses: Misses) -> None:
         """Have the method compute all items of a call at once, if it is not known to give rows.
 
-        Entries show that it has given rows, unless its last output was none.
+        A method of lists has to give rows: only if it has not done so, it is taken to give none.
+        Entries show that a method has given rows.
         """
         call = misses.call
-        has_entries = HIT in misses.outcomes and self.cuts is None
-        if isinstance(call, RowCall) and not (self.cuts or has_entries):
+        is_new = self.cuts is None and isinstance(call, Rows) and HIT not in misses.outcomes
+        if isinstance(call, RowCall) and (is_new or self.cuts is False):
             call.is_whole = call.max_items is None or len(call.items) <= call.max_items
 
     def prepare(self, misses: Misses) -> None:
@@ -38,7 +39,8 @@ class Cutting:
         call = misses.call
         if not isinstance(call, RowCall):
             return
-        if call.is_whole and not (misses.waits or misses.has_computed):
+        waits = misses.waits and self.cuts is None  # what it waits for may be rows
+        if call.is_whole and not (waits or misses.has_computed):
             _take_all(misses, call)
         elif not (self.cuts and (self.joins or len(misses.to_compute) == len(call.items))):
             call.protect()
@@ -57,13 +59,14 @@ class Cutting:
 
 
 def _take_all(misses: Misses, call: RowCall) -> None:
-    """Have the method compute every item, those too that hit or are equal to others."""
+    """Have the method compute every item, those too that hit, wait or are equal to others."""
     for positions in misses.equals.values():
         for position in positions:
             misses.keys[position], misses.outcomes[position] = None, COALESCED
     for position, outcome in enumerate(misses.outcomes):
-        if outcome == HIT:
+        if outcome == HIT or position in misses.waits:
             misses.keys[position] = None
     misses.to_compute = list(range(len(misses.keys)))
+    misses.waits.clear()
     misses.equals.clear()
     call.put_back()

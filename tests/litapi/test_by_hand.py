@@ -257,16 +257,54 @@ def test_rows_that_cannot_be_stored_are_computed_once_for_each_list_that_has_the
     assert sorted(api.computed) == ["a", "b", "c", "c", "d"]
 
 
-def test_an_async_list_that_cannot_be_cut_runs_once():
+@pytest.mark.parametrize("is_async", [False, True])
+def test_a_list_that_cannot_be_cut_runs_once_when_that_is_known(is_async):
     class API(ls.LitAPI):
         calls = 0
 
-        @cached_predict(items="list")
-        async def predict(self, x):
+        def answer(self, x):
             self.calls += 1
             return "+".join([item.pop() for item in x])
 
+        if is_async:
+
+            @cached_predict(items="list")
+            async def predict(self, x):
+                return self.answer(x)
+        else:
+
+            @cached_predict(items="list")
+            def predict(self, x):
+                return self.answer(x)
+
+    async def answer(api, words):
+        output = api.predict([[word] for word in words])
+        return await output if is_async else output
+
     api = API()
-    for n in range(1, 3):
-        assert asyncio.run(api.predict([["a"], ["a"], ["b"]])) == "a+a+b"
-        assert api.calls == n
+    assert asyncio.run(answer(api, "aab")) == "a+a+b"
+    for _ in range(2):
+        api.calls = 0
+        assert asyncio.run(answer(api, "aab")) == "a+a+b"
+        assert api.calls == 1
+
+
+def test_a_list_that_cannot_be_cut_waits_for_no_other_once_that_is_known():
+    class API(ls.LitAPI):
+        computed = ()
+
+        @cached_predict(items="list")
+        async def predict(self, x):
+            words = [item.pop() for item in x]
+            self.computed += tuple(words)
+            await asyncio.sleep(0)
+            return "+".join(words)
+
+    async def both(api):
+        return await asyncio.gather(api.predict([["a"], ["b"]]), api.predict([["c"], ["b"]]))
+
+    api = API()
+    assert asyncio.run(api.predict([["a"]])) == "a"
+    api.computed = ()
+    assert asyncio.run(both(api)) == ["a+b", "c+b"]
+    assert sorted(api.computed) == ["a", "b", "b", "c"]
