@@ -129,7 +129,9 @@ class GuardedStore:
     def get_at_once(self, scope: Scope, keys: Sequence[bytes]) -> list[Entry | None] | None:
         """Look up entries without waiting for I/O; `None` if `get_many` has to be asked."""
         try:
-            return (self._queue or self._store).get_at_once(scope, keys)
+            if self._queue is None:  # it never waits
+                return self._store.get_many(scope, keys)
+            return self._queue.get_at_once(scope, keys)
         except Exception:  # `get_many` meets it, too, and counts it
             return None
 

@@ -10,22 +10,40 @@ from litcache.http.responses import LARGEST_BODY
 _SMALL = 4096
 
 
+def whole(message: Message) -> bytes | None:
+    """Return the body of a request that is all in one message; `None` if a `Body` must read it.
+
+    Example:
+        >>> whole({"type": "http.request", "body": b"a"})
+        b'a'
+    """
+    if message["type"] != "http.request" or message.get("more_body"):
+        return None
+    body = message.get("body", b"")
+    return body if type(body) is bytes and len(body) <= LARGEST_BODY else None
+
+
 class Body:
     """The body that a client sends, as far as somebody has asked for it.
 
     Args:
         receive: Gives the request's messages.
+        first: The first of them, or what was raised in its place, if somebody has asked for it.
     """
 
     __slots__ = ("_ended", "_given", "_given_end", "_kept", "_last", "_parts", "_receive", "_size")
 
-    def __init__(self, receive: Receive) -> None:
+    def __init__(self, receive: Receive, first: Message | Exception | None = None) -> None:
         self._receive = receive
         self._parts: list[bytes | bytearray] = []
         self._size = self._given = 0
         self._ended = self._given_end = False
         self._kept = True
         self._last: Message | Exception | None = None
+        if isinstance(first, Exception) or (first and first["type"] != "http.request"):
+            self._last = first
+        elif first is not None:
+            self._take(first)
 
     async def receive(self) -> Message:
         """Give the app the next message: of what was read before it asked, else of the client's."""
@@ -59,7 +77,7 @@ class Body:
         Returns:
             The body as it was sent; `None` if it is too large, or does not arrive as a whole.
         """
-        if not self._kept:
+        if not self._kept or self._last is not None:
             return None
         self._kept = False
         try:

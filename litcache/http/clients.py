@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import lru_cache
 
 from xxhash import xxh3_64_intdigest
 
@@ -22,6 +21,7 @@ _PASSING = frozenset(
 _PASSING_FAMILIES = (
     b"x-forwarded-", b"x-b3-", b"x-datadog-", b"x-envoy-", b"x-ot-span-", b"uberctx-", b"if-",
 )  # fmt: skip
+_MOST_NAMES = 1024
 
 
 def client_of(headers: Iterable[tuple[bytes, bytes]]) -> int:
@@ -42,13 +42,18 @@ def client_of(headers: Iterable[tuple[bytes, bytes]]) -> int:
         >>> client_of([(b"x-request-id", b"1")]) == client_of([(b"x-request-id", b"2")])
         True
     """
-    parts: list[bytes] = []
-    for header in headers:
-        if not _passes(header[0]):
-            parts += header
+    parts = [part for header in headers if not _passing[header[0]] for part in header]
     return xxh3_64_intdigest(b"\0".join(parts)) or 1
 
 
-@lru_cache(maxsize=1024)
-def _passes(name: bytes) -> bool:
-    return name in _PASSING or name.startswith(_PASSING_FAMILIES)
+class _Names(dict[bytes, bool]):
+    """Whether headers of a name are left out, as far as such names were asked for lately."""
+
+    def __missing__(self, name: bytes) -> bool:
+        if len(self) >= _MOST_NAMES:
+            self.clear()
+        passes = self[name] = name in _PASSING or name.startswith(_PASSING_FAMILIES)
+        return passes
+
+
+_passing = _Names()

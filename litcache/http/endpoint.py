@@ -29,7 +29,13 @@ _UNPARSED = frozenset(
 
 
 class Asked(Protocol):
-    """A request that waits behind LitServe's check."""
+    """A request that waits behind LitServe's check.
+
+    Attributes:
+        headers: The headers to give a stored response with, in a list of its own.
+    """
+
+    headers: list[tuple[bytes, bytes]]
 
     async def find(self, request: Request) -> Stored | None:
         """Return the response to give; `None` if the endpoint is to answer."""
@@ -54,11 +60,10 @@ def ask_behind_check(dependant: Any) -> None:
     async def ask_first(**values: Any) -> Any:
         request: Request = values[own] if own else values.pop(PARAMETER)
         asked: Asked | None = request.scope.get(ASKED)
-        stored = await asked.find(request) if asked is not None else None
-        if stored is None:
+        if asked is None or (stored := await asked.find(request)) is None:
             return await endpoint(**values)
         response = Response(stored.body)
-        response.raw_headers = stored.headers
+        response.raw_headers = asked.headers
         return response
 
     ask_first.asks_litcache = True  # type: ignore[attr-defined]

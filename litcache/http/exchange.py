@@ -9,12 +9,12 @@ from functools import lru_cache
 from operator import itemgetter
 
 from fastapi import Request
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from litcache.engine import threads
 from litcache.engine.call import Misses
 from litcache.engine.steps import Steps
-from litcache.http.body import Body
+from litcache.http.body import Body, whole
 from litcache.http.clients import client_of
 from litcache.http.endpoint import ASKED, is_as_sent
 from litcache.http.recorder import Recorder
@@ -57,14 +57,15 @@ class Exchange:
 
     Attributes:
         status: The Cache-Status of the answer.
+        headers: The headers of a stored response, in a list of its own.
         client: A digest of the client, if the answer is to be stored.
         misses: The misses that wait for the answer; `None` if the answer is not to be stored.
         tried: The hit with which the answer is compared, if it is a hit of a trial.
     """
 
     __slots__ = (
-        "_answered", "_app", "_asked", "_body", "_check", "_path", "_scope", "_send", "_started",
-        "_steps", "client", "misses", "status", "tried",
+        "_answered", "_app", "_asked", "_check", "_first", "_path", "_read", "_receive", "_scope",
+        "_send", "_started", "_steps", "client", "headers", "misses", "status", "tried",
     )  # fmt: skip
 
     def __init__(
@@ -73,8 +74,11 @@ class Exchange:
         self._path = path
         self._app = app
         self._scope = scope
-        self._body = Body(receive)
+        self._receive = receive
         self._send = send
+        # Most requests are hits that come in one message: their body takes no object.
+        self._first: Message | Exception | None = None
+        self._read: Body | None = None
         self.status = b"litcache; fwd=miss"
         self.client = 0
         self.misses: Misses | None = None
@@ -86,7 +90,7 @@ class Exchange:
         """Answer the request: from the cache, or by sending it on to LitServe."""
         path = self._path
         check, trial = path.check, path.trial
-        if check is not None and check.is_overridden():
+        if check is not None and check.provider.dependency_overrides:
             why = "nothing is cached while app.dependency_overrides is set: it may change the check"
             path.tier.reporter.warn_once("overrides", why)
             check = None
@@ -104,9 +108,10 @@ class Exchange:
             ) is not None:
                 # For outer middlewares, what the router puts there.
                 scope.update(check.child)
-                scope["path_params"] = {**(scope.get("path_params") or {}), **check.path_params}
+                known, own = scope.get("path_params"), check.path_params
+                scope["path_params"] = {**known, **own} if known else own.copy()
                 # New each time, because outer middlewares change messages in place.
-                headers = stored.headers
+                headers = self.headers
                 headers.append((CACHE_STATUS, self.status))
                 await send({"type": "http.response.start", "status": 200, "headers": headers})
                 await send({"type": "http.response.body", "body": stored.body, "more_body": False})
@@ -127,8 +132,17 @@ class Exchange:
         """
         self._asked = True
         tier, trial, scope = self._path.tier, self._path.trial, self._scope
-        asked = _read_headers(scope["headers"], tier)
-        if asked is None or (body := await self._body.read()) is None:
+        body: bytes | None = None
+        if (asked := _read_headers(scope["headers"], tier)) is not None:
+            if self._read is None:
+                try:
+                    self._first = await self._receive()
+                    body = whole(self._first)
+                except Exception as error:
+                    self._first = error
+            if body is None:
+                body = await self._body.read()
+        if asked is None or body is None:
             self._pass()
             return None
         if request is not None and self._check.may_change and not await is_as_sent(request, body):
@@ -144,10 +158,12 @@ class Exchange:
         self._answered = True
         if self._steps is None:
             left = stored.expires - tier.clock()
-            stored.headers.append(age(int(stored.lifetime - left)))
+            self.headers = [*stored.headers, age(int(stored.lifetime - left))]
             self.status = _hit(int(left))
-            tier.count_hit()
+            tier.counters.add_hits(1)
+            tier.reporter.tick(tier.info, hit=True)
         else:
+            self.headers = list(stored.headers)
             self.status = b"litcache; fwd=miss; collapsed"
             tier.counters.add(coalesced=1)
         return stored
@@ -181,6 +197,13 @@ class Exchange:
         return self.tried is not None
 
     # ------------------------------------------------------------------ by sending it on
+
+    @property
+    def _body(self) -> Body:
+        """The body, as far as it was read."""
+        if self._read is None:
+            self._read = Body(self._receive, self._first)
+        return self._read
 
     def _pass(self, status: bytes = _BYPASS) -> None:
         """Pass the request and its answer on as they come."""
@@ -251,7 +274,7 @@ def _read_headers(
             continue
         if name == b"content-type":
             # Browsers make random boundaries, so equal forms have different bodies.
-            if value.lstrip()[:10].lower() == b"multipart/":
+            if value != b"application/json" and value.lstrip()[:10].lower() == b"multipart/":
                 return None
             kinds.append(value)
         elif name == b"content-length":

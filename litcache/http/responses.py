@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 import msgpack
 
@@ -119,26 +119,25 @@ def pack(headers: Headers, body: bytes, seconds: float, now: float, client: int 
     Example:
         >>> entry = pack([(b"content-length", b"2")], b"ok", 60.0, 1000.0)
         >>> entry.expires, unpack(entry).headers
-        (1060.0, [(b'content-length', b'2')])
+        (1060.0, ((b'content-length', b'2'),))
     """
     shape = [[n, None if n.lower() == b"content-length" else v] for n, v in headers]
     return NewEntry(msgpack.packb([base.FORMAT, seconds, shape]), body, now + seconds, client)
 
 
-@dataclass(slots=True)
-class Stored:
+class Stored(NamedTuple):
     """A response out of a store.
 
     Attributes:
         entry: What the store has of it.
-        headers: Its headers, in a new list.
+        headers: Its headers.
         body: Its body.
         lifetime: How many seconds it may be used, from when it was stored.
         expires: When these seconds are over (wall clock, seconds).
     """
 
     entry: Entry
-    headers: list[tuple[bytes, bytes]]
+    headers: tuple[tuple[bytes, bytes], ...]
     body: bytes
     lifetime: float
     expires: float
@@ -151,8 +150,7 @@ def unpack(entry: Entry) -> Stored:
         entry: What `pack` made.
 
     Returns:
-        The response. Its list of headers is new each time, because outer middlewares change the
-        list of a message in place.
+        The response.
 
     Raises:
         ValueEncodingError: If the entry does not hold a response.
@@ -163,7 +161,7 @@ def unpack(entry: Entry) -> Stored:
     if type(body) is not bytes:
         body = bytes(body)
     seconds, headers = _filled(layout if type(layout) is bytes else bytes(layout), len(body))
-    return Stored(entry, list(headers), body, seconds, entry.expires)
+    return _new(Stored, (entry, headers, body, seconds, entry.expires))
 
 
 @lru_cache(maxsize=1024)
@@ -175,6 +173,9 @@ def age(seconds: int) -> tuple[bytes, bytes]:
         (b'age', b'7')
     """
     return b"age", b"%d" % max(0, seconds)
+
+
+_new = tuple.__new__  # that of a named tuple is a Python function
 
 
 @lru_cache(maxsize=1024)

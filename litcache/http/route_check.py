@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
 from typing import Any
 
 from fastapi import Request, params
@@ -28,6 +29,12 @@ class UncheckableError(Exception):
     """The answers of a route may depend on the client in a way that litcache cannot check."""
 
 
+class _WithoutAny:
+    """An app that overrides no dependency."""
+
+    dependency_overrides: Mapping[Any, Any] = {}
+
+
 class RouteCheck:
     """The check of one route: the API key, or `LitAPI.authorize` and all that it depends on.
 
@@ -43,6 +50,7 @@ class RouteCheck:
         child: What the router adds to the scope of its requests, without path parameters.
         path_params: The path parameters that this route adds.
         seconds: How long a request may wait for the answer to an equal one.
+        provider: Has `dependency_overrides`, which FastAPI runs instead of what the check has read.
         is_open: Whether LitServe lets everybody in.
         in_route: Whether LitServe runs the check, on its way to the endpoint.
         may_change: Whether the check may change the body that the endpoint gets.
@@ -61,17 +69,14 @@ class RouteCheck:
         dependencies = [depends.dependency for depends in route.dependencies]
         self.is_open = all(dependency is server.no_auth for dependency in dependencies)
         self._header = _api_key_header(dependencies)
-        self._overrides = route.dependency_overrides_provider
+        provider = route.dependency_overrides_provider
+        self.provider = provider if hasattr(provider, "dependency_overrides") else _WithoutAny
         self.in_route = not self.is_open and self._header is None
         self.may_change = any(map(_may_change_the_body, route.dependant.dependencies))
         if self.in_route:
             if not inspect.iscoroutinefunction(inspect.unwrap(route.dependant.call)):
                 raise UncheckableError("its endpoint is no coroutine function")
             ask_behind_check(route.dependant)
-
-    def is_overridden(self) -> bool:
-        """Return whether FastAPI may run something else instead of what this check has read."""
-        return bool(getattr(self._overrides, "dependency_overrides", None))
 
     async def lets_in(self, scope: Scope) -> bool:
         """Return whether a client has LitServe's API key.

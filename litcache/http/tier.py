@@ -105,6 +105,8 @@ class ResponseTier(Tier):
         self.clock = store.clock
         self.blocking = store.blocking
         self._refreshes = 0
+        # What is found without waiting stores nothing: nobody reads the epoch that it notes here.
+        self._glance = self.scope.renewed()
         pages.of_this_process().enter(self)
 
     # ------------------------------------------------------------------ one look-up
@@ -112,11 +114,14 @@ class ResponseTier(Tier):
     def find_at_once(self, key: bytes) -> Stored | None:
         """Return the response that is found without waiting for I/O; else `look_up` is asked."""
         started = time.perf_counter() if self.counters.timed else 0.0
-        entries = self.guarded.get_at_once(self.scope.renewed(), (key,))
+        entries = self.guarded.get_at_once(self._glance, (key,))
         if not entries or (entry := entries[0]) is None:
             return None
-        stored = self._read(entry)
-        if started and stored is not None:
+        try:
+            stored = unpack(entry)
+        except ValueEncodingError:
+            return None  # `look_up` meets it, too, and warns
+        if started:
             self.counters.add_lookup(time.perf_counter() - started)
         return stored
 
@@ -239,11 +244,6 @@ class ResponseTier(Tier):
             self.store.clear(self.scope.namespace)
         except Exception as error:  # a store may be anybody's
             self.reporter.warn_once("forget", f"its entries stay in the store: {error}")
-
-    def count_hit(self) -> None:
-        """Count a request that the store answered."""
-        self.counters.add_hits(1)
-        self.reporter.tick(self.info, hit=True)
 
     def count_sent_on(self, *, kept: bool, verified: bool, bypassed: bool, seconds: float) -> None:
         """Count a request that LitServe answered.

@@ -15,7 +15,6 @@ from litcache.http.clients import client_of
 from litcache.http.responses import LARGEST_BODY, Headers, Stored, content_length
 from litcache.http.tier import ResponseTier
 from litcache.observe.counters import Counters
-from litcache.stores.base import NewEntry
 from litcache.trial.answers.compare import Difference, freeze
 from litcache.trial.verdict import Tried, Verdict
 from litcache.trial_policy import Trial
@@ -23,8 +22,7 @@ from litcache.trial_policy import Trial
 _JSON = re.compile(rb"application/(.*\+)?json\s*(;.*)?", re.IGNORECASE)
 _SMALL = 65536
 # Clients have no fields: that it is another one is known, and not what differs.
-_SAME, _OTHER = 2, 3
-_MADE_BY_SAME = NewEntry(b"", b"", request=_SAME)
+_OTHER_CLIENT = 1
 # The service is busy or has failed: that is said of this moment, not of the entry.
 _OF_THE_MOMENT = frozenset({408, 425, 429})
 
@@ -121,11 +119,11 @@ class PathTrial:
         verdict, entry = self.verdict, stored.entry
         made_by = getattr(entry, "request", 0)
         # Where the entry does not say whose it is, no client is known to be another one.
-        client = client_of(scope["headers"]) if made_by and verdict.wants_large else 0
-        is_other = client not in (0, made_by)
-        if not verdict.choose([_OTHER if is_other else _SAME], [_MADE_BY_SAME]):
+        is_other = made_by and verdict.wants_large and client_of(scope["headers"]) != made_by
+        unlike = _OTHER_CLIENT if is_other else 0
+        if not verdict.chooses(unlike):
             return None
-        return TriedHit(self, stored, Tried(entry, unlike=_OTHER ^ _SAME if is_other else 0))
+        return TriedHit(self, stored, Tried(entry, unlike=unlike))
 
     async def compare(self, hit: TriedHit) -> None:
         """Compare the two answers of a hit, and draw the conclusion.

@@ -18,6 +18,7 @@ from litcache.stores.queued import write_queued
 # the second within which a clear must hold.
 CHECK_SECONDS = 0.5
 _NEVER = (-math.inf, UNKNOWN_EPOCH)
+_LENGTHS = [bytes((length,)) for length in range(256)]
 
 
 class TieredStore(Store, Forkable):
@@ -306,4 +307,4 @@ def _parts(scope: Scope) -> tuple[Scope, Scope]:
 def _both(near: Scope, far: bytes | None) -> bytes:
     """Return the epochs of both stores as one."""
     epoch = near.epoch or b""
-    return bytes((len(epoch),)) + epoch + (far or UNKNOWN_EPOCH)
+    return b"".join((_LENGTHS[len(epoch)], epoch, far or UNKNOWN_EPOCH))

@@ -168,6 +168,20 @@ class Verdict:
         self._pause -= len(entries)
         return () if self._pause > 0 else self._verified(entries)
 
+    def chooses(self, unlike: int) -> bool:
+        """Return whether the model answers a hit, too, that is looked up by itself.
+
+        Args:
+            unlike: In what the digests of its two requests differ; 0 if one is not known.
+        """
+        if self._is_open or (unlike and self._proven.is_open and self._proven.wants(unlike)):
+            return True
+        self._pause -= 1
+        if self._pause > 0:
+            return False
+        self._pause = self._until_next()
+        return True
+
     def _verified(self, entries: Sequence[Entry | None]) -> Collection[int]:
         self._pause = self._until_next()
         hits = [at for at, entry in enumerate(entries) if entry is not None]

@@ -109,3 +109,45 @@ def test_what_the_app_reads_by_itself_is_kept_no_longer_than_it_may_be_stored(mo
         assert await body.read() == (bytes(300_000) if largest > 300_000 else None)
 
     asyncio.run(main())
+
+
+def test_a_body_that_is_no_single_message_goes_on_from_the_first():
+    async def main():
+        parts = [b"one", b"two", b"three"]
+        client = Client(parts)
+        body = Body(client.receive, await client.receive())
+        assert await body.read() == b"onetwothree"
+        assert (await body.receive())["body"] == b"onetwothree"
+        assert await body.receive() == LEFT
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("first", [OSError("lost"), LEFT])
+def test_what_came_in_place_of_a_body_is_met_by_the_app(first):
+    async def main():
+        body = Body(Client([b"later"]).receive, first)
+        assert await body.read() is None
+        if first is LEFT:
+            assert await body.receive() == LEFT
+        else:
+            with pytest.raises(OSError, match="lost"):
+                await body.receive()
+        assert (await body.receive())["body"] == b"later"
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"type": "http.disconnect"},
+        {"type": "http.request", "body": b"a", "more_body": True},
+        {"type": "http.request", "body": bytearray(b"a")},
+        {"type": "http.request", "body": b"a" * 11},
+    ],
+)
+def test_only_a_small_body_that_cannot_change_is_whole(monkeypatch, message):
+    monkeypatch.setattr(bodies, "LARGEST_BODY", 10)
+    assert bodies.whole(message) is None
+    assert bodies.whole({"type": "http.request"}) == b""
