@@ -14,7 +14,8 @@ PAGE_BYTES = 2048
 IDENTITY_BYTES = 16
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
-_CACHE_KIB = 16_384
+# Each connection keeps so much of the file in memory: this part of the budget, within these bounds.
+_CACHE_PART, _LEAST_CACHE, _MOST_CACHE = 64, 16 << 20, 64 << 20
 _STEP_SECONDS = 0.0004
 # How long opening waits for other processes that open the file, or recover it after a kill.
 _OPEN_SECONDS = 0.5
@@ -85,13 +86,18 @@ def connect(path: str) -> sqlite3.Connection:
             "synchronous = OFF",
             "mmap_size = 0",
             "wal_autocheckpoint = 0",
-            f"cache_size = -{_CACHE_KIB}",
         ):
             db.execute(f"PRAGMA {setting}").fetchall()
     except BaseException:
         db.close()
         raise
     return db
+
+
+def set_cache(db: sqlite3.Connection, max_bytes: int) -> None:
+    """Let a connection keep enough of the file in memory for a store of that budget."""
+    size = max(_LEAST_CACHE, min(_MOST_CACHE, max_bytes // _CACHE_PART))
+    db.execute(f"PRAGMA cache_size = -{size >> 10}").fetchall()
 
 
 def prepare(db: sqlite3.Connection) -> tuple[bytes, int]:

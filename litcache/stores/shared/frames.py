@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Iterable
 
 from litcache.stores.shared.database import IDENTITY_BYTES, DamageError, NoRoomError
-from litcache.stores.shared.places import offset_of
+from litcache.stores.shared.places import OFFSET, offset_of
 
 KEY_BYTES = 16
+# A frame as it was read, with its hash and place; the caller verifies it.
+Found = tuple[int, int, bytes]
 _MAGIC = b"litcache"
 _HEAD_BYTES = len(_MAGIC) + IDENTITY_BYTES
 # Without this, a link that somebody put there would make us overwrite another file.
@@ -59,6 +62,26 @@ class Frames:
         if size > self.longest:  # by a process with a larger budget, or a damaged index
             size = min(size, os.fstat(self._fd).st_size)
         return os.pread(self._fd, size, _HEAD_BYTES + offset_of(place))
+
+    def read_all(self, rows: Iterable[tuple[int, int, int] | None]) -> list[Found | None]:
+        """Return the bytes of rows of the index: their hashes, places and sizes.
+
+        Raises:
+            DamageError: If places or sizes are not numbers, because the disk damaged the index.
+        """
+        found: list[Found | None] = []
+        read, fd, longest = os.pread, self._fd, self.longest
+        for row in rows:
+            if row is None:
+                found.append(None)
+                continue
+            hash, place, size = row
+            if type(place) is int and type(size) is int and 0 <= size <= longest:
+                data = read(fd, size, _HEAD_BYTES + (place & OFFSET))  # most, without a call
+            else:
+                data = self.read(place, size)
+            found.append((hash, place, data))
+        return found
 
     def write(self, place: int, data: bytes) -> None:
         """Write bytes at a place.

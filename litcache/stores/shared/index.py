@@ -24,6 +24,7 @@ from litcache.stores.shared.database import (
     connect,
     is_busy,
     prepare,
+    set_cache,
     text_of,
     to_blob,
     unless_locked,
@@ -47,14 +48,16 @@ _WAL_BYTES = 4 << 20
 # The share of the file that entries may use; the rest must have room for one write.
 _FULL = 0.94
 
-# The tokens are in the same statement, so that it sees one state of them and of the entries.
+# The tokens are in the same statement, so that it sees one state of them and of the entries. Values
+# take SQLite less than `IN`, for which it makes a table of its own; NULL finds nothing.
 _MOST = 64
 _FIND = {
     width: "SELECT NULL, tokens, NULL FROM spaces WHERE tag = ? UNION ALL "
-    f"SELECT hash, place, size FROM entries WHERE hash IN ({', '.join('?' * width)})"
+    f"SELECT hash, place, size FROM (VALUES {', '.join(['(?)'] * width)}) "
+    "CROSS JOIN entries ON hash = column1"
     for width in (1, 8, _MOST)
 }
-_NO_HASHES = (-1,) * _MOST
+_NO_HASHES = (None,) * _MOST
 
 # By hash: the hash, the place and the size of a frame. By None: a namespace's tokens in the middle.
 Rows = dict[int | None, tuple[int, int, int]]
@@ -98,6 +101,8 @@ class Index:
             self._writer = undo.enter_context(contextlib.closing(connect(path)))
             self.identity, self.max_bytes = prepare(self._writer)
             self.reader = undo.enter_context(contextlib.closing(connect(path)))
+            for db in (self._writer, self.reader):
+                set_cache(db, self.max_bytes)
             undo.pop_all()
 
     def limit(self, index_bytes: int, wal_bytes: int) -> None:

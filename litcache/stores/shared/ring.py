@@ -19,7 +19,7 @@ from litcache.stores.shared import leases
 from litcache.stores.shared.database import PAGE_BYTES, DamageError, NoRoomError
 from litcache.stores.shared.deletes import renew_deletes
 from litcache.stores.shared.eviction import evict
-from litcache.stores.shared.frames import KEY_BYTES, Frames
+from litcache.stores.shared.frames import KEY_BYTES, Found, Frames
 from litcache.stores.shared.index import Index, tokens_in
 from litcache.stores.shared.places import LAP, fit, room
 from litcache.stores.shared.sizes import Sizes
@@ -40,8 +40,6 @@ SELECT (SELECT tokens FROM spaces WHERE tag = ?),
        (SELECT capacity FROM ring)
 """
 
-# A frame as it was read, with its hash and place; the caller verifies it.
-Found = tuple[int, int, bytes]
 
 
 class ClearedError(Exception):
@@ -154,12 +152,7 @@ class Ring:
         rows = self.index.find(db, tag, hashes)
         if rows.keys() <= {None}:  # all miss
             return tokens_in(rows), [None] * len(hashes)
-        read = self.frames.read
-        found: list[Found | None] = []
-        for hash in hashes:
-            row = rows.get(hash)
-            found.append(None if row is None else (hash, row[1], read(row[1], row[2])))
-        return tokens_in(rows), found
+        return tokens_in(rows), self.frames.read_all(map(rows.get, hashes))
 
     def read_at(self, place: int, size: int) -> tuple[bytes, bytes]:
         """Return the frame and the key at a place."""
