@@ -100,11 +100,12 @@ class Cache(Tier):
             The misses, for `run.settle`. `None` if every item hit: then the call has its outputs,
             and is counted.
         """
-        if self.is_off:
+        if self.verdict is not None and self.verdict.is_off:
             return uncached(call, BYPASSED)
         started = time.perf_counter() if self.counters.timed else 0.0
         self.ask(call, self.scope.renewed())
-        misses = self.sort(call, self.guarded.find(call, self.lease))
+        lease = None if self.leases is None else self.leases.lease
+        misses = self.sort(call, self.guarded.find(call, lease))
         if started:
             self.counters.add_lookup(time.perf_counter() - started)
         return misses
@@ -152,7 +153,12 @@ class Cache(Tier):
         tried: Collection[int] = ()
         if call.verdict is not None and entries is not None:
             tried = call.verdict.choose(call.requests, entries)
-        if entries is not None and not tried and all(entries) and self._is_silent(call, entries):
+        if (
+            entries is not None
+            and not tried
+            and all(entries)
+            and (call.contexts is None or self._is_silent(call, entries))
+        ):
             try:
                 call.accept(entries, getattr(self.api, "device", None))
             except ValueEncodingError:

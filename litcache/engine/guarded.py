@@ -49,7 +49,7 @@ class GuardedStore:
     def get_many(self, scope: Scope, keys: Sequence[bytes]) -> list[Entry | None] | None:
         """Look up entries; return `None` if the store failed."""
         try:
-            entries = self.ask(scope, keys)
+            entries = (self._queue or self._store).get_many(scope, keys)
             if len(entries) != len(keys):
                 raise self._miscounted(entries, keys)
         except Exception as error:  # any class may be a store: whatever it raises is a miss

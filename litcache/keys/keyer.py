@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from itertools import zip_longest
+from itertools import repeat
 from typing import Any, NamedTuple
 
 import msgpack
@@ -17,6 +17,9 @@ from litcache.policy import CachePolicy, with_context
 from litcache.stores import base
 
 _SIZE = 16
+_NO_FORMS = repeat(b"")
+# For texts alone, which it packs without running any Python: so threads can share it.
+_pack = msgpack.Packer(strict_types=True).pack
 
 
 class Keyer:
@@ -111,10 +114,10 @@ class Keyer:
             made = self._of_short_texts(items, begun, forms)
             if made is not None:
                 return made
-        pack, start, large = msgpack.Packer().pack, begun.copy, LARGE
+        pack, start, large = _pack, begun.copy, LARGE
         keys: list[bytes] = []
         append = keys.append
-        for item, form in zip_longest(items, forms, fillvalue=b""):
+        for item, form in zip(items, forms or _NO_FORMS, strict=False):
             state = start()
             if type(item) is str and len(item) <= large:
                 try:
@@ -132,7 +135,7 @@ class Keyer:
         self, items: Sequence[Any], begun: Any, forms: Sequence[bytes]
     ) -> list[bytes] | None:
         """Return the keys of short texts, without a loop in Python; `None` for any other items."""
-        kind, pack = type(begun), msgpack.Packer(strict_types=True).pack
+        kind, pack = type(begun), _pack
         try:
             if len("".join(items)) > LARGE:  # if all together are short, none is large
                 return None

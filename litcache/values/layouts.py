@@ -135,27 +135,28 @@ class ArrayLayout:
 
     def join(self, payloads: Sequence[Payload], device: object = None) -> Any:
         """Return one writable array of shape `(len(payloads), *shape)`, made by one copy."""
-        joined = self._array((len(payloads), *self.shape), payloads)
+        shape = (len(payloads), *self.shape)
+        joined = self._array(shape, bytearray().join(payloads), len(payloads))
         return in_order(joined, _of_rows(self.order))
 
     def read(self, payloads: Sequence[Payload], device: object = None) -> list[object]:
         """Return one array for each payload, rows of one that is joined."""
         if self.order:
-            return [in_order(self._array(self.shape, [each]), self.order) for each in payloads]
+            buffers = map(bytearray, payloads)
+            return [in_order(self._array(self.shape, each, 1), self.order) for each in buffers]
         if len(payloads) == 1:
             # A copy owns its memory, so resize() works.
-            return [self._array(self.shape, payloads).copy()]
+            return [self._array(self.shape, payloads[0], 1).copy()]
         joined = self.join(payloads)
         if self.shape:
             return list(joined)
         return [joined[index, ...] for index in range(len(payloads))]
 
-    def _array(self, shape: tuple[int, ...], payloads: Sequence[Payload]) -> Any:
-        buffer = bytearray().join(payloads)
-        if len(buffer) != self.nbytes * len(payloads):
+    def _array(self, shape: tuple[int, ...], buffer: Any, count: int) -> Any:
+        """Return an array of `count` payloads, over their bytes unless they are converted."""
+        if len(buffer) != self.nbytes * count:
             raise ValueEncodingError("the payload has another size than its layout")
         if self.store_as:
-            count = len(payloads)
             values = narrow.widened(buffer, count, self.shape, self.dtype, self.store_as)
             return values.reshape(shape)
         if self.is_text and buffer:
