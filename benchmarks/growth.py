@@ -9,9 +9,9 @@ a time, now and then: they are averaged, without the fastest and the slowest tur
 store doubles meanwhile.
 
 What is asked of them is that for a hundred times the entries an item takes at most three times as
-long. Trees of log(n) levels give 1.5, and then the index outgrows the caches of SQLite (16 MiB) and
-of the processor; a scan would give a hundred. In a `SharedStore` of a million, a hit is to take at
-most 6 µs, and an evicting write 25.
+long. Trees of log(n) levels give 1.5, and then the index outgrows the caches of the processor and
+of SQLite (16 MiB, or a sixty-fourth of the budget up to 64); a scan would give a hundred. In a
+`SharedStore` of a million, a hit is to take at most 6 µs, and an evicting write 25.
 
 `SharedStore` is measured on disk (in the folder for temporary files) and on tmpfs (`/dev/shm`, if
 it has room), `RedisStore` on a Valkey of its own for each size, with `allkeys-lru`. A million

@@ -41,7 +41,6 @@ SELECT (SELECT tokens FROM spaces WHERE tag = ?),
 """
 
 
-
 class ClearedError(Exception):
     """The namespace was cleared, or one of its entries deleted, after the look-up."""
 

@@ -1336,3 +1336,15 @@ def test_it_remembers_no_more_than_the_last_deletes(open_store):
     assert len(store.deleted_since(SHOP, seen.epoch)) == 400
     store.delete_many(SHOP, [key(n) for n in range(400)])
     assert store.deleted_since(SHOP, seen.epoch) is None
+
+
+@pytest.mark.parametrize(
+    ("budget", "cache"), [("16 MiB", 16 << 20), ("2 GiB", 32 << 20), ("64 GiB", 64 << 20)]
+)
+def test_of_a_large_index_more_stays_in_memory_up_to_a_bound(tmp_path, budget, cache):
+    store = SharedStore(tmp_path, budget)
+    store.get_many(SHOP.renewed(), [b"k" * 16])
+    index = store._folder._opened().index
+    for db in (index.reader, index._writer):
+        assert db.execute("PRAGMA cache_size").fetchone() == (-cache >> 10,)
+    store.close()
