@@ -110,11 +110,11 @@ class MemoryStore(Store, Forkable):
             return [None] * len(keys)
         # The epoch first: entries from after a delete must not be noted as from before it.
         scope.epoch = space.epoch
-        found: list[Any] = list(map(space.nodes.get, keys))
+        get = space.nodes.get
+        found: list[Any] = [get(keys[0])] if len(keys) == 1 else list(map(get, keys))
         if not any(found):
             return found
-        now = self.clock()
-        stale = False
+        now, stale = self.clock(), False
         for node in found:
             if node is not None:
                 if node.expires is not None and node.expires <= now:
