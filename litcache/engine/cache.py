@@ -153,12 +153,7 @@ class Cache(Tier):
         tried: Collection[int] = ()
         if call.verdict is not None and entries is not None:
             tried = call.verdict.choose(call.requests, entries)
-        if (
-            entries is not None
-            and not tried
-            and all(entries)
-            and (call.contexts is None or self._is_silent(call, entries))
-        ):
+        if entries is not None and not tried and all(entries) and self._is_silent(call, entries):
             try:
                 call.accept(entries, getattr(self.api, "device", None))
             except ValueEncodingError:

@@ -94,10 +94,11 @@ def connect(path: str) -> sqlite3.Connection:
     return db
 
 
-def set_cache(db: sqlite3.Connection, max_bytes: int) -> None:
-    """Let a connection keep enough of the file in memory for a store of that budget."""
+def set_cache(max_bytes: int, *connections: sqlite3.Connection) -> None:
+    """Let each connection keep enough of the file in memory for a store of that budget."""
     size = max(_LEAST_CACHE, min(_MOST_CACHE, max_bytes // _CACHE_PART))
-    db.execute(f"PRAGMA cache_size = -{size >> 10}").fetchall()
+    for db in connections:
+        db.execute(f"PRAGMA cache_size = -{size >> 10}").fetchall()
 
 
 def prepare(db: sqlite3.Connection) -> tuple[bytes, int]:

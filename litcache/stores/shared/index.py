@@ -48,13 +48,11 @@ _WAL_BYTES = 4 << 20
 # The share of the file that entries may use; the rest must have room for one write.
 _FULL = 0.94
 
-# The tokens are in the same statement, so that it sees one state of them and of the entries. Values
-# take SQLite less than `IN`, for which it makes a table of its own; NULL finds nothing.
+# The tokens are in the same statement, so that it sees one state of them and of the entries.
 _MOST = 64
-_FIND = {
-    width: "SELECT NULL, tokens, NULL FROM spaces WHERE tag = ? UNION ALL "
-    f"SELECT hash, place, size FROM (VALUES {', '.join(['(?)'] * width)}) "
-    "CROSS JOIN entries ON hash = column1"
+_FIND = {  # values take less than `IN`, which makes a table of its own; NULL finds nothing
+    width: "SELECT NULL, tokens, NULL FROM spaces WHERE tag = ? UNION ALL SELECT hash, place, size "
+    f"FROM (VALUES {', '.join(['(?)'] * width)}) CROSS JOIN entries ON hash = column1"
     for width in (1, 8, _MOST)
 }
 _NO_HASHES = (None,) * _MOST
@@ -101,8 +99,7 @@ class Index:
             self._writer = undo.enter_context(contextlib.closing(connect(path)))
             self.identity, self.max_bytes = prepare(self._writer)
             self.reader = undo.enter_context(contextlib.closing(connect(path)))
-            for db in (self._writer, self.reader):
-                set_cache(db, self.max_bytes)
+            set_cache(self.max_bytes, self._writer, self.reader)
             undo.pop_all()
 
     def limit(self, index_bytes: int, wal_bytes: int) -> None:
