@@ -104,8 +104,7 @@ class Cache(Tier):
             return uncached(call, BYPASSED)
         started = time.perf_counter() if self.counters.timed else 0.0
         self.ask(call, self.scope.renewed())
-        lease = None if self.leases is None else self.leases.lease
-        misses = self.sort(call, self.guarded.find(call, lease))
+        misses = self.sort(call, self.guarded.find(call, self.lease))
         if started:
             self.counters.add_lookup(time.perf_counter() - started)
         return misses
