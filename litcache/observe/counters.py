@@ -194,12 +194,8 @@ class Counters:
 
     def add_hits(self, count: int) -> None:
         """Count items of a call in which every item hit."""
-        lock = self._lock
-        lock.acquire()  # `with` takes twice as long
-        try:
+        with self._lock:
             self._numbers[HITS] += count
-        finally:
-            lock.release()
 
     def add(self, **counts: Unpack[Counts]) -> None:
         """Add to the counts, all at once."""
