@@ -5,6 +5,8 @@ WHEEL := .venv-wheel
 DOCS := .venv-docs
 export HF_HUB_OFFLINE = 1
 export ORT_DISABLE_TELEMETRY = 1
+# Hundreds of processes import the same modules: these are compiled once.
+unexport PYTHONDONTWRITEBYTECODE
 
 # How many processes share the tests; in the order of the folders, since a file of few tests, such as
 # the soak's, is none that takes little time. A test that hangs fails after ten minutes, and shows where.

@@ -82,7 +82,17 @@ def need_packages(page):
 # ------------------------------------------------------------------------------------------- code
 
 
+@pytest.fixture(scope="module")
+def only_new_garbage():
+    """Each page's garbage is collected: no need to look at all that was there before."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
 @by_name
+@pytest.mark.usefixtures("only_new_garbage")
 @pytest.mark.filterwarnings("ignore:The `dict` method:DeprecationWarning")  # LitServe's, in a spec
 def test_the_code_of_a_page_runs(page, monkeypatch):
     need_packages(page)
