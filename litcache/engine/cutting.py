@@ -1,14 +1,14 @@
 """What is known of a method's outputs of several items: can they be cut into rows, and joined?
 
-If not, the method has to answer the whole call. So until a method of batches is known to give rows
-it gets the whole call at once, equal items too; so does one of lists whose last output was no rows.
-Where it gets a part, the items are copied before, so that it may run again on items as they were.
+If not, the method has to answer the whole call. So a method whose last output was no rows gets the
+whole call at once, equal items too. Where one that is not known gets a part, the items are copied
+before, so that it may run again on items as they were.
 """
 
 from __future__ import annotations
 
 from litcache.engine.call import COALESCED, HIT, Misses, NotRowsError
-from litcache.engine.modes import RowCall, Rows
+from litcache.engine.modes import RowCall
 
 
 class Cutting:
@@ -24,14 +24,9 @@ class Cutting:
         self.joins = False
 
     def ask_for_whole(self, misses: Misses) -> None:
-        """Have the method compute all items of a call at once, if it is not known to give rows.
-
-        A method of lists has to give rows: only if it has not done so, it is taken to give none.
-        Entries show that a method has given rows.
-        """
+        """Have the method compute all items of a call at once, if its last output was no rows."""
         call = misses.call
-        is_new = self.cuts is None and isinstance(call, Rows) and HIT not in misses.outcomes
-        if isinstance(call, RowCall) and (is_new or self.cuts is False):
+        if isinstance(call, RowCall) and self.cuts is False:
             call.is_whole = call.max_items is None or len(call.items) <= call.max_items
 
     def prepare(self, misses: Misses) -> None:
