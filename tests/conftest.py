@@ -97,6 +97,15 @@ def times(request):
     return lambda proof, *, soak: soak if request.config.getoption("soak") else proof
 
 
+def pytest_sessionfinish():
+    """What was covered is saved now: xdist gives its processes two seconds to end, then kills them."""
+    coverage = sys.modules.get("coverage")
+    measuring = coverage and coverage.Coverage.current()
+    if measuring is not None:
+        measuring.stop()
+        measuring.save()
+
+
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item, call):
     outcome = yield

@@ -2,13 +2,15 @@
 
 If not, the method has to answer the whole call. So a method whose last output was no rows gets the
 whole call at once, equal items too. Where one that is not known gets a part, the items are copied
-before, so that it may run again on items as they were.
+before, so that it may run again on items as they were; a batch of items that cannot be copied, such
+as files, is not taken apart until it is known.
 """
 
 from __future__ import annotations
 
 from litcache.engine.call import COALESCED, HIT, Misses, NotRowsError
-from litcache.engine.modes import RowCall
+from litcache.engine.modes import RowCall, Rows
+from litcache.values.containers import is_duplicable
 
 
 class Cutting:
@@ -24,9 +26,12 @@ class Cutting:
         self.joins = False
 
     def ask_for_whole(self, misses: Misses) -> None:
-        """Have the method compute all items of a call at once, if its last output was no rows."""
+        """Have the method compute a whole call at once, if it may return no rows of a part."""
         call = misses.call
-        if isinstance(call, RowCall) and self.cuts is False:
+        if not isinstance(call, RowCall):
+            return
+        is_new = self.cuts is None and isinstance(call, Rows) and HIT not in misses.outcomes
+        if self.cuts is False or (is_new and not all(map(is_duplicable, call.items))):
             call.is_whole = call.max_items is None or len(call.items) <= call.max_items
 
     def prepare(self, misses: Misses) -> None:

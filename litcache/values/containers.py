@@ -129,6 +129,26 @@ def duplicate(value: Any, levels: int = _LEVELS) -> Any:
     return value
 
 
+def is_duplicable(value: Any, levels: int = _LEVELS) -> bool:
+    """Return whether nothing that is done to a value changes its duplicate.
+
+    Args:
+        value: An item.
+        levels: How many levels of containers are looked at.
+
+    Example:
+        >>> is_duplicable({"ids": [1, 2]}), is_duplicable(open)
+        (True, False)
+    """
+    kind = type(value)
+    if kind in _ATOMS or kind is bytearray or kind is array or is_array(value) or is_tensor(value):
+        return True
+    if levels and kind in (dict, list, tuple, set):
+        parts = value.values() if kind is dict else value
+        return all(is_duplicable(part, levels - 1) for part in parts)
+    return False
+
+
 def assemble(rows: Sequence[Any], like: Any, *, columns: bool) -> Any:
     """Put rows into a container of the kind that their method returned.
 

@@ -1,6 +1,7 @@
 """Called by hand, a cached method of batches gives what it gives without the decorator."""
 
 import asyncio
+import io
 from contextlib import nullcontext
 
 import litserve as ls
@@ -140,6 +141,21 @@ def test_equal_items_run_once_if_the_output_is_known_to_be_no_rows(kind):
         assert api.calls.pop() == words
         assert api.calls == ([["a", "b"]] if words == ["a", "a", "b"] else [])
         api.calls.clear()
+
+
+def test_equal_items_that_cannot_be_copied_run_once_if_the_output_cannot_be_cut():
+    class API(ls.LitAPI):
+        calls = 0
+
+        @cached_predict
+        def predict(self, x):
+            self.calls += 1
+            return b"".join(file.read() for file in x).decode()
+
+    api = API(max_batch_size=4)
+    for count in (1, 2):
+        assert api.predict([io.BytesIO(b"a"), io.BytesIO(b"a"), io.BytesIO(b"b")]) == "aab"
+        assert api.calls == count
 
 
 def test_equal_items_reach_the_model_once():
