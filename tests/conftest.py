@@ -98,7 +98,7 @@ def times(request):
 
 
 def pytest_sessionfinish():
-    """What was covered is saved now: xdist gives its processes two seconds to end, then kills them."""
+    """Save what was covered: xdist gives its processes two seconds to end, then kills them."""
     coverage = sys.modules.get("coverage")
     measuring = coverage and coverage.Coverage.current()
     if measuring is not None:
