@@ -28,11 +28,12 @@ def interrupted(function: Callable[[], object], place: int, room: str) -> bool:
 
     # What a context variable says at the interrupt, it would say to all later calls of this thread.
     context = contextvars.copy_context()
+    before = sys.gettrace()  # that of `make coverage`
     sys.settrace(trace)
     try:
         context.run(function)
     except Interrupt:
         return True
     finally:
-        sys.settrace(None)
+        sys.settrace(before)
     return met >= place
