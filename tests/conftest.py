@@ -19,6 +19,15 @@ sys.path.insert(0, str(Path(__file__).parent))
 SECONDS_OF_A_CHILD = 240
 
 
+PROCESS_OF_THE_TESTS = os.getpid()
+
+
+def _collect_again():
+    """A child that forks goes on without: it still holds the garbage of its parent's tests."""
+    if os.getpid() == PROCESS_OF_THE_TESTS:
+        gc.enable()
+
+
 def _bound_child():
     """End a forked child that hangs, so that whoever waits for it goes on and fails."""
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
@@ -29,7 +38,7 @@ if hasattr(os, "register_at_fork"):
     # A child that collects what the tests before it left behind may hang: a session of onnxruntime
     # waits in its destructor for threads that only the parent has.
     os.register_at_fork(
-        before=gc.disable, after_in_parent=gc.enable, after_in_child=_bound_child
+        before=gc.disable, after_in_parent=_collect_again, after_in_child=_bound_child
     )  # fmt: skip
 
 with contextlib.suppress(ImportError):  # tests/wheel runs without it

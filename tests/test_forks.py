@@ -64,6 +64,16 @@ def test_a_child_of_a_child_begins_anew_again():
     assert in_grandchild == str(["before", "child", "before", "child"])
 
 
+def test_a_child_of_the_tests_collects_no_garbage_of_theirs_after_its_own_fork_either():
+    def collects():
+        in_grandchild = forked(gc.isenabled)
+        return [gc.isenabled(), in_grandchild]
+
+    assert gc.isenabled()
+    assert forked(collects) == str([False, "False"])
+    assert gc.isenabled()
+
+
 def test_a_resource_that_is_collected_is_called_no_more():
     calls = Recorder().calls
     gc.collect()
