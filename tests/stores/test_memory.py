@@ -289,17 +289,17 @@ def test_an_evicted_entry_stays_whole_for_who_holds_it_and_keeps_no_other_alive(
 
 
 sizes = st.integers(0, 400)
-writes = st.tuples(st.integers(0, 15), sizes, sizes, st.booleans())
+writes = st.tuples(st.integers(0, 15), sizes, sizes, st.booleans(), st.sampled_from([0, 7]))
 
 
 @settings(deadline=None)
-@given(st.integers(1, 4000), st.lists(st.lists(writes, max_size=5), max_size=40))
+@given(st.integers(1, 40_000), st.lists(st.lists(writes, max_size=5), max_size=40))
 def test_what_is_accounted_never_exceeds_the_budget_and_is_exact(budget, batches):
     store = WatchedStore(budget)
     for batch in batches:
         entries = {
-            key(number): NewEntry(bytes(layout), bytes(payload), 2e9 if timed else None)
-            for number, layout, payload, timed in batch
+            key(number): NewEntry(bytes(layout), bytes(payload), 2e9 if timed else None, request)
+            for number, layout, payload, timed, request in batch
         }
         store.set_many(SCOPE.renewed(), entries)
     there = [e for e in store.get_many(SCOPE.renewed(), [key(n) for n in range(16)]) if e]
@@ -311,6 +311,7 @@ def test_what_is_accounted_never_exceeds_the_budget_and_is_exact(budget, batches
         + len(e.layout)
         + len(e.payload)
         + (nodes.EXPIRY_BYTES if e.expires else 0)
+        + (nodes.REQUEST_BYTES if e.request else 0)
         for e in there
     )
     store.delete_many(SCOPE, [key(n) for n in range(16)])
