@@ -325,3 +325,31 @@ def test_a_list_that_cannot_be_cut_waits_for_no_other_once_that_is_known():
     api.computed = ()
     assert asyncio.run(both(api)) == ["a+b", "c+b"]
     assert sorted(api.computed) == ["a", "b", "b", "c"]
+
+
+class Row(str):
+    """A row that cannot be stored."""
+
+
+@pytest.mark.parametrize("row", [str, Row], ids=["rows to store", "rows that cannot be stored"])
+@pytest.mark.parametrize("items", ["request", "list"])
+def test_a_call_that_is_computed_whole_waits_for_none_and_shares_none_if_rows_come(items, row):
+    """An output was no rows, so the model gets whole calls; then it returns rows again."""
+
+    class API(ls.LitAPI):
+        kind, calls = iter, ()
+
+        @cached_predict(items=items)
+        async def predict(self, x):
+            self.calls += (list(x),)
+            await asyncio.sleep(0)
+            return self.kind([row(f"{item} {number}") for number, item in enumerate(x)])
+
+    async def both(api):
+        return await asyncio.gather(api.predict(["a", "a", "b"]), api.predict(["b", "b", "c"]))
+
+    api = API(max_batch_size=4)
+    assert list(asyncio.run(api.predict(["z", "y"]))) == ["z 0", "y 1"]
+    api.kind, api.calls = list, ()
+    assert asyncio.run(both(api)) == [["a 0", "a 1", "b 2"], ["b 0", "b 1", "c 2"]]
+    assert api.calls == (["a", "a", "b"], ["b", "b", "c"])
