@@ -12,6 +12,8 @@ from litcache.stores.nodes import MOST_HITS, NEW, YOUNG, Node, Space
 BUCKETS = 128
 # How many buckets more it stands ahead for each hit, and if it returns after it was evicted.
 HIT, RETURNED = 5, 6
+# One that returns is worth at most this: how popular it was long ago says little.
+MOST_RETURNED = 32
 # The newest entries are not evicted: so many, and at most this part of all. Without them a new
 # entry that is asked for again soon is gone by then, if all others are popular.
 MOST_YOUNG, YOUNG_PART = 12, 8
@@ -32,8 +34,8 @@ class Gdsf:
     (GDSF: Cherkasova 1998, after GreedyDual-Size, Cao & Irani, USITS '97.) A hit only counts; the
     hand moves what was hit when it meets it, as in SIEVE (Zhang et al., NSDI '24). A new entry of a
     namespace that weighs least stands in the hand's bucket, so that a flood of what is asked for
-    once evicts itself; one that returns takes up its old worth (quick demotion and ghosts: S3-FIFO,
-    Yang et al., SOSP '23).
+    once evicts itself; one that returns takes up its old worth, up to a quarter of the buckets
+    (quick demotion and ghosts: S3-FIFO, Yang et al., SOSP '23).
 
     The buckets are parts of one ring; a mark, a node without an entry, opens each. The last entries
     of the hand's bucket are the young, and the hand leaves them alone. A second hand looks for
@@ -83,7 +85,8 @@ class Gdsf:
             if node.worth > NEW:
                 self._place(node, node.worth)
             elif take is not None and (known := take(node.key)):
-                self._place(node, known + RETURNED)
+                worth = known + RETURNED
+                self._place(node, worth if worth < MOST_RETURNED else MOST_RETURNED)
             elif not is_light:
                 self._place(node, NEW)
             else:  # in the hand's bucket; no other branch puts an entry there

@@ -14,7 +14,9 @@ class Ghosts:
     A key's hash names a set of two places, of which the older ghost is overwritten. A ghost has one
     byte of its key, so up to one new key in 128 is taken for one that returns; that gives it a
     better place than it deserves, and nothing else. (S3-FIFO, Yang et al., SOSP '23, remembers keys
-    of evicted entries so; here their worth stays, too.)
+    of evicted entries so; here their worth stays, too.) The hash is Python's, as the dict has it at
+    hand: it spreads any keys, and no other is as cheap. So which ghosts share a set depends on the
+    process's hash seed.
 
     Concurrency: the caller holds a lock.
 

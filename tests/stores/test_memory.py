@@ -205,15 +205,29 @@ def test_ghosts_are_about_as_many_as_entries_while_these_become_fewer_and_more()
         assert ghosts.take(key(entries)) == 0
 
 
-def test_one_that_is_as_popular_as_can_be_is_evicted_when_there_is_no_other():
+def test_one_that_returns_is_worth_a_quarter_of_the_buckets_at_most():
     store = MemoryStore(room_for(1))
-    for _ in range(20):
+    for turn in range(20):
         fill(store, 1)
-        assert held(store, 1, 1, 1, 1) == [1, 1, 1, 1]
         [node] = queue_of(store)
+        assert node.worth <= gdsf.MOST_RETURNED == gdsf.BUCKETS // 4
+        assert turn < 2 or node.worth == gdsf.MOST_RETURNED
+        assert held(store, 1, 1, 1, 1) == [1, 1, 1, 1]
         fill(store, 2)
         assert held(store, 1, 2) == [2]
+    assert node.worth == gdsf.MOST_RETURNED + nodes.MOST_HITS * gdsf.HIT
+
+
+def test_one_that_is_as_popular_as_can_be_is_evicted_when_there_is_no_other():
+    store = MemoryStore(room_for(2))
+    fill(store, 0)
+    [node] = queue_of(store)
+    for number in range(1, 200):
+        fill(store, number)
+        assert held(store, 0, 0, 0, number) == [0, 0, 0, number]
     assert node.worth == gdsf.BUCKETS
+    fill(store, 200, entry=ENTRY._replace(payload=bytes(room_for(1))))
+    assert held(store, 0, 200) == [200]
 
 
 # No two keys here end in the same byte: none is taken for another that returns.

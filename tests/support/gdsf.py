@@ -43,7 +43,7 @@ class ReferenceGdsf:
         worth = 1
         for ghost in ghosts:
             if ghost[0] == key[-1]:
-                worth = ghost[1] + 6
+                worth = min(ghost[1] + 6, 32)
                 ghosts.remove(ghost)
                 break
         self.place(item, key, worth, 0 if old is None else old["hits"])
