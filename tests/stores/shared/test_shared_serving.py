@@ -6,7 +6,9 @@ import subprocess
 import sys
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
+import httpx
 import numpy as np
 import pytest
 from support.servers import ROOT, serve, wait_until
@@ -107,7 +109,13 @@ def test_a_worker_killed_in_traffic_costs_no_entry_and_no_wrong_answer(tmp_path,
         before = client.computed.total()
         victim, survivor = sorted(client.computed)
         os.kill(victim, signal.SIGKILL)
-        wait_until(lambda: client.ask(0) == survivor, "the other worker answers", SECONDS)
+
+        def survivor_answers():
+            # LitServe's queue may still feed the dead: it never answers that request.
+            with suppress(httpx.ReadTimeout):
+                return client.ask(0) == survivor
+
+        wait_until(survivor_answers, "the other worker answers", 2 * SECONDS)
         for number in range(len(TEXTS)):
             client.ask(number)
         assert client.computed.total() == before
