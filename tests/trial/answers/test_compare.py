@@ -21,7 +21,7 @@ from fractions import Fraction
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from support.values import everything, nested
+from support.values import everything, facts, nested
 
 from litcache.trial.answers import objects
 from litcache.trial.answers.compare import Difference, differences, freeze, raised
@@ -469,7 +469,9 @@ answers = st.recursive(
 @some
 @given(everything())
 def test_a_value_agrees_with_a_copy_of_itself(value):
-    assert said(value, copy.deepcopy(value)) == []
+    copied = copy.deepcopy(value)
+    assume(facts(copied) == facts(value))  # of PureWindowsPath("a:a:") Python makes another path
+    assert said(value, copied) == []
 
 
 @some
