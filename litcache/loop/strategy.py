@@ -97,6 +97,8 @@ class Plain:
         outputs = self._model.compute_batch(items, contexts).outputs
         for request, output in zip(batch.requests, outputs, strict=True):
             request.output = output
+        for request, context in zip(batch.requests, contexts, strict=False):
+            request.context = context  # a hook may put others in their places
 
     def computed(self, request: Request) -> None:
         request.state = DONE
@@ -210,6 +212,8 @@ class Cached:
             self._cache.cutting.note_joined(request.misses)
             if not self._lists:
                 (request.output,) = request.output
+                if call.contexts is not None:
+                    (request.context,) = call.contexts  # what `predict` left there
             if self._encodes:
                 request.output = Answer(request.output)
             rehearsal.expect(self._cache, (request.output,), request.rehearsals)
