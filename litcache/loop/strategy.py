@@ -95,10 +95,9 @@ class Plain:
         items = [request.decoded for request in batch.requests]
         contexts = [request.context for request in batch.requests]
         outputs = self._model.compute_batch(items, contexts).outputs
-        for request, output in zip(batch.requests, outputs, strict=True):
-            request.output = output
-        for request, context in zip(batch.requests, contexts, strict=False):
-            request.context = context  # a hook may put others in their places
+        # A hook may put other contexts in their places; LitServe zips them as well.
+        for request, output, context in zip(batch.requests, outputs, contexts, strict=False):
+            request.output, request.context = output, context
 
     def computed(self, request: Request) -> None:
         request.state = DONE
