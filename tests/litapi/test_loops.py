@@ -88,7 +88,7 @@ def test_an_error_leaves_as_it_is_though_it_has_a_meaning_to_a_generator(serve, 
     with pytest.raises(error, match="no") as by_hand:
         api.predict(["a"])
     assert type(by_hand.value) is error
-    with APIRunner(api) as runner, pytest.raises(BaseException) as served:
+    with APIRunner(api) as runner, pytest.raises(BaseException, match="no") as served:
         runner.run("a")
     assert type(served.value) is error
 
