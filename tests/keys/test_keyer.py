@@ -11,6 +11,7 @@ import ipaddress
 import json
 import os
 import pathlib
+import re
 import runpy
 import struct
 import subprocess
@@ -526,6 +527,7 @@ def plain_values():
         "path": pathlib.PurePosixPath("a/b"),
         "enum": http.HTTPStatus.OK,
         "flags": Bits(5),
+        "flags of a module": re.IGNORECASE | re.MULTILINE,
         "dataclass": Frozen([1], {"a": 2}),
         "named tuple": Named(1, 2),
         "subclass": Label("a"),
@@ -574,10 +576,14 @@ GOLDEN = {
         "timedelta": ["6c7edd1d33cc6151cb461c469c9cea42", "c46ecd463e23a2e91022508d8b847a94"],
         "uuid": ["a55ba64ee6eef09adaa337ac3d6a7fad", "1b961830393f5ddd86c4ece44967edfc"],
         "path": ["b5bdff5c451ed2c0d0a644396d7453d5", "4705854267b8b5b7c61b3938a5736d83"],
-        "enum": ["7310ac787290ac830578716129619bd7", "45ea0c11e5880e79752dd33e93fb73dd"],
-        "flags": ["c127995298609d5cbfd9318c9b83a4f8", "492c3da8e241cbd9acf6fb9a012cdd0d"],
+        "enum": ["a031c9aa8d0bccf5cbd9417a77de2ba4", "d9c9b53a234540aac56537c4b6f2626d"],
+        "flags of a module": [
+            "d6217746c20e826dc0b50e0c5b4acbbf",
+            "00b2b1aa0505d0a8461507d920b1403f",
+        ],
+        "flags": ["3c6b0313818149f4e995c6994b96c984", "11b89c1b86a58cbb73d30bb20374f543"],
         "dataclass": ["33e63deab32e99897d37570ac85daadb", "b791a2c9370ce5f44ff15b7f00cdb0d6"],
-        "named tuple": ["c29f59312cb71305c0095aaa08d680d4", "99bdb72c1d3725ca6df877fd171a46c2"],
+        "named tuple": ["d00282a6b0e7897638c6278a6083ad1d", "0ea6f31df81b643e277bb8a876fbe4f5"],
         "subclass": ["538b96db74adfa9cff3bd28401c77b3d", "3cc58f31cc8808b21e9a4d0bfa95794f"],
         "range": ["d7b1d8024e9f7f7b743273294b992ab3", "08f22768c687a1854e47bc9dea6bc0ce"],
         "deque": ["d64888c4e0614be18adee1a07a4642e6", "1648565feb02c66747111e5356e04a83"],
