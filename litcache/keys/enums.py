@@ -35,8 +35,14 @@ def member(to: Writer, value: enum.Enum) -> bytes:
 
 
 def _is_in_its_module(cls: type) -> bool:
-    """Return whether the module of a class has it under its name; this runs no code of either."""
-    found: Any = sys.modules.get(cls.__module__)
+    """Return whether the module of a class has it under its name; this runs no code of either.
+
+    A script that was run by its path is no module that one can look into: there the name decides.
+    """
+    module = sys.modules.get(cls.__module__)
+    if module is None:
+        return "<locals>" not in cls.__qualname__
+    found: Any = module
     for name in cls.__qualname__.split("."):
         found = getattr(found, "__dict__", {}).get(name)
     return found is cls

@@ -193,6 +193,16 @@ def test_little_stack_left_is_an_error_and_no_other_form():
     assert found <= {canonical(Planet.EARTH), KeyEncodingError, RecursionError}
 
 
+def test_where_there_is_no_module_to_look_into_the_name_decides(monkeypatch):
+    class Local(enum.Enum):
+        A = threading.Lock()
+
+    monkeypatch.delitem(sys.modules, __name__)
+    assert collisions([*Planet, *Act, *(made({"cat": value})["cat"] for value in (1, 2))]) == []
+    with pytest.raises(KeyEncodingError, match=r"value\.name"):
+        canonical(Local.A)
+
+
 def test_no_code_of_a_module_is_run_to_look_for_an_enum_in_it(monkeypatch):
     asked = []
     monkeypatch.setattr(sys.modules[__name__], "__getattr__", asked.append, raising=False)
