@@ -168,7 +168,7 @@ ITEMS = [
             "FormData([('a', '1'), ('file', UploadFile(file(), filename='a.png'))])",
             needs="starlette"),
     _cached("numpy arrays, scalars and memory maps", "kind, dtype with its metadata, shape, "
-            "elements; not memory order, padding, or the file of a memory map", "np.arange(6.0)", "np.float32(1)",
+            "elements, attributes; not memory order, padding, or the file of a memory map", "np.arange(6.0)", "np.float32(1)",
             "np.zeros(2, [('a', 'u1'), ('b', 'f8')])", "np.array(['a'])", "np.longlong(1)",
             "np.zeros(2, np.dtype('f4', metadata={'unit': 'm'}))",
             "np.memmap(file(), mode='r', dtype='u1', shape=(6,))", needs="numpy"),

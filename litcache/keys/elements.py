@@ -19,6 +19,9 @@ from litcache.keys.writer import Code, Handler, Unencodable, Writer, class_name,
 # How a tensor that is not dense becomes one, by what is said of it.
 _DENSE = (("sparse", "to_dense"), ("nested", "unbind"), ("quantized", "dequantize"))
 
+# What numpy notes in a memory map of its file, which does not count.
+_OF_MEMMAP = frozenset({"_mmap", "offset", "mode", "filename"})
+
 
 def handler_of(value: object) -> Handler | None:
     """Return the handler of a value of numpy or torch that has elements; `None` for others."""
@@ -53,7 +56,9 @@ def _scalar(to: Writer, value: Any) -> bytes:
 
 
 def _memmap(to: Writer, value: Any) -> bytes:
-    return ext(Code.RECORD, to.pack("numpy.memmap") + _array(to, value))
+    attributes = {name: part for name, part in vars(value).items() if name not in _OF_MEMMAP}
+    more = to.encode(attributes) if attributes else b""
+    return ext(Code.RECORD, to.pack("numpy.memmap") + _array(to, value) + more)
 
 
 def _dtype(to: Writer, dtype: Any) -> object:

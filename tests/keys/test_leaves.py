@@ -161,6 +161,14 @@ def test_classes_of_structures_count_by_name_and_their_attributes_by_value():
     assert collisions([*fields, *plain, *scalars, noted]) == []
 
 
+def test_attributes_of_a_memory_map_count_and_its_file_does_not(tmp_path):
+    np = pytest.importorskip("numpy")
+    maps = [np.memmap(tmp_path / name, "u1", "w+", shape=(2,)) for name in "abcd"]
+    maps[2].unit, maps[3].unit = "m", "ft"
+    assert canonical(maps[0]) == canonical(maps[1])
+    assert collisions([np.zeros(2, "u1"), *maps[1:]]) == []
+
+
 def test_dtypes_of_other_libraries_count_by_name():
     np = pytest.importorskip("numpy")
     ml_dtypes = pytest.importorskip("ml_dtypes")
