@@ -8,7 +8,6 @@ from typing import Any, Literal, TypedDict
 
 from litcache.checks import check_choice, check_whole_number, is_store, told
 from litcache.functions import check_function, check_predicate
-from litcache.functions import with_context as with_context  # of a policy, for those who ask it
 from litcache.sizes import parse_bytes
 from litcache.trial_policy import Trial, trial_of
 from litcache.ttl import LEASES, Ttl, seconds_of
