@@ -25,7 +25,8 @@ def dtype_form(dtype: Any) -> object:
         The form, from which `read_dtype` makes exactly that dtype.
 
     Raises:
-        TypeError: If the dtype has no such form: objects, records, dtypes of other libraries.
+        TypeError: If the dtype has no such form: objects, records, dtypes of other libraries or
+            with metadata.
 
     Example:
         >>> import numpy as np
@@ -35,6 +36,10 @@ def dtype_form(dtype: Any) -> object:
     fault = TypeError(f"arrays of dtype {dtype} are not stored")
     if dtype.hasobject:
         raise fault
+    if dtype.metadata is not None:
+        raise TypeError(
+            "the metadata of its dtype would not come back: return value.astype(value.dtype.str)"
+        )
     form: object
     if dtype.subdtype is not None:
         form = [dtype_form(dtype.subdtype[0]), list(dtype.shape)]

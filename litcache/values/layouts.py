@@ -71,8 +71,9 @@ def array_layout(
     Raises:
         TypeError: If arrays of this dtype are not stored.
     """
-    if dtype.names is None:
+    if dtype.names is None and dtype.metadata is None:
         # Equal dtypes may differ in the type of their scalars: that of their characters, too.
+        # They may differ in their metadata, of which there is no form.
         return _elementary_layout(kind, dtype, dtype.char, shape, store_as, order)
     return interned(kind + packed([dtype_form(dtype), list(shape), *_stated(order)]))
 
