@@ -155,6 +155,7 @@ class Cached:
             if request.call is not None:
                 misses = next(found)
                 if misses is not None:
+                    request.call.seen = (request.context,)
                     request.rehearsals = rehearsal.begin(self._cache, misses, (request.context,))
                 self._look_at(request, misses, joins=is_full)
             elif is_full:

@@ -126,8 +126,9 @@ def encode_rows(
             # Alone, a row would have been as wide as its own texts, not as those of its batch.
             rows = [output[at : at + 1] for at in range(count)]
             return [encode_each(row.astype(_natural(row)))[0] for row in rows]
-        is_narrow = store_as is not None and (is_array(output) or stored_fault(output) is None)
-        narrow = encode_narrow(output, store_as, rows=True) if is_narrow else None
+        narrow = None
+        if store_as is not None and (is_array(output) or stored_fault(output) is None):
+            narrow = encode_narrow(output, store_as, rows=True)
         return list(encode_each(output) if narrow is None else narrow)
     except ValueEncodingError as error:
         return [error] * count
