@@ -747,7 +747,7 @@ def test_models_of_pydantic_and_classes_of_attrs_agree_by_their_fields():
     assert said(Answer(score=1.0), Answer(score=1.0, more=[])) == []  # set or not, it is the same
 
 
-def test_images_agree_by_mode_size_and_pixels():
+def test_images_agree_by_mode_size_pixels_and_info():
     image = pytest.importorskip("PIL.Image")
     black = image.new("RGB", (4, 4))
     white = image.new("RGB", (4, 4), "white")
@@ -764,6 +764,18 @@ def test_images_agree_by_mode_size_and_pixels():
     saved = io.BytesIO()
     white.save(saved, "PNG")
     assert said(image.open(saved), white) == []
+    seeded, other_seed = white.copy(), white.copy()
+    seeded.info["seed"], other_seed.info["seed"] = 1, 2
+    assert said(seeded, seeded.copy()) == []
+    assert said(seeded, other_seed) == ["$.info.seed: 1 from the cache, 2 from the model"]
+
+
+@pytest.mark.parametrize("make", [lambda: io.BytesIO(b"a"), lambda: io.StringIO("a")])
+def test_files_in_memory_agree_by_their_attributes_too(make):
+    one, other = make(), make()
+    one.name, other.name = "a.png", "b.png"
+    assert said(one, other) == ["$.name: 'a.png' from the cache, 'b.png' from the model"]
+    assert said(make(), make()) == []
 
 
 def test_tables_agree_by_columns_dtypes_and_index():
