@@ -22,6 +22,8 @@ _CHANGEABLE = frozenset({list, dict, set, bytearray})
 _CONTAINERS = (list, tuple, set, frozenset, deque)
 _TWO = "it shares a part with context[{!r}], and on a hit there would be two: put a copy there"
 
+_WHOLE = "it holds its context, and on a hit there would be two: return a copy, as dict(context)"
+
 
 class _Parts:
     """What can be changed in place of a value: objects by their id, and arrays and tensors."""
@@ -90,9 +92,7 @@ def fault_of_output(output: object, context: object) -> ValueEncodingError | Non
     """
     if type(output) in NATIVE or not isinstance(context, dict):
         return None
-    if NATIVE.issuperset(map(type, context.values())):  # as most are
-        return None
-    return _fault("$", {(): output}, context)
+    return _fault("$", {(): output}, context, whole=context)
 
 
 def fault_of_changes(context: Context, changed: Mapping[str, object]) -> ValueEncodingError | None:
@@ -111,13 +111,20 @@ def fault_of_changes(context: Context, changed: Mapping[str, object]) -> ValueEn
 
 
 def _fault(
-    root: str, values: Mapping[tuple[object, ...], object], context: Context
+    root: str,
+    values: Mapping[tuple[object, ...], object],
+    context: Context,
+    whole: object = None,
 ) -> ValueEncodingError | None:
     """Return the error of one of some values, by the way to it, that shares with a context."""
     try:
         parts = _Parts(tuple(values.values()))
-        if not parts.ids or not parts.meet(_Parts(tuple(context.values()))):
-            return None  # most do not
+        if id(whole) in parts.ids:
+            return ValueEncodingError(_WHOLE, root, type(whole))
+        if not parts.ids or NATIVE.issuperset(map(type, context.values())):
+            return None  # as most are
+        if not parts.meet(_Parts(tuple(context.values()))):
+            return None
         for steps, value in values.items():
             parts = _Parts(value)
             for name, entry in context.items():

@@ -9,6 +9,7 @@ from typing import Any
 
 from litcache.engine import aliases
 from litcache.engine.call import BYPASSED, UNCACHEABLE, Call, Misses, Place
+from litcache.engine.contexts import OTHER_KIND
 from litcache.engine.files import FileWatch
 from litcache.engine.lists import Lists
 from litcache.engine.modes import NoOutputError, RowCall
@@ -24,6 +25,7 @@ from litcache.values.layouts import Encoded
 
 _ELEMENTS = frozenset(b"atAT")
 """How the layouts of arrays and tensors begin, which name no files."""
+_REPLACED = "the method put an object of another type in the place of a context: put a dict there"
 
 
 class Entries:
@@ -131,8 +133,10 @@ class Entries:
             contexts = misses.call.seen if misses.call.contexts is None else misses.call.contexts
             if contexts is None or misses.keys[position] is None:
                 continue
+            if type(encoded[index]) is not tuple:  # an error
+                continue
             fault = aliases.fault_of_output(call.output_at(output, index), contexts[position])
-            if fault is not None and type(encoded[index]) is tuple:
+            if fault is not None:
                 encoded[index] = fault
         return encoded
 
@@ -189,7 +193,9 @@ class Entries:
         changed: dict[str, object] = {}
         removed: list[str] = []
         before, context = misses.snapshots.get(position), misses.call.context(position)
-        if before is not None and context is not None:
+        if before is OTHER_KIND:
+            encoded = ValueEncodingError(_REPLACED, "$context", type(context))
+        elif before is not None and context is not None:
             changed, removed = changes(before, context, self._outcome_in)
             misses.call.change(position, changed, removed)
         try:

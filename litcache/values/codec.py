@@ -260,7 +260,7 @@ def _encode_like_arrays(values: Sequence[object], store_as: str) -> dict[int, En
     like: dict[tuple[Any, Any, Any], list[int]] = {}
     for place, value in enumerate(values):
         array: Any = value
-        if is_array(value) and array.dtype.metadata is None:
+        if is_array(value) and array.dtype.metadata is None:  # a stack would have none
             like.setdefault((array.dtype, array.shape, order_of(array)), []).append(place)
     encoded: dict[int, Encoded] = {}
     for (dtype, shape, order), places in like.items():

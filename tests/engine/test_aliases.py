@@ -111,6 +111,13 @@ def test_tensors_and_arrays_share_their_memory():
         assert (fault_of_output({"a": entry}, {"b": output}) is not None) is shares
 
 
+def test_the_context_itself_is_shared_as_well():
+    context = {"id": 7}
+    for output in (context, [context], {"a": (1, context)}):
+        assert "it holds its context" in fault_of_output(output, context).reason
+        assert fault_of_output(copy.deepcopy(output), context) is None
+
+
 def test_a_context_that_cannot_be_read_is_a_fault_and_not_an_error():
     class Broken(dict):
         def values(self):
@@ -219,6 +226,25 @@ def test_an_output_that_shares_with_its_context_is_answered_as_without_the_cache
     assert f"it shares a part with {named}, and on a hit there would be two: put a copy there" in (
         warning.getMessage()
     )
+
+
+def test_an_output_that_is_its_context_is_answered_as_without_the_cache():
+    class API(ls.LitAPI):
+        def decode_request(self, request, context):
+            context["given"] = request
+            return request
+
+        @cached_predict
+        def predict(self, x, context):
+            return context
+
+        def encode_response(self, output, context):
+            output["seen"] = True
+            return dict(context)
+
+    with APIRunner(API()) as runner:
+        assert [runner.run("a") for _ in range(3)] == [{"given": "a", "seen": True}] * 3
+        assert runner.api.predict.cache.info().uncacheable == 3
 
 
 @pytest.mark.parametrize("size", [1, 4])
