@@ -154,8 +154,8 @@ class Cached:
         for request in requests:
             is_full = most is not None and most <= 0
             if request.call is not None:
-                misses = next(found)
-                if misses is not None:
+                if (misses := next(found)) is not None:
+                    request.call.seen = (request.context,)
                     request.rehearsals = rehearsal.begin(self._cache, misses, (request.context,))
                 self._look_at(request, misses, joins=is_full)
             elif is_full:

@@ -19,7 +19,7 @@ from litcache.arrays import has_rows, is_array
 from litcache.errors import ValueEncodingError, path_of
 from litcache.stores.base import Entry
 from litcache.values.codec import encode_many, read_many
-from litcache.values.elements import encode_each, encode_narrow
+from litcache.values.elements import encode_each, encode_narrow, stored_fault
 from litcache.values.layouts import ArrayLayout, Encoded, Payload, interned, parse
 from litcache.values.packing import MALFORMED, packed, unpacked
 
@@ -126,7 +126,9 @@ def encode_rows(
             # Alone, a row would have been as wide as its own texts, not as those of its batch.
             rows = [output[at : at + 1] for at in range(count)]
             return [encode_each(row.astype(_natural(row)))[0] for row in rows]
-        narrow = None if store_as is None else encode_narrow(output, store_as, rows=True)
+        narrow = None
+        if store_as is not None and (is_array(output) or stored_fault(output) is None):
+            narrow = encode_narrow(output, store_as, rows=True)
         return list(encode_each(output) if narrow is None else narrow)
     except ValueEncodingError as error:
         return [error] * count
