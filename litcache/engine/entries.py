@@ -7,6 +7,7 @@ from itertools import repeat
 from operator import itemgetter
 from typing import Any
 
+from litcache.engine import trials
 from litcache.engine.call import BYPASSED, UNCACHEABLE, Misses, Place
 from litcache.engine.files import FileWatch
 from litcache.engine.modes import NoOutputError, RowCall
@@ -101,7 +102,9 @@ class Entries:
             misses.call.keep(position, plain, output, index, device)
             if key is None:
                 tried = misses.tried.get(position)
-                if tried is not None and type(pair) is not NoOutputError:
+                if tried is not None and isinstance(pair, NoOutputError):
+                    trials.refused(places[index : index + 1], pair.error, device)
+                elif tried is not None:
                     tried.made = None if self._is_answer else full
                     if not tried.at_encoding:
                         tried.fresh = freeze(misses.call.output_at(output, index))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, ClassVar, NamedTuple, cast
 
 from litcache.engine.call import Call, Misses, NotRowsError, Part, Place
@@ -90,7 +91,15 @@ class One(_Values):
 
 
 class NoOutputError(ValueEncodingError):
-    """One output of a batch could not be made, and what stands in its place is not stored."""
+    """One output of a batch could not be made, and what stands in its place is not stored.
+
+    Args:
+        error: What was raised instead.
+    """
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__("it could not be made")
+        self.error = error
 
 
 class Unbatched(NamedTuple):
@@ -99,12 +108,12 @@ class Unbatched(NamedTuple):
     Attributes:
         outputs: One output for each item.
         fault: The reason why none of them may be stored, if there is one.
-        missing: The positions of those that could not be made.
+        missing: The positions of those that could not be made, and what was raised instead.
     """
 
     outputs: list[Any]
     fault: str | None = None
-    missing: Collection[int] = ()
+    missing: Mapping[int, Exception] = MappingProxyType({})
 
 
 class Batch(_Values):
@@ -129,8 +138,8 @@ class Batch(_Values):
             error = ValueEncodingError(output.fault, "$", type(output.outputs))
             return [error] * len(places)
         encoded = codec.encode_many(output.outputs, store_as)
-        for position in output.missing:
-            encoded[position] = NoOutputError("it could not be made")
+        for position, raised in output.missing.items():
+            encoded[position] = NoOutputError(raised)
         return encoded
 
     def as_stored(
