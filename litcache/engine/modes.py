@@ -91,15 +91,7 @@ class One(_Values):
 
 
 class NoOutputError(ValueEncodingError):
-    """One output of a batch could not be made, and what stands in its place is not stored.
-
-    Args:
-        error: What was raised instead.
-    """
-
-    def __init__(self, error: Exception) -> None:
-        super().__init__("it could not be made")
-        self.error = error
+    """One output of a batch could not be made, and what stands in its place is not stored."""
 
 
 class Unbatched(NamedTuple):
@@ -139,7 +131,8 @@ class Batch(_Values):
             return [error] * len(places)
         encoded = codec.encode_many(output.outputs, store_as)
         for position, raised in output.missing.items():
-            encoded[position] = NoOutputError(raised)
+            encoded[position] = error = NoOutputError("it could not be made")
+            error.__cause__ = raised
         return encoded
 
     def as_stored(

@@ -126,7 +126,7 @@ def prove(misses: Misses, device: Any) -> None:
             continue
 
 
-def refused(places: Sequence[Place], error: Exception, device: Any) -> None:
+def refused(places: Sequence[Place], error: BaseException | None, device: Any) -> None:
     """Conclude that hits are wrong if the model refuses to answer them.
 
     Args:

@@ -12,7 +12,7 @@ OF_THE_MOMENT = frozenset({408, 425, 429})
 _FAULTS = 500
 
 
-def refusal(error: Exception, stored: Frozen) -> Difference | None:
+def refusal(error: BaseException | None, stored: Frozen) -> Difference | None:
     """Return how an error differs from what a hit would answer; `None` if it is no refusal.
 
     A refusal is an `HTTPException` whose status says that the client is at fault. Any other error
@@ -33,7 +33,7 @@ def refusal(error: Exception, stored: Frozen) -> Difference | None:
     return Difference("$", describe(stored.tree), f"{status} {detail}")
 
 
-def _status_of(error: Exception) -> int | None:
+def _status_of(error: BaseException | None) -> int | None:
     """Return the status of an `HTTPException`, known by its name: FastAPI stands above this."""
     status: Any = getattr(error, "status_code", None)
     is_one = any(base.__name__ == "HTTPException" for base in type(error).__mro__)

@@ -28,13 +28,12 @@ def state_findings(inside: list[Event], outside: list[Event], cached: str) -> It
             yield Finding(event.method.file, event.line, "self.setup", text, "setup")
             break
     for root in roots([*outside, *inside]):
-        found = (
-            _passes_in(inside, outside, root, cached)
-            or _passes_out(inside, outside, root, cached)
-            or _stays(inside, root, cached)
-        )
+        left = _passes_out(inside, outside, root, cached)
+        found = _passes_in(inside, outside, root, cached) or left or _stays(inside, root, cached)
         if found is not None:
             yield found
+        if left is not None and left is not found:  # it passes in both ways
+            yield left
 
 
 def _passes_in(inside: list[Event], outside: list[Event], root: str, cached: str) -> Finding | None:
@@ -61,6 +60,7 @@ def _passes_out(
                     write,
                     f"{_who(write)} sets it, which a hit does not run, and {_who(read)} reads it: "
                     f"that of another request; let {cached} return it",
+                    leaves=True,
                 )
     return None
 
@@ -84,9 +84,11 @@ def _stays(inside: list[Event], root: str, cached: str) -> Finding | None:
     return None
 
 
-def _finding(write: Event, text: str) -> Finding:
+def _finding(write: Event, text: str, *, leaves: bool = False) -> Finding:
     name = f"the global {write.shown}" if write.root.startswith("global ") else write.shown
-    return Finding(write.method.file, write.line, write.shown, f"{name}: {text}", "state")
+    return Finding(
+        write.method.file, write.line, write.shown, f"{name}: {text}", "state", leaves=leaves
+    )
 
 
 def _who(event: Event) -> str:
