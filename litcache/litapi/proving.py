@@ -116,7 +116,7 @@ def _compare(
 ) -> None:
     try:
         found, tolerance = _found(rehearsal, answer, fresh)
-        is_whole = any(each.path == "$" for each in found)  # then noise may leave out all of it
+        differs = bool(found)
         if found and tolerance is not None:
             with state_of(api).model_lock:
                 copy = _copy(rehearsal)
@@ -128,7 +128,7 @@ def _compare(
         note_fault(api, error)
         _compare_outputs(rehearsal, fresh)
         return
-    _conclude(rehearsal, found, by_output=is_whole)
+    _conclude(rehearsal, found, differs=differs)
 
 
 async def _compare_async(
@@ -136,7 +136,7 @@ async def _compare_async(
 ) -> None:
     try:
         found, tolerance = _found(rehearsal, answer, fresh)
-        is_whole = any(each.path == "$" for each in found)  # then noise may leave out all of it
+        differs = bool(found)
         if found and tolerance is not None:
             copy = _copy(rehearsal)
             twice = await encoded_async(api, fresh, context)
@@ -147,7 +147,7 @@ async def _compare_async(
         note_fault(api, error)
         _compare_outputs(rehearsal, fresh)
         return
-    _conclude(rehearsal, found, by_output=is_whole)
+    _conclude(rehearsal, found, differs=differs)
 
 
 def _copy(rehearsal: Rehearsal) -> Context | None:
@@ -215,9 +215,15 @@ def _without_noise(
     return verdict.differences(rehearsal.early, other, noise, tolerance=tolerance)
 
 
-def _conclude(rehearsal: Rehearsal, found: list[Difference], *, by_output: bool = False) -> None:
+def _conclude(
+    rehearsal: Rehearsal,
+    found: list[Difference],
+    *,
+    by_output: bool = False,
+    differs: bool = False,
+) -> None:
     if found:
         rehearsal.verdict.disagreed(found)
     else:
         for tried in rehearsal.tried:
-            rehearsal.verdict.agreed(tried, by_output=by_output)
+            rehearsal.verdict.agreed(tried, by_output=by_output, differs=differs)

@@ -248,14 +248,15 @@ class Verdict:
             return []
         return self.differences(*tried.contexts, tolerance=tolerance, root=CONTEXT)
 
-    def agreed(self, tried: Tried, *, by_output: bool = False) -> None:
+    def agreed(self, tried: Tried, *, by_output: bool = False, differs: bool = False) -> None:
         """Count a hit that would have been answered as the model has answered it.
 
         Args:
             tried: The hit.
             by_output: Whether only what the method returns was compared.
+            differs: Whether the answers differ in what was taken for noise, such as a clock.
         """
-        if by_output and self._leaves:
+        if (by_output or differs) and self._leaves:
             self._note_unproven()
             return
         with self._lock:
@@ -284,7 +285,7 @@ class Verdict:
                 return
         alone, left = self._output or "the responses", self._leaves[0]
         why = (
-            f"{max(1, self.trial.hits)} hits in a row were compared by {alone} alone, which does "
+            f"{max(1, self.trial.hits)} hits in a row agreed by {alone} alone, which does "
             f'not show {left}. If no answer depends on it, trial=Trial(compare="output") says so'
         )
         self._end(f"only {alone} could be compared, which does not show {left}", lambda: why)

@@ -1,9 +1,11 @@
 """What a cached method leaves for later hooks, where a trial compares its outputs alone."""
 
 import logging
+import queue
 import sqlite3
 import threading
 import time
+from contextvars import ContextVar
 
 import litserve as ls
 import pytest
@@ -14,6 +16,8 @@ from litcache.testing import APIRunner
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*should be an async:UserWarning")
 COUNT = {"answers": 0}
+LOCAL = threading.local()
+TOKENS = ContextVar("tokens", default=0)
 REQUESTS = [{"text": text} for text in ("a", "bb", "ccc", "a", "ccc", "bb") * 12]
 
 
@@ -128,6 +132,48 @@ def a_lock_in_the_context(cached):
     return API
 
 
+def in_a_thread_local(cached):
+    class API(Base):
+        @cached()
+        def predict(self, x):
+            LOCAL.tokens = len(self.first(x))
+            return each(self, x, str.upper)
+
+        def encode_response(self, output):
+            return {"output": output, "usage": getattr(LOCAL, "tokens", 0)}
+
+    return API
+
+
+def in_a_context_variable(cached):
+    class API(Base):
+        @cached()
+        def predict(self, x):
+            TOKENS.set(len(self.first(x)))
+            return each(self, x, str.upper)
+
+        def encode_response(self, output):
+            return {"output": output, "usage": TOKENS.get()}
+
+    return API
+
+
+def in_a_queue(cached):
+    class API(Base):
+        def setup(self, device):
+            self.waiting = queue.Queue()
+
+        @cached()
+        def predict(self, x):
+            self.waiting.put(len(self.first(x)))
+            return each(self, x, str.upper)
+
+        def encode_response(self, output):
+            return {"output": output, "usage": self.waiting.get()}
+
+    return API
+
+
 UNREHEARSED = [
     a_global_that_is_counted, an_attribute_of_the_class_that_is_counted, a_row_that_is_committed,
     a_pause, a_function_of_self, a_lock_in_the_context,
@@ -144,6 +190,17 @@ def test_what_predict_leaves_beside_a_response_that_is_not_rehearsed_is_never_an
     assert (info.state, info.hits, info.entries, info.disagreements) == ("off", 0, 0, 0)
     assert "only what predict returns could be compared" in info.disagreement
     assert "self.tokens: predict sets it" in info.disagreement
+
+
+@pytest.mark.parametrize("way", ["single", "batched", "loop"])
+@pytest.mark.parametrize("make", [in_a_thread_local, in_a_context_variable, in_a_queue])
+def test_what_predict_leaves_beside_self_is_never_answered(make, way):
+    expected = answers_of(prepared(make, way, undecorated), REQUESTS, way)
+    api = prepared(make, way, cached_predict)
+    assert answers_of(api, REQUESTS, way) == expected
+    info = api.predict.cache.info()
+    assert (info.state, info.hits) == ("off", 0)
+    assert "predict sets it, which a hit does not run, and encode_response" in info.disagreement
 
 
 # ---------------------------------------------------------------------- what is never rehearsed
@@ -249,11 +306,11 @@ def lines_of(api, trial, caplog):
 def test_the_log_says_what_could_not_be_compared_and_where_it_is_left(caplog):
     lines = lines_of(Streams(stream=True), 16, caplog)
     (line,) = [line for line in lines if line.startswith("off")]
-    assert "16 hits in a row were compared by what predict returns alone" in line
+    assert "16 hits in a row agreed by what predict returns alone" in line
     assert "test_trial_left.py:" in line
     assert "self.tokens: predict sets it, which a hit does not run, and encode_response" in line
     assert 'If no answer depends on it, trial=Trial(compare="output") says so' in line
-    assert not any("agreed" in line for line in lines)
+    assert not any("agreed: answering" in line for line in lines)
 
 
 class Plain(Base):
@@ -326,7 +383,7 @@ def test_a_trial_of_no_first_hits_ends_at_the_first_one_of_which_nothing_is_prov
     assert (api.predict.cache.info().state, api.predict.cache.info().verified) == ("off", 1)
 
 
-def test_a_text_that_is_noise_as_a_whole_is_no_proof_of_what_is_left():
+def test_an_answer_that_differs_by_noise_is_no_proof_of_what_is_left():
     class API(Base):
         @cached_predict
         def predict(self, text):

@@ -133,10 +133,11 @@ def test_as_many_outputs_in_a_row_as_would_have_been_enough_end_caching_if_somet
     )
 
 
-def test_an_output_proves_nothing_if_something_is_left_and_a_response_does():
+@pytest.mark.parametrize("how", ["by_output", "differs"])
+def test_an_output_proves_nothing_if_something_is_left_and_a_response_does(how):
     verdict, counters, _ = leaving()
     for _ in range(2):
-        verdict.agreed(Tried(ENTRY, unlike=1), by_output=True)
+        verdict.agreed(Tried(ENTRY, unlike=1), **{how: True})
         assert counters.state == "trial"
         verdict.agreed(Tried(ENTRY, unlike=2))
     assert (verdict.is_off, counters.state) == (False, "on")
