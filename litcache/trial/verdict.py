@@ -248,16 +248,16 @@ class Verdict:
             return []
         return self.differences(*tried.contexts, tolerance=tolerance, root=CONTEXT)
 
-    def agreed(self, tried: Tried, *, by_output: bool = False, differs: bool = False) -> None:
+    def agreed(self, tried: Tried, *, by_output: bool = False, doubts: bool = False) -> None:
         """Count a hit that would have been answered as the model has answered it.
 
         Args:
             tried: The hit.
             by_output: Whether only what the method returns was compared.
-            differs: Whether the answers differ in what was taken for noise, such as a clock.
+            doubts: Whether the answers differ, though by what may be noise.
         """
-        if (by_output or differs) and self._leaves:
-            self._note_unproven()
+        if (by_output or doubts) and self._leaves:
+            self._note_unproven(1 if doubts else max(1, self.trial.hits))
             return
         with self._lock:
             was_open = self._is_open
@@ -277,18 +277,16 @@ class Verdict:
             self._method, count, count, rest,
         )  # fmt: skip
 
-    def _note_unproven(self) -> None:
-        """Count a hit of which nothing is proven; end caching after as many as would have done."""
+    def _note_unproven(self, most: int) -> None:
+        """Count a hit of which nothing is proven; end caching after so many in a row."""
         with self._lock:
             self._unproven += 1
-            if self._unproven != max(1, self.trial.hits):
+            if self._unproven < most:
                 return
         alone, left = self._output or "the responses", self._leaves[0]
-        why = (
-            f"{max(1, self.trial.hits)} hits in a row agreed by {alone} alone, which does "
-            f'not show {left}. If no answer depends on it, trial=Trial(compare="output") says so'
-        )
-        self._end(f"only {alone} could be compared, which does not show {left}", lambda: why)
+        found = f"hits agree by {alone} alone, which does not show {left}"
+        remedy = 'If no answer depends on it, trial=Trial(compare="output") says so'
+        self._end(found, lambda: f"{found}. {remedy}")
 
     def disagreed(self, found: Sequence[Difference]) -> None:
         """End caching, because a hit would have been another answer than the model's.

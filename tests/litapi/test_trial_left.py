@@ -188,7 +188,7 @@ def test_what_predict_leaves_beside_a_response_that_is_not_rehearsed_is_never_an
     assert answers_of(api, REQUESTS, way) == expected
     info = api.predict.cache.info()
     assert (info.state, info.hits, info.entries, info.disagreements) == ("off", 0, 0, 0)
-    assert "only what predict returns could be compared" in info.disagreement
+    assert "hits agree by what predict returns alone" in info.disagreement
     assert "self.tokens: predict sets it" in info.disagreement
 
 
@@ -290,7 +290,7 @@ def test_what_a_stream_a_helper_or_decode_request_leaves_is_never_answered(make,
     assert usages == [len(request["text"]) for request in REQUESTS]
     info = getattr(api, method).cache.info()
     assert (info.state, info.hits) == ("off", 0)
-    assert f"only what {method} returns could be compared" in info.disagreement
+    assert f"hits agree by what {method} returns alone" in info.disagreement
     assert f"self.tokens: {method} sets it" in info.disagreement
 
 
@@ -306,7 +306,7 @@ def lines_of(api, trial, caplog):
 def test_the_log_says_what_could_not_be_compared_and_where_it_is_left(caplog):
     lines = lines_of(Streams(stream=True), 16, caplog)
     (line,) = [line for line in lines if line.startswith("off")]
-    assert "16 hits in a row agreed by what predict returns alone" in line
+    assert "hits agree by what predict returns alone" in line
     assert "test_trial_left.py:" in line
     assert "self.tokens: predict sets it, which a hit does not run, and encode_response" in line
     assert 'If no answer depends on it, trial=Trial(compare="output") says so' in line
@@ -352,7 +352,8 @@ def test_who_asks_for_outputs_alone_knows_what_is_left():
     assert (info.state, info.disagreement, info.verified) == ("on", "", 16)
 
 
-def test_what_is_left_and_is_the_same_each_time_agrees_where_responses_are_rehearsed():
+@pytest.mark.parametrize("clock", [int, time.perf_counter_ns])
+def test_what_is_left_and_is_the_same_each_time_agrees_where_responses_are_rehearsed(clock):
     class API(Base):
         @cached_predict
         def predict(self, text):
@@ -360,7 +361,7 @@ def test_what_is_left_and_is_the_same_each_time_agrees_where_responses_are_rehea
             return text.upper()
 
         def encode_response(self, output):
-            return {"output": output, "model": self.model}
+            return {"output": output, "model": self.model, "at": clock()}
 
     api = API()
     played(api, Trial(verify=0))
