@@ -9,6 +9,7 @@ from typing import Any
 
 from litcache.engine import trials
 from litcache.engine.call import BYPASSED, UNCACHEABLE, Misses, Place
+from litcache.engine.contexts import OTHER_KIND
 from litcache.engine.files import FileWatch
 from litcache.engine.modes import NoOutputError, RowCall
 from litcache.engine.predicates import Predicates
@@ -23,6 +24,7 @@ from litcache.values.layouts import Encoded
 
 _ELEMENTS = frozenset(b"atAT")
 """How the layouts of arrays and tensors begin, which name no files."""
+_REPLACED = "the method put an object of another type in the place of a context: put a dict there"
 
 
 class Entries:
@@ -173,7 +175,9 @@ class Entries:
         changed: dict[str, object] = {}
         removed: list[str] = []
         before, context = misses.snapshots.get(position), misses.call.context(position)
-        if before is not None and context is not None:
+        if before is OTHER_KIND:
+            encoded = ValueEncodingError(_REPLACED, "$context", type(context))
+        elif before is not None and context is not None:
             changed, removed = changes(before, context, self._outcome_in)
             misses.call.change(position, changed, removed)
         try:

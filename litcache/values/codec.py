@@ -258,8 +258,8 @@ def _encode_like_arrays(values: Sequence[object], store_as: str) -> dict[int, En
     """Return the entries of arrays that can be stacked, by place; each stack is converted once."""
     like: dict[tuple[Any, Any, Any], list[int]] = {}
     for place, value in enumerate(values):
-        if is_array(value):
-            array: Any = value
+        array: Any = value
+        if is_array(value) and array.dtype.metadata is None:  # a stack would have none
             like.setdefault((array.dtype, array.shape, order_of(array)), []).append(place)
     encoded: dict[int, Encoded] = {}
     for (dtype, shape, order), places in like.items():

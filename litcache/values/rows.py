@@ -122,7 +122,7 @@ def encode_rows(
     if not count:
         return []
     try:
-        if is_array(output) and output.dtype.char in "US" and output.dtype == _natural(output):
+        if is_array(output) and output.dtype.char in "US" and _is_natural(output):
             # Alone, a row would have been as wide as its own texts, not as those of its batch.
             rows = [output[at : at + 1] for at in range(count)]
             return [encode_each(row.astype(_natural(row)))[0] for row in rows]
@@ -217,6 +217,11 @@ def _natural(texts: Any) -> Any:
     """Return the dtype that numpy chooses for the texts of an array: as wide as the longest."""
     longest = int(arrays.numpy().char.str_len(texts).max()) if texts.size else 0
     return arrays.numpy().dtype(f"{texts.dtype.str[0]}{texts.dtype.kind}{max(1, longest)}")
+
+
+def _is_natural(texts: Any) -> bool:
+    """Return whether numpy itself would have chosen the dtype of an array of texts."""
+    return texts.dtype.metadata is None and bool(texts.dtype == _natural(texts))
 
 
 def _join_different(layouts: Sequence[bytes], payloads: Sequence[Payload], device: object) -> Any:

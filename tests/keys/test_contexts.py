@@ -1,7 +1,9 @@
 """What a method changes in its context is done again on a hit, or its output is not stored."""
 
+import enum
 import io
 import logging
+from collections import namedtuple
 
 import litserve as ls
 import pytest
@@ -51,6 +53,24 @@ CHANGES = {
 def test_a_change_of_an_object_is_noticed(value, act):
     assert changed(value, act) == ({"session": value}, [])
     assert changed(value, lambda value: None) == ({}, [])
+
+
+def boxes():
+    for name in ("width", "height"):
+        yield namedtuple("Box", name)(1)
+
+
+def labels():
+    for value in (1, 2):
+        yield enum.Enum("Label", {"cat": value})["cat"]
+
+
+@pytest.mark.parametrize("make", [boxes, labels])
+def test_a_value_in_place_of_one_of_its_class_name_is_noticed(make):
+    one, other = make()
+    before = snapshot({"session": one})
+    assert changes(before, {"session": other}) == ({"session": other}, [])
+    assert changes(before, {"session": next(make())}) == ({}, [])
 
 
 def test_a_tensor_in_an_object_is_noted_by_its_version():

@@ -192,6 +192,15 @@ def test_layouts_tell_apart_what_numpy_calls_equal():
                      np.ulonglong, np.dtype("L").type]  # fmt: skip
 
 
+def test_bytes_of_a_class_of_the_user_are_not_taken_for_those_of_numpy():
+    np = pytest.importorskip("numpy")
+    mine = np.zeros(2, np.dtype((type("Mine", (np.void,), {}), 3)))
+    assert mine.dtype == np.dtype("V3")
+    assert type(again(np.zeros(2, "V3"))[0]) is np.void  # whose layout is known now
+    with pytest.raises(ValueEncodingError):
+        codec.encode(mine)
+
+
 # What is not stored
 
 
@@ -246,6 +255,35 @@ def unstorable_arrays():
         np.zeros(2, [("a", "i1")]).view(np.recarray).view(np.ndarray), np.dtype("f4"),
         np.array(["a"], np.dtypes.StringDType()) if hasattr(np, "dtypes") else np.array([None]),
     ]  # fmt: skip
+
+
+def noted_arrays():
+    np = pytest.importorskip("numpy")
+
+    def noted(base):
+        return np.dtype(base, metadata={"unit": "m"})
+
+    inner = [("a", noted("f4"))], [("a", noted("f4"), (2,))], [("a", noted([("b", "u1")]))]
+    return [
+        np.zeros(2, noted("f4")), np.zeros((2, 3), noted("f8")), np.zeros((), noted("i1")),
+        np.array(["a", "b"], noted("U1")), np.zeros(2, noted([("a", "f4")])),
+        *(np.zeros(2, fields) for fields in inner), np.zeros(1, noted([("a", "f4")]))[0],
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("form", [None, "float16", "int8"])
+def test_arrays_with_metadata_are_refused_whatever_was_stored_before(form):
+    for value in noted_arrays():
+        bare = value.astype(value.dtype.str)
+        values = [bare, value, [value], bare]
+        found = codec.encode_many(values, form)
+        assert [isinstance(each, ValueEncodingError) for each in found] == [
+            False,
+            True,
+            True,
+            False,
+        ]
+        assert all("metadata of its dtype" in str(error) for error in found[1:3])
 
 
 def unstorable_tensors():
