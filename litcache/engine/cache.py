@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from litcache.engine import contexts, outcomes, threads, trials
@@ -21,7 +21,6 @@ from litcache.observe.counters import Labels, Sample
 from litcache.policy import CachePolicy
 from litcache.stores.base import Entry, NewEntry, Scope, Store
 from litcache.trial.verdict import Verdict
-from litcache.trial_policy import Trial
 from litcache.values import codec
 
 BY_HAND_SECONDS = 30.0
@@ -220,19 +219,12 @@ class Cache(Tier):
 
     # ------------------------------------------------------------------ the trial
 
-    def begin_trial(self, trial: Trial, causes: Callable[[], Sequence[str]]) -> Verdict:
-        """Begin the trial of the method; `causes` returns the usual causes of a disagreement."""
-        self.verdict = verdict = Verdict(
-            self.method, trial, self.counters, self.reporter, stop=self._drop, causes=causes
-        )
-        return verdict
-
     @property
     def is_off(self) -> bool:
         """Whether the trial has found a disagreement, so that nothing is cached."""
         return self.verdict is not None and self.verdict.is_off
 
-    def _drop(self) -> None:
+    def drop(self) -> None:
         """Clear the namespace: an entry of it may be wrong."""
         namespace = self.scope.namespace
         if self.store.blocking:

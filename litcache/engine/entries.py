@@ -7,7 +7,7 @@ from itertools import repeat
 from operator import itemgetter
 from typing import Any
 
-from litcache.engine import aliases
+from litcache.engine import aliases, trials
 from litcache.engine.call import BYPASSED, UNCACHEABLE, Call, Misses, Place
 from litcache.engine.contexts import OTHER_KIND
 from litcache.engine.files import FileWatch
@@ -95,8 +95,7 @@ class Entries:
             key = misses.keys[position]
             if key is not None and type(pair) is tuple and pair[0][0] not in _ELEMENTS:
                 pair = self._files.fault_of(call.output_at(output, index)) or pair
-            requests = misses.call.requests
-            request = requests[position] if requests else 0
+            request = misses.call.requests[position] if misses.call.requests else 0
             if type(pair) is tuple and not misses.snapshots:
                 # NewEntry(...) is a Python function and takes twice as long.
                 plain = full = tuple.__new__(NewEntry, (*pair, expires, request))
@@ -105,10 +104,12 @@ class Entries:
             misses.call.keep(position, plain, output, index, device)
             if key is None:
                 tried = misses.tried.get(position)
-                if tried is not None and type(pair) is not NoOutputError:
+                if isinstance(pair, NoOutputError):
+                    trials.refused(places[index : index + 1], pair.__cause__, device)
+                elif tried is not None:
                     tried.made = None if self._is_answer else full
                     if not tried.at_encoding:
-                        tried.fresh = freeze(misses.call.output_at(output, index))
+                        tried.fresh = freeze(call.output_at(output, index))
                 continue
             misses.published[key] = full
             if full is None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, ClassVar, NamedTuple, cast
 
 from litcache.engine.call import Call, Misses, NotRowsError, Part, Place
@@ -99,12 +100,12 @@ class Unbatched(NamedTuple):
     Attributes:
         outputs: One output for each item.
         fault: The reason why none of them may be stored, if there is one.
-        missing: The positions of those that could not be made.
+        missing: The positions of those that could not be made, and what was raised instead.
     """
 
     outputs: list[Any]
     fault: str | None = None
-    missing: Collection[int] = ()
+    missing: Mapping[int, Exception] = MappingProxyType({})
 
 
 class Batch(_Values):
@@ -129,8 +130,9 @@ class Batch(_Values):
             error = ValueEncodingError(output.fault, "$", type(output.outputs))
             return [error] * len(places)
         encoded = codec.encode_many(output.outputs, store_as)
-        for position in output.missing:
-            encoded[position] = NoOutputError("it could not be made")
+        for position, raised in output.missing.items():
+            encoded[position] = error = NoOutputError("it could not be made")
+            error.__cause__ = raised
         return encoded
 
     def as_stored(

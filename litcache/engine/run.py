@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Generator, Sequence
 from typing import Any, TypeVar
 
-from litcache.engine import contexts, threads
+from litcache.engine import contexts, threads, trials
 from litcache.engine.cache import Cache
 from litcache.engine.call import Call, Misses, Part
 from litcache.engine.claims import claim
@@ -42,7 +42,11 @@ def computation(cache: Cache, group: Sequence[Misses]) -> Steps:
         if number:
             cache.hold(group)
         cache.before_part(part)
-        output, seconds = yield Compute(part)
+        try:
+            output, seconds = yield Compute(part)
+        except Exception as error:
+            trials.refused(part.places, error, cache.device)
+            raise
         contexts.take_back(part)
         # Before the next part: a method may use its output buffer again.
         cache.keep(part.places, output, seconds)

@@ -11,6 +11,7 @@ from collections.abc import Generator
 from itertools import islice
 from typing import Any, NamedTuple, cast
 
+from litcache.engine import trials
 from litcache.engine.cache import Cache
 from litcache.engine.call import COALESCED, Misses, Part, uncached
 from litcache.engine.claims import claim
@@ -207,7 +208,7 @@ def _compute(cache: Cache, misses: Misses) -> StreamSteps:
     index = 0
     while True:
         recorder.begin()
-        reply, took = yield ask
+        reply, took = yield from _taken(cache, misses, ask)
         seconds += took
         is_end = isinstance(reply, Ended)
         value = reply.value if is_end else reply
@@ -224,6 +225,16 @@ def _compute(cache: Cache, misses: Misses) -> StreamSteps:
         index += 1
     call.returned = value
     recorder.finish(seconds)
+
+
+def _taken(cache: Cache, misses: Misses, ask: Next) -> Generator[Next, Any, Any]:
+    """Take a chunk; if the method refuses the item, that counts for the trial of a hit."""
+    try:
+        return (yield ask)
+    except Exception as error:
+        if ask.error is None:  # or it is what the caller has thrown
+            trials.refused([(misses, 0)], error, cache.device)
+        raise
 
 
 def _give_computed(

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from litcache.engine.call import VERIFIED, Call, Misses
+from litcache.engine.call import VERIFIED, Call, Misses, Place
 from litcache.errors import ValueEncodingError
 from litcache.keys.contexts import Context
 from litcache.stores.base import Entry, NewEntry
 from litcache.trial.answers.compare import Frozen, Removed, freeze
+from litcache.trial.refusals import refusal
 from litcache.trial.verdict import Tried, unlike
 from litcache.values import chunks, codec
 from litcache.values.chunks import Changes
@@ -123,6 +124,33 @@ def prove(misses: Misses, device: Any) -> None:
                 call.verdict.compare(tried, freeze(_row(call, entry, device)), fresh)
         except ValueEncodingError:
             continue
+
+
+def refused(places: Sequence[Place], error: BaseException | None, device: Any) -> None:
+    """Conclude that hits are wrong if the model refuses to answer them.
+
+    Args:
+        places: The items that it was called with. If one of them is no hit, that may be the one
+            which it refuses, and there is no conclusion.
+        error: What it raised.
+        device: The device for tensors of the entries.
+
+    Raises:
+        DisagreementError: In strict mode, if it refuses them.
+    """
+    found = None
+    for misses, position in places:
+        tried = misses.tried.get(position)
+        if tried is None or tried.entry is None or misses.call.verdict is None:
+            return
+        if found is None:
+            try:
+                found = refusal(error, freeze(_row(misses.call, tried.entry, device)))
+            except ValueEncodingError:
+                return
+    verdict = places[0][0].call.verdict if places else None
+    if found is not None and verdict is not None:
+        verdict.disagreed([found])
 
 
 def _contexts(

@@ -16,6 +16,7 @@ from litcache.http.responses import LARGEST_BODY, Headers, Stored, content_lengt
 from litcache.http.tier import ResponseTier
 from litcache.observe.counters import Counters
 from litcache.trial.answers.compare import Difference, freeze
+from litcache.trial.refusals import OF_THE_MOMENT
 from litcache.trial.verdict import Tried, Verdict
 from litcache.trial_policy import Trial
 
@@ -23,8 +24,6 @@ _JSON = re.compile(rb"application/(.*\+)?json\s*(;.*)?", re.IGNORECASE)
 _SMALL = 65536
 # Clients have no fields: that it is another one is known, and not what differs.
 _OTHER_CLIENT = 1
-# The service is busy or has failed: that is said of this moment, not of the entry.
-_OF_THE_MOMENT = frozenset({408, 425, 429})
 
 
 class Standings:
@@ -214,7 +213,7 @@ class TriedHit:
     @property
     def _tells(self) -> bool:
         """Whether the answer came as a whole, and says something of the entry."""
-        passing = self.status >= 500 or self.status in _OF_THE_MOMENT
+        passing = self.status >= 500 or self.status in OF_THE_MOMENT
         return not passing and self._length in (None, self.size)
 
     def body(self) -> bytes | None:

@@ -46,7 +46,7 @@ class Encoding:
     def batch(self, unbatched: Unbatched, contexts: Sequence[Any] | None) -> Unbatched:
         """Return the responses to the items of a batch, encoded in order."""
         responses: list[Any] = []
-        missing: list[int] = []
+        missing: dict[int, Exception] = {}
         for position, output in enumerate(unbatched.outputs):
             context = None if contexts is None else contexts[position]
             try:
@@ -55,7 +55,7 @@ class Encoding:
                 if not self._apart:
                     raise
                 responses.append(Raised(error))
-                missing.append(position)
+                missing[position] = error
         return Unbatched(responses, unbatched.fault, missing)
 
     def _encoded(self, output: Any, context: Any) -> Any:

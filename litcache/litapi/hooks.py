@@ -33,6 +33,7 @@ from litcache.litapi.tokens import Items, Outputs
 from litcache.observe.log import show_log_lines
 from litcache.policy import CachePolicy
 from litcache.switches import is_disabled
+from litcache.trial.source.look import look
 
 _T = TypeVar("_T")
 _OFTEN = ("decode_request", "encode_response")
@@ -315,11 +316,12 @@ def after_setup(api: LitAPI) -> None:
         cache.keyring.resume()
     if api.request_timeout is None or is_disabled():
         return
+    findings = look(type(api), cached_methods(type(api)))
     for name in cached_methods(type(api)):
         cache = cache_of(api, name)
-        begin_trial(api, cache)
+        begin_trial(api, cache, findings)
         log_start(cache)
         warn_of_own(cache, api, name)
         if cache.store.blocking:
             write_at_sigterm()
-    warn_of_source(type(api), state.caches)
+    warn_of_source(findings, state.caches)

@@ -108,7 +108,7 @@ def _compare_outputs(rehearsal: Rehearsal, output: Any) -> None:
     found = verdict.differences(stored, freeze(output))
     for tried in rehearsal.tried:
         found += verdict.differences_of_context(tried)
-    _conclude(rehearsal, found)
+    _conclude(rehearsal, found, by_output=True)
 
 
 def _compare(
@@ -116,6 +116,7 @@ def _compare(
 ) -> None:
     try:
         found, tolerance = _found(rehearsal, answer, fresh)
+        doubts = False
         if found and tolerance is not None:
             with state_of(api).model_lock:
                 copy = _copy(rehearsal)
@@ -123,11 +124,12 @@ def _compare(
                 late = encoded(api, rehearsal.make(), rehearsal.context)
                 again = encoded(api, rehearsal.make(), copy, rehearsal.stage)
             found = _without_noise(rehearsal, answer, (twice, late, again), tolerance)
+            doubts = _doubts(rehearsal, answer, twice, tolerance)
     except Exception as error:  # no memory on the device
         note_fault(api, error)
         _compare_outputs(rehearsal, fresh)
         return
-    _conclude(rehearsal, found)
+    _conclude(rehearsal, found, doubts=doubts)
 
 
 async def _compare_async(
@@ -135,17 +137,19 @@ async def _compare_async(
 ) -> None:
     try:
         found, tolerance = _found(rehearsal, answer, fresh)
+        doubts = False
         if found and tolerance is not None:
             copy = _copy(rehearsal)
             twice = await encoded_async(api, fresh, context)
             late = await encoded_async(api, rehearsal.make(), rehearsal.context)
             again = await encoded_async(api, rehearsal.make(), copy, rehearsal.stage)
             found = _without_noise(rehearsal, answer, (twice, late, again), tolerance)
+            doubts = _doubts(rehearsal, answer, twice, tolerance)
     except Exception as error:  # as above
         note_fault(api, error)
         _compare_outputs(rehearsal, fresh)
         return
-    _conclude(rehearsal, found)
+    _conclude(rehearsal, found, doubts=doubts)
 
 
 def _copy(rehearsal: Rehearsal) -> Context | None:
@@ -213,9 +217,27 @@ def _without_noise(
     return verdict.differences(rehearsal.early, other, noise, tolerance=tolerance)
 
 
-def _conclude(rehearsal: Rehearsal, found: list[Difference]) -> None:
+def _doubts(rehearsal: Rehearsal, answer: Frozen, twice: Frozen | None, tolerance: float) -> bool:
+    """Return whether a hit would differ in more than one output does that is encoded twice now."""
+    verdict = rehearsal.verdict
+    if twice is None:
+        return True
+    unlike = verdict.differences(answer, twice, limit=_MOST_NOISE, tolerance=tolerance)
+    clocks = [each.path for each in unlike]
+    return "$" in clocks or bool(
+        verdict.differences(rehearsal.early, answer, clocks, limit=1, tolerance=tolerance)
+    )
+
+
+def _conclude(
+    rehearsal: Rehearsal,
+    found: list[Difference],
+    *,
+    by_output: bool = False,
+    doubts: bool = False,
+) -> None:
     if found:
         rehearsal.verdict.disagreed(found)
     else:
         for tried in rehearsal.tried:
-            rehearsal.verdict.agreed(tried)
+            rehearsal.verdict.agreed(tried, by_output=by_output, doubts=doubts)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import weakref
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 
 from litserve import LitAPI
@@ -15,7 +15,8 @@ from litcache.litapi.classes import CACHEABLE, cached_methods, policy_of
 from litcache.litapi.identity import ByIdentity
 from litcache.litapi.state import state_of
 from litcache.stores.memory import MemoryStore
-from litcache.trial.source.look import causes, look
+from litcache.trial.source.look import Finding, causes, look
+from litcache.trial.verdict import Verdict
 from litcache.trial_policy import trial_of
 
 logger = logging.getLogger("litcache")
@@ -27,9 +28,9 @@ _MOST_FINDINGS = 10
 _apis: weakref.WeakValueDictionary[str, LitAPI] = weakref.WeakValueDictionary()
 
 
-def warn_of_source(cls: type, caches: Mapping[str, Cache]) -> None:
+def warn_of_source(findings: Sequence[Finding], caches: Mapping[str, Cache]) -> None:
     """Warn once of each thing that the source of a class shows to pass the cache of a method."""
-    for finding in look(cls, cached_methods(cls))[:_MOST_FINDINGS]:
+    for finding in findings[:_MOST_FINDINGS]:
         cache = caches.get(finding.method)
         if cache is not None:
             cache.reporter.warn_once((finding.cause, finding.attribute), str(finding))
@@ -85,14 +86,26 @@ def _identities(api: LitAPI) -> dict[str, tuple[str, str]]:
     }
 
 
-def begin_trial(api: LitAPI, cache: Cache) -> None:
-    """Begin the trial of a method that is served, unless its policy wants none."""
+def begin_trial(api: LitAPI, cache: Cache, findings: Iterable[Finding]) -> None:
+    """Begin the trial of a method that is served, unless its policy wants none.
+
+    Args:
+        api: The API.
+        cache: The cache of the method.
+        findings: What the source of its class shows.
+    """
     state = state_of(api)
     trial = state.trial if state.has_own_trial else trial_of(cache.policy.trial)
     if trial is None or cache.verdict is not None:
         return
     state.has_helpers = state.has_helpers or cache.labels.method not in CACHEABLE
-    cache.begin_trial(trial, partial(usual_causes, type(api), cache.labels.method))
+    name = cache.labels.method
+    cache.verdict = Verdict(
+        cache.method, trial, cache.counters, cache.reporter,
+        stop=cache.drop, causes=partial(usual_causes, type(api), name),
+        output="" if cache.policy.result == "response" else f"what {name} returns",
+        leaves=[str(each) for each in findings if each.leaves and each.method == name],
+    )  # fmt: skip
     if state.arrivals is None:
         # A loop decodes a batch before it goes on; an async one, as many requests as there are.
         state.arrivals = ByIdentity(

@@ -90,6 +90,9 @@ class Verdict:
         stop: Drops the entries of the method.
         causes: Returns the usual causes of a disagreement, the likeliest first.
         has_fields: Whether digests tell which fields of requests differ; if not, only that they do.
+        output: How a person is told what the method returns, if that may be less than the answer.
+        leaves: What the method leaves for later hooks, as the source shows it. A hit leaves
+            nothing, so outputs that are equal prove nothing.
 
     Attributes:
         is_off: Whether a disagreement has ended caching.
@@ -106,6 +109,8 @@ class Verdict:
         stop: Callable[[], object],
         causes: Callable[[], Sequence[str]] = tuple,
         has_fields: bool = True,
+        output: str = "",
+        leaves: Sequence[str] = (),
     ) -> None:
         self.trial = trial
         self._method = method
@@ -114,6 +119,9 @@ class Verdict:
         self._stop = stop
         self._causes = causes
         self._directions = DIRECTIONS if has_fields else 1
+        self._output = output
+        # `compare="output"` says that the user knows, and that outputs are enough.
+        self._leaves = () if trial.compare == "output" else leaves
         self._lock = threading.Lock()
         self.begin()
 
@@ -121,7 +129,7 @@ class Verdict:
         """Begin the trial, or begin it again."""
         with self._lock:
             self.is_off = False
-            self._agreed = 0
+            self._agreed = self._by_output = self._unproven = 0
             self._left = self.trial.hits
             self._proven = Proven(self.trial.hits, self._directions)
             self._pause = self._until_next()
@@ -204,12 +212,12 @@ class Verdict:
     # ------------------------------------------------------------------ what was found
 
     def compare(self, tried: Tried, stored: Frozen, fresh: Frozen) -> None:
-        """Compare the outputs of a tried hit, and draw the conclusion."""
+        """Compare the outputs of a tried hit alone, and draw the conclusion."""
         found = self.differences(stored, fresh) + self.differences_of_context(tried)
         if found:
             self.disagreed(found)
         else:
-            self.agreed(tried)
+            self.agreed(tried, by_output=True)
 
     def differences(
         self,
@@ -240,21 +248,45 @@ class Verdict:
             return []
         return self.differences(*tried.contexts, tolerance=tolerance, root=CONTEXT)
 
-    def agreed(self, tried: Tried) -> None:
-        """Count a hit that would have been answered as the model has answered it."""
+    def agreed(self, tried: Tried, *, by_output: bool = False, doubts: bool = False) -> None:
+        """Count a hit that would have been answered as the model has answered it.
+
+        Args:
+            tried: The hit.
+            by_output: Whether only what the method returns was compared.
+            doubts: Whether the answers differ, though by what may be noise.
+        """
+        if (by_output or doubts) and self._leaves:
+            self._note_unproven(1 if doubts else max(1, self.trial.hits))
+            return
         with self._lock:
             was_open = self._is_open
+            self._unproven = 0
             self._agreed += 1
+            self._by_output += by_output
             self._left -= 1
             self._proven.note(tried.unlike)
             self._note_state()
             if not was_open or self._is_open or self.is_off:
                 return
             self._counters.state = "on"
-            count = self._agreed
+            count, alone = self._agreed, self._by_output if self._output else 0
+        rest = f". {alone} of them were compared by {self._output} alone" if alone else ""
         logger.info(
-            "%s: trial: %d of %d agreed: answering from the cache", self._method, count, count
-        )
+            "%s: trial: %d of %d agreed: answering from the cache%s",
+            self._method, count, count, rest,
+        )  # fmt: skip
+
+    def _note_unproven(self, most: int) -> None:
+        """Count a hit of which nothing is proven; end caching after so many in a row."""
+        with self._lock:
+            self._unproven += 1
+            if self._unproven < most:
+                return
+        alone, left = self._output or "the responses", self._leaves[0]
+        found = f"hits agree by {alone} alone, which does not show {left}"
+        remedy = 'If no answer depends on it, trial=Trial(compare="output") says so'
+        self._end(found, lambda: f"{found}. {remedy}")
 
     def disagreed(self, found: Sequence[Difference]) -> None:
         """End caching, because a hit would have been another answer than the model's.
@@ -264,11 +296,20 @@ class Verdict:
         """
         texts = list(map(str, found[:_MOST_DIFFERENCES]))
         error = DisagreementError(self._method, texts)
+        self._counters.add(disagreements=1)
+        self._end("; ".join(texts), lambda: f"{error}{self._usual_causes()}")
+        self._reporter.raise_if_strict(error)
+
+    def _usual_causes(self) -> str:
+        causes = [cause.rstrip(".") for cause in self._causes()[:_MOST_CAUSES]]
+        return f". Usual causes: {'; '.join(causes)}" if causes else ""
+
+    def _end(self, found: str, why: Callable[[], str]) -> None:
+        """End caching, unless it is only observed; say why, at the first time."""
         with self._lock:
-            self._counters.add(disagreements=1)
             is_first = not self._counters.disagreement
             if is_first:
-                self._counters.disagreement = "; ".join(texts)
+                self._counters.disagreement = found
             ends = not (self.trial.observe or self.is_off)
             if ends:
                 self.is_off = True
@@ -276,15 +317,9 @@ class Verdict:
         if ends:
             self._stop()
         if ends or is_first:
-            logger.error("%s: %s", self._method, self._explanation(error))
-        self._reporter.raise_if_strict(error)
-
-    def _explanation(self, error: DisagreementError) -> str:
-        consequence = (
-            "observing goes on, nothing is answered from the cache"
-            if self.trial.observe
-            else "off: this process answers nothing from the cache until it starts again"
-        )
-        causes = [cause.rstrip(".") for cause in self._causes()[:_MOST_CAUSES]]
-        why = f". Usual causes: {'; '.join(causes)}" if causes else ""
-        return f"{consequence}, because {error}{why}"
+            consequence = (
+                "observing goes on, nothing is answered from the cache"
+                if self.trial.observe
+                else "off: this process answers nothing from the cache until it starts again"
+            )
+            logger.error("%s: %s, because %s", self._method, consequence, why())

@@ -1,5 +1,6 @@
 """Small classes of the kinds of public LitServe services, with what a look at them must find."""
 
+import asyncio
 import base64
 import datetime
 import gc
@@ -7,6 +8,7 @@ import io
 import json
 import logging
 import os
+import queue
 import random as dice
 import tempfile
 import threading
@@ -14,12 +16,14 @@ import time
 import time as clock
 import uuid
 from collections import OrderedDict, deque
+from contextvars import ContextVar
 from time import perf_counter as now
 from uuid import uuid4
 
 import httpx
 import litserve as ls
 import numpy as np
+from fastapi import HTTPException
 from starlette.responses import FileResponse
 
 from litcache import cached_predict
@@ -29,6 +33,9 @@ SHAPES = {}
 LANGUAGE = "en"
 RESULTS = {}
 LABELS = {0: "cat"}
+LOCAL = threading.local()
+USAGE = ContextVar("usage", default=0)
+QUEUE = queue.Queue()
 
 
 def load(*names):
@@ -289,6 +296,99 @@ class Inherited(_Base):
     @cached_predict
     def predict(self, text):
         return self.model(text, self.user)
+
+
+@finds("LOCAL.tokens")
+class LeftInAThreadLocal(ls.LitAPI):
+    @cached_predict
+    def predict(self, text):
+        LOCAL.tokens = len(text)
+        return self.model(text)
+
+    def encode_response(self, output):
+        return {"output": output, "usage": getattr(LOCAL, "tokens", None)}
+
+
+@finds("LOCAL.language")
+class OptionInAThreadLocal(ls.LitAPI):
+    def decode_request(self, request):
+        setattr(LOCAL, "language", request["language"])  # noqa: B010
+        return request["text"]
+
+    @cached_predict
+    def predict(self, text):
+        return self.model(text, LOCAL.language)
+
+
+@finds("USAGE")
+class LeftInAContextVar(ls.LitAPI):
+    @cached_predict
+    def predict(self, text):
+        USAGE.set(len(text))
+        return self.model(text)
+
+    def encode_response(self, output):
+        return {"output": output, "usage": USAGE.get()}
+
+
+@finds("QUEUE")
+class LeftInAQueue(ls.LitAPI):
+    @cached_predict
+    def predict(self, text):
+        QUEUE.put(len(text))
+        return self.model(text)
+
+    def encode_response(self, output):
+        return {"output": output, "usage": QUEUE.get()}
+
+
+@finds("self.waiting")
+class LeftInAQueueOnSelf(ls.LitAPI):
+    def setup(self, device):
+        self.waiting = deque()
+
+    @cached_predict
+    def predict(self, text):
+        self.waiting.append(len(text))
+        return self.model(text)
+
+    def encode_response(self, output):
+        return {"output": output, "usage": self.waiting.popleft()}
+
+
+@finds("self.engine.last")
+class LeftOnAPart(ls.LitAPI):
+    @cached_predict
+    def predict(self, text):
+        self.engine.last = len(text)
+        return self.engine(text)
+
+    def encode_response(self, output):
+        return {"output": output, "usage": self.engine.last}
+
+
+@finds("self.tokens")
+class LeftByHelper(ls.LitAPI):
+    @cached_predict
+    def embed(self, text):
+        self.tokens = len(text)
+        return self.model(text)
+
+    def predict(self, text):
+        return {"vector": self.embed(text), "usage": self.tokens}
+
+
+@finds("self.user")
+class RefusedUser(ls.LitAPI):
+    def decode_request(self, request):
+        self.user = request["user"]
+        return request["text"]
+
+    @cached_predict
+    def predict(self, text):
+        if self.user in ("nobody", "guest"):
+            raise HTTPException(403, "no")
+        return self.model(text)
 
 
 # ---------------------------------------------------------------------- setup again
@@ -660,6 +760,48 @@ class Scratch(ls.LitAPI):
 
     def finish(self):
         return self.outputs + self.inputs
+
+
+@quiet
+class BufferOverwritten(ls.LitAPI):
+    def setup(self, device):
+        self.buffer = np.zeros(64)
+
+    @cached_predict
+    def predict(self, x):
+        if len(x) > self.buffer.shape[0]:
+            return None
+        self.buffer.fill(0)
+        self.buffer[: len(x)] = x
+        return self.buffer[: len(x)]
+
+
+@quiet
+class TasksKept(ls.LitAPI):
+    def setup(self, device):
+        self.tasks = set()
+
+    @cached_predict
+    async def predict(self, text):
+        task = asyncio.create_task(self._note(text))
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+        return await self.model(text)
+
+    async def _note(self, text):
+        self.noted = text
+
+
+@quiet
+class CountedOnAPart(ls.LitAPI):
+    @cached_predict
+    def predict(self, text):
+        return self.engine(text)
+
+    def encode_response(self, output):
+        self.engine.served += 1
+        self.engine.times.append(time.time())
+        return output
 
 
 @quiet

@@ -1,5 +1,7 @@
 """The ways in which an API is served, and what it answers in each of them."""
 
+import functools
+
 from litcache import CachedBatchedLoop, Trial
 from litcache.testing import APIRunner
 from support.loops import running
@@ -27,6 +29,7 @@ def _async(decorate):
 
     def with_options(**options):
         def made(function):
+            @functools.wraps(function)
             async def predict(self, x):
                 return function(self, x)
 

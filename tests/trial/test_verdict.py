@@ -107,3 +107,72 @@ def test_a_request_that_is_not_known_is_no_other():
     assert not tried(verdict, 5, 0)
     assert not tried(verdict, 0, 5)
     assert tried(verdict, 5, 7)
+
+
+# ---------------------------------------------------------------------- outputs alone
+
+
+def leaving(hits=2, **given):
+    """A verdict on a method that leaves something, and where it is told."""
+    counters, dropped = Counters(), []
+    verdict = Verdict(
+        "API.predict", Trial(hits=hits, verify=0, **given), counters, Reporter(""),
+        stop=lambda: dropped.append(1), output="what predict returns", leaves=["server.py:7: left"],
+    )  # fmt: skip
+    return verdict, counters, dropped
+
+
+def test_as_many_outputs_in_a_row_as_would_have_been_enough_end_caching_if_something_is_left():
+    verdict, counters, dropped = leaving()
+    verdict.agreed(Tried(ENTRY, unlike=1), by_output=True)
+    assert (verdict.is_off, counters.state, dropped) == (False, "trial", [])
+    verdict.agreed(Tried(ENTRY, unlike=1), by_output=True)
+    assert (verdict.is_off, counters.state, dropped) == (True, "off", [1])
+    assert counters.disagreement == (
+        "hits agree by what predict returns alone, which does not show server.py:7: left"
+    )
+
+
+def test_an_answer_that_may_differ_by_noise_ends_caching_at_once_if_something_is_left():
+    verdict, counters, _ = leaving()
+    verdict.agreed(Tried(ENTRY, unlike=0), doubts=True)
+    assert (verdict.is_off, counters.state) == (True, "off")
+
+
+def test_an_output_proves_nothing_if_something_is_left_and_a_response_does():
+    verdict, counters, _ = leaving()
+    for _ in range(2):
+        verdict.agreed(Tried(ENTRY, unlike=1), by_output=True)
+        assert counters.state == "trial"
+        verdict.agreed(Tried(ENTRY, unlike=2))
+    assert (verdict.is_off, counters.state) == (False, "on")
+    assert tried_as(verdict, unlike=1)  # only its output was compared
+    assert not tried_as(verdict, unlike=2)
+
+
+def tried_as(verdict, unlike):
+    return bool(verdict.choose([unlike ^ 8], [ENTRY._replace(request=8)]))
+
+
+def test_later_outputs_end_caching_too_if_something_is_left():
+    verdict, counters, _ = leaving(hits=1)
+    verdict.agreed(Tried(ENTRY, unlike=0))
+    assert counters.state == "on"
+    verdict.agreed(Tried(ENTRY, unlike=0), by_output=True)
+    assert (verdict.is_off, counters.state) == (True, "off")
+
+
+def test_a_trial_that_begins_again_counts_outputs_anew():
+    verdict, counters, _ = leaving()
+    for _ in range(2):
+        verdict.agreed(Tried(ENTRY, unlike=0), by_output=True)
+    verdict.begin()
+    verdict.agreed(Tried(ENTRY, unlike=0), by_output=True)
+    assert (verdict.is_off, counters.state, counters.disagreement) == (False, "trial", "")
+
+
+def test_who_asks_for_outputs_has_them_as_proof():
+    verdict, counters, _ = leaving(compare="output")
+    for _ in range(2):
+        verdict.agreed(Tried(ENTRY, unlike=0), by_output=True)
+    assert (verdict.is_off, counters.state) == (False, "on")

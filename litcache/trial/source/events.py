@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from litcache.trial.source.methods import Method, Methods
-from litcache.trial.source.owners import Frame, is_effectless, is_log
+from litcache.trial.source.owners import NOWHERE, Frame, is_effectless, is_log
 
 # What changes the object that it is called on: by adding to it, or as one adds to a dict.
 _APPENDS = {
@@ -16,6 +16,11 @@ _APPENDS = {
     "remove", "discard",
 }  # fmt: skip
 _ITEMS = {"setdefault", "pop", "popitem", "popleft", "move_to_end", "clear", "get_nowait"}
+_CHANGES = _APPENDS | _ITEMS
+# What writes a whole buffer anew.
+_OVERWRITES = {"zero_", "fill_", "copy_", "normal_", "uniform_", "fill"}
+# What a buffer keeps, whatever is written into it.
+_FORM = {"shape", "dtype", "device", "ndim"}
 _SAME = {"to", "eval", "cuda", "cpu", "half", "float", "bfloat16", "compile", "pop", "get"}
 _DEEPEST = 12
 _MOST_EVENTS = 5_000
@@ -27,7 +32,7 @@ class Event(NamedTuple):
     Attributes:
         kind: `read`; `test` (only decides whether something is logged or freed), `lookup` (of one
             item in it); `set`; `count` (`+=`), `append`, `item` (one item of it), `part` (one of
-            its attributes); `setup`, a call of `self.setup`.
+            its attributes); `setup`, a call of `self.setup`; `call`, one of the cached method.
         root: The attribute's name, or `global NAME`.
         shown: What is read or written, as `self.tokenizer.src_lang`.
         method: Where it stands.
@@ -229,17 +234,18 @@ class Reader:
             self._visit(node.value)
 
     def _on_call(self, node: ast.Call, is_used: bool = True) -> None:
-        with self._within(quiet=is_log(node)):
-            for argument in (*node.args, *(keyword.value for keyword in node.keywords)):
-                self._visit(argument)
         function = node.func
+        by_name = isinstance(function, ast.Name)
+        root, shown, depth = self._frame.called(node) if by_name else NOWHERE
+        arguments = node.args[1:] if root else node.args
+        with self._within(quiet=is_log(node)):
+            for argument in (*arguments, *(keyword.value for keyword in node.keywords)):
+                self._visit(argument)
         if isinstance(function, ast.Attribute):
             self._method_call(node, function, is_used)
-            return
-        root, shown, _ = self._frame.called(node)
-        name = getattr(function, "id", "")
-        if root:
-            kind = {"setattr": "set", "hasattr": "test"}.get(name, "read")
+        elif root:
+            sets = "part" if depth else "set"
+            kind = {"setattr": sets, "hasattr": "test"}.get(getattr(function, "id", ""), "read")
             self._note(kind, root, shown, node)
         else:
             self._visit(function)
@@ -255,13 +261,17 @@ class Reader:
                 self._enter(method)
             return
         root, shown, depth = self._frame.place(owner)
-        if root and name in _APPENDS | _ITEMS:
+        if root and name in _CHANGES:
             is_item = name in _ITEMS or (name == "update" and not is_used)
             self._note("item" if is_item and not depth else "append", root, shown, node)
             if is_used:
                 self._note("read" if name in _APPENDS else "lookup", root, shown, node)
         elif root and name == "get":
             self._note("lookup", root, shown, node)
+        elif root and name == "set" and len(node.args) == 1:  # a ContextVar
+            self._note("part" if depth else "set", root, shown, node)
+        elif root and name in _OVERWRITES and not is_used:
+            self._note("part", root, shown, node)
         elif not root or name not in ("acquire", "release", "locked"):
             self._visit(owner)
 
@@ -270,6 +280,7 @@ class Reader:
             self._note("setup", "setup", "self.setup", node)
             return
         if name == self._cached and self._hook != name:
+            self._note("call", "", f"self.{name}", node)
             return
         method = self._methods.get(name)
         if method is not None:
@@ -287,6 +298,13 @@ class Reader:
                 self._visit(right)
 
     def _on_attribute(self, node: Any) -> None:
+        own = node.value if isinstance(node, ast.Subscript) else node  # self.buffer.shape[0]
+        owner, name = self._frame.place(getattr(own, "value", None)), getattr(own, "attr", "")
+        if owner.root and name in _CHANGES | _FORM:
+            # Not called here: task.add_done_callback(self.tasks.discard)
+            kind = "append" if name in _CHANGES else "test"
+            self._note(kind, owner.root, owner.shown, node)
+            return
         root, shown, depth = self._frame.place(node)
         if root and isinstance(node.ctx, ast.Load):
             is_lookup = depth == 1 and isinstance(node, ast.Subscript)

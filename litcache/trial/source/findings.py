@@ -17,6 +17,8 @@ class Finding:
         message: What happens, and what to do.
         cause: `state`, `setup`, `clock`, `random`, `uuid`, `file` or `neighbours`.
         method: The cached method.
+        leaves: Whether it is what the method leaves for a later hook. A hit leaves nothing, and
+            outputs that are equal do not show that.
     """
 
     file: str
@@ -25,6 +27,7 @@ class Finding:
     message: str
     cause: str
     method: str = ""
+    leaves: bool = False
 
     def __str__(self) -> str:
         return f"{self.file}:{self.line}: {self.message}"

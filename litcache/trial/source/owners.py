@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import threading
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
@@ -18,7 +19,8 @@ _FREES = {
 }  # fmt: skip
 _STATE = {
     "dict", "list", "set", "deque", "defaultdict", "OrderedDict", "Counter", "str", "bytes", "int",
-    "float", "bool", "NoneType",
+    "float", "bool", "NoneType", "ContextVar", "Queue", "LifoQueue", "PriorityQueue", "SimpleQueue",
+    "SimpleNamespace",
 }  # fmt: skip
 
 
@@ -36,7 +38,7 @@ class Place(NamedTuple):
     depth: int
 
 
-_NOWHERE = Place("", "", 0)
+NOWHERE = Place("", "", 0)
 _UNGUARDED = ("", "")
 
 
@@ -75,7 +77,7 @@ class Frame:
             return node.func.id == "type" and len(node.args) == 1 and self.is_self(node.args[0])
         return False
 
-    def place(self, node: ast.AST) -> Place:
+    def place(self, node: ast.AST | None) -> Place:
         """Return where an expression leads."""
         if isinstance(node, ast.Attribute):
             if self.is_self(node.value):
@@ -89,19 +91,19 @@ class Frame:
             return _below(place, "[…]")
         if isinstance(node, ast.Name):
             return self.named(node.id)
-        return self.called(node) if isinstance(node, ast.Call) else _NOWHERE
+        return self.called(node) if isinstance(node, ast.Call) else NOWHERE
 
     def named(self, name: str) -> Place:
         """Return where a name leads."""
         if name in self._aliases:
             place = self._aliases[name]
-            return place._replace(depth=place.depth + 1) if place.root else _NOWHERE
+            return place._replace(depth=place.depth + 1) if place.root else NOWHERE
         method = self.method
         if name in method.globals_set or (
-            method.is_outside(name) and type(method.value(name)).__name__ in _STATE
+            method.is_outside(name) and _is_state(type(method.value(name)))
         ):
             return Place(f"global {name}", name, 0)
-        return _NOWHERE
+        return NOWHERE
 
     def called(self, node: ast.Call) -> Place:
         """Return where what a call returns is kept."""
@@ -111,9 +113,10 @@ class Frame:
             name = getattr(node.args[1], "value", None)
             if isinstance(name, str) and self.is_self(node.args[0]):
                 return Place(name, f"self.{name}", 0)
+            return _below(self.place(node.args[0]), f".{name}" if isinstance(name, str) else "[…]")
         if isinstance(function, ast.Attribute) and function.attr in ("setdefault", "get"):
             return _below(self.place(function.value), "[…]")
-        return _NOWHERE
+        return NOWHERE
 
     def note_alias(self, target: ast.AST, value: ast.AST) -> None:
         """Note what a local name stands for from now on."""
@@ -155,6 +158,11 @@ class Frame:
         return _UNGUARDED
 
 
+def _is_state(kind: type) -> bool:
+    """Return whether a global of this class may be there to keep something."""
+    return kind.__name__ in _STATE or issubclass(kind, threading.local)
+
+
 def is_log(call: ast.Call) -> bool:
     """Return whether a call tells a person or a metric, so that no answer depends on it."""
     return _name_of(call) in _LOGS
@@ -166,7 +174,10 @@ def _name_of(call: ast.Call) -> str:
 
 
 def is_effectless(statements: Iterable[ast.AST]) -> bool:
-    """Return whether statements only log, free or count: what they depend on is in no answer."""
+    """Return whether statements only log, free or count: what they depend on is in no answer.
+
+    A `raise` is an answer as well.
+    """
     return all(map(_changes_nothing, statements))
 
 
@@ -181,4 +192,4 @@ def _changes_nothing(node: Any) -> bool:
         return is_effectless([*node.body, *node.orelse])
     if isinstance(node, ast.With):
         return is_effectless(node.body)
-    return isinstance(node, ast.Pass | ast.Raise | ast.Import | ast.ImportFrom)
+    return isinstance(node, ast.Pass | ast.Import | ast.ImportFrom)

@@ -27,14 +27,27 @@ def state_findings(inside: list[Event], outside: list[Event], cached: str) -> It
             )
             yield Finding(event.method.file, event.line, "self.setup", text, "setup")
             break
+    later = _from_call(outside, cached)
     for root in roots([*outside, *inside]):
-        found = (
-            _passes_in(inside, outside, root, cached)
-            or _passes_out(inside, outside, root, cached)
-            or _stays(inside, root, cached)
-        )
+        left = _passes_out(inside, later, root, cached)
+        found = _passes_in(inside, outside, root, cached) or left or _stays(inside, root, cached)
         if found is not None:
             yield found
+        if left is not None and left is not found:  # it passes in both ways
+            yield left
+
+
+def _from_call(outside: list[Event], cached: str) -> list[Event]:
+    """Return the events of the other hooks from the call of a method on, and then those before it.
+
+    What is set before the call is no more what the method has left.
+    """
+    if cached in HOOKS:
+        is_later = [HOOKS.index(event.hook) > HOOKS.index(cached) for event in outside]
+    else:
+        is_later = [event.kind == "call" for event in outside]
+    start = is_later.index(True) if True in is_later else 0
+    return outside[start:] + outside[:start]
 
 
 def _passes_in(inside: list[Event], outside: list[Event], root: str, cached: str) -> Finding | None:
@@ -50,17 +63,16 @@ def _passes_in(inside: list[Event], outside: list[Event], root: str, cached: str
     return None
 
 
-def _passes_out(
-    inside: list[Event], outside: list[Event], root: str, cached: str
-) -> Finding | None:
+def _passes_out(inside: list[Event], later: list[Event], root: str, cached: str) -> Finding | None:
     """Find what the cached method sets and another hook reads: a hit does not set it."""
     for write in _writes(inside, root):
-        for read in _reads(outside, root):
+        for read in _reads(later, root):
             if _is_related(write, read):
                 return _finding(
                     write,
                     f"{_who(write)} sets it, which a hit does not run, and {_who(read)} reads it: "
                     f"that of another request; let {cached} return it",
+                    leaves=True,
                 )
     return None
 
@@ -84,9 +96,11 @@ def _stays(inside: list[Event], root: str, cached: str) -> Finding | None:
     return None
 
 
-def _finding(write: Event, text: str) -> Finding:
+def _finding(write: Event, text: str, *, leaves: bool = False) -> Finding:
     name = f"the global {write.shown}" if write.root.startswith("global ") else write.shown
-    return Finding(write.method.file, write.line, write.shown, f"{name}: {text}", "state")
+    return Finding(
+        write.method.file, write.line, write.shown, f"{name}: {text}", "state", leaves=leaves
+    )
 
 
 def _who(event: Event) -> str:
@@ -113,8 +127,12 @@ def _reads(events: list[Event], root: str) -> Iterator[Event]:
 
 def _is_related(write: Event, read: Event) -> bool:
     """Return whether what is read is in what is written, or the other way round."""
-    one, other = sorted((write.shown.removesuffix("[…]"), read.shown.removesuffix("[…]")), key=len)
-    return other == one or other.startswith((f"{one}.", f"{one}["))
+    written, seen = write.shown.removesuffix("[…]"), read.shown.removesuffix("[…]")
+    if seen == written or seen.startswith((f"{written}.", f"{written}[")):
+        return True
+    # Who calls a model does not read what is counted on it after its answer.
+    is_note = write.hook == "encode_response" and write.kind in ("count", "append", "item")
+    return not is_note and written.startswith((f"{seen}.", f"{seen}["))
 
 
 def regions(cached: str, encodes: bool) -> tuple[list[str], list[str]]:

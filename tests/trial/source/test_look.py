@@ -42,6 +42,56 @@ def test_a_finding_names_file_line_and_remedy():
     assert str(finding).endswith("make it part of the item")
 
 
+LEFT = {
+    "ResultOnSelf": "predict", "ResultInAGlobal": "predict", "CachedDecode": "decode_request",
+    "LeftInAThreadLocal": "predict", "LeftInAContextVar": "predict", "LeftInAQueue": "predict",
+    "LeftInAQueueOnSelf": "predict", "LeftOnAPart": "predict", "LeftByHelper": "embed",
+}  # fmt: skip
+
+
+def test_what_a_method_leaves_for_a_later_hook_is_told_from_what_comes_to_it():
+    left = {cls.__name__: f.method for cls in SHAPES for f in found(cls) if f.leaves}
+    assert left == LEFT
+
+
+def test_what_comes_to_a_method_and_is_left_by_it_is_found_in_both_ways(tmp_path):
+    source = """
+        class API(ls.LitAPI):
+            def decode_request(self, request):
+                self.usage = request["usage"]
+                return request["text"]
+            @cached_predict
+            def predict(self, text):
+                self.usage += len(text)
+                return self.usage
+            def encode_response(self, output):
+                return output, self.usage
+    """
+    findings = found(from_file(tmp_path / "server.py", source))
+    assert [(f.attribute, f.leaves) for f in findings] == [
+        ("self.usage", False),
+        ("self.usage", True),
+    ]
+
+
+@pytest.mark.parametrize("between", ["", "self.usage = 0"])
+def test_what_a_hook_sets_before_it_calls_a_helper_is_not_what_the_helper_leaves(tmp_path, between):
+    source = f"""
+        class API(ls.LitAPI):
+            def predict(self, text):
+                self.usage = 0
+                vector = self.embed(text)
+                {between}
+                return vector, self.usage
+            @cached_predict
+            def embed(self, text):
+                self.usage = len(text)
+                return text
+    """
+    findings = found(from_file(tmp_path / "server.py", source))
+    assert [(f.attribute, f.leaves) for f in findings] == [("self.usage", True)] * (not between)
+
+
 def test_a_helper_is_named_beside_the_hook_that_calls_it():
     (cls,) = (cls for cls in SHAPES if cls.__name__ == "OptionSetByHelper")
     (finding,) = found(cls)
