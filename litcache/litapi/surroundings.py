@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 import sys
+import threading
 from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
@@ -127,6 +128,8 @@ def _parts_of(value: Any, most: int) -> list[Any]:
         return []
     if kind is MethodType:
         return [value.__self__]
+    if issubclass(kind, threading.local):
+        return list(vars(value).values())  # of this thread
     found: list[Any] = []
     try:
         if kind is FunctionType:

@@ -222,7 +222,7 @@ def test_what_belongs_to_the_output_as_an_object_is_a_disagreement(leave, encode
     assert api.predict.cache.info().state == "off"
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", [way for way in WAYS if way != "async"])
 def test_responses_to_outputs_without_a_copy_are_compared(way):
     def make(cached):
         class API(ls.LitAPI):
@@ -244,8 +244,6 @@ def test_responses_to_outputs_without_a_copy_are_compared(way):
 
         return API
 
-    if way == "async":
-        pytest.skip("the hook takes a context")
     api = prepared(make, way, cached_predict)
     answers = answers_of(api, REPEATING, way)
     assert [one["left"] for one in answers] == list(map(len, REPEATING))
@@ -253,6 +251,13 @@ def test_responses_to_outputs_without_a_copy_are_compared(way):
 
 
 # ---------------------------------------------------------------------- globals
+
+
+OF_THREAD = threading.local()
+
+
+def leave_in_thread(api, text, output):
+    OF_THREAD.tokens = len(text)
 
 
 def leave_in_global(api, text, output):
@@ -279,6 +284,15 @@ def test_a_global_that_predict_changes_ends_no_rehearsals(leave, encode, way, fi
     api = prepared(make, way, cached_predict)
     answers = answers_of(api, [*first, *REPEATING], way)
     assert [one["left"] for one in answers] == list(map(len, [*first, *REPEATING]))
+    assert api.predict.cache.info().state == "off"
+
+
+@pytest.mark.parametrize("way", ["single", "batched", "loop"])  # those of one thread
+def test_what_predict_leaves_for_its_thread_is_no_clock(way):
+    make = service(leave_in_thread, lambda api, _: OF_THREAD.tokens)
+    api = prepared(make, way, cached_predict)
+    answers = answers_of(api, REPEATING, way)
+    assert [one["left"] for one in answers] == list(map(len, REPEATING))
     assert api.predict.cache.info().state == "off"
 
 

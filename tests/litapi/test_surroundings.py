@@ -8,6 +8,7 @@ import pathlib
 import queue
 import random
 import sqlite3
+import threading
 import types
 from typing import ClassVar
 
@@ -142,6 +143,7 @@ SHARED = {
     "dict": (lambda: {1: 2}, lambda v: v.update({1: 3})),
     "length": (lambda: [0] * 100_000, lambda v: v.append(0)),
     "itertools": (itertools.count, next),
+    "of a thread": (threading.local, lambda v: setattr(v, "n", 1)),
     "queue": (queue.SimpleQueue, lambda v: v.put(1)),
     "Counter": (collections.Counter, lambda v: v.update("a")),
     "array": (lambda: np.zeros(3), lambda v: v.__iadd__(1)),
