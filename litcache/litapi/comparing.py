@@ -220,8 +220,9 @@ def _unlike(
 
 
 def _is_within(one: str, other: str) -> bool:
-    """Return whether one of two places is within the other."""
-    return one.startswith(other) or other.startswith(one)
+    """Return whether one of two places is within the other, or is the other."""
+    outer, inner = sorted((one, other), key=len)
+    return inner.startswith(outer) and inner[len(outer) :][:1] in ("", ".", "[")
 
 
 def _tells_time(found: Difference) -> bool:

@@ -14,6 +14,7 @@ from support.loops import running
 from support.ways import WAYS, answers_of, each, prepared, undecorated
 
 from litcache import CachedBatchedLoop, Trial, cached_predict
+from litcache.litapi.comparing import _is_within
 from litcache.testing import APIRunner
 
 # LitServe runs the plain hooks of an async API in threads, and warns of it.
@@ -513,3 +514,11 @@ def test_predict_may_call_encode_response_itself(loop):
         for _ in range(20):
             assert driven.get("a")[0]["label"] == "positive"
     assert api.predict.cache.info().state == "on"
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "is_within"),
+    [("$", "$.a", True), ("$.a[0]", "$.a", True), ("$.a", "$.a", True), ("$.n", "$.name", False)],
+)
+def test_a_place_is_within_another_part_by_part(one, other, is_within):
+    assert _is_within(one, other) == is_within
