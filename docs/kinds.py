@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 SETUP = """
 import atexit
-import array, collections, dataclasses, datetime, decimal, enum, fractions, functools, io
-import ipaddress, pathlib, tempfile, types, typing, uuid, warnings, zoneinfo
+import array, collections, ctypes, dataclasses, datetime, decimal, enum, fractions, functools
+import http, io, ipaddress, pathlib, re, tempfile, types, typing, uuid, warnings, zoneinfo
 from collections import OrderedDict, UserDict, defaultdict, deque
 from typing import Generic, NamedTuple, TypeVar
 
@@ -146,10 +146,15 @@ ITEMS = [
             "of the zone", "datetime.datetime(2024, 1, 1, tzinfo=datetime.timezone.utc)",
             "datetime.datetime(2024, 1, 1, tzinfo=zoneinfo.ZoneInfo('Europe/Paris'))",
             "datetime.date(2024, 1, 1)", "datetime.time(1)", "datetime.timedelta(1)"),
-    _cached("enums, dataclasses (generic ones too), named tuples, `SimpleNamespace`, subclasses of "
-            "builtins", "the class's name; fields, slots and attributes, but for what a "
-            "`cached_property` keeps", "Color.RED", "Point(1)", "Point[int](1)", "Pair(1, 2)",
-            "types.SimpleNamespace(a=1)", "Text('a')"),
+    _cached("dataclasses (generic ones too), named tuples, `SimpleNamespace`, subclasses of "
+            "builtins", "the class's name; the names and values of fields, slots and attributes, "
+            "but for what a `cached_property` keeps", "Point(1)", "Point[int](1)", "Pair(1, 2)",
+            "types.SimpleNamespace(a=1)", "Text('a')",
+            "collections.namedtuple('Row', 'a b')(1, 2)"),
+    _cached("members of enums, combinations of flags", "the class's name; name and value, if the "
+            "value has a key; of an enum that is made at run time all members, with their "
+            "attributes", "http.HTTPStatus.OK", "re.I | re.M", "Color.RED",
+            "enum.Enum('Label', {'cat': 1})['cat']"),
     _cached("classes of attrs", "the class's name and all fields",
             "attrs.make_class('Box', ['x'])(1)", needs="attrs"),
     _cached("pydantic models, with URLs, IP addresses and secrets",
@@ -162,9 +167,10 @@ ITEMS = [
             "name, headers and position", "UploadFile(io.BytesIO(b'pixels'), filename='a.png')",
             "FormData([('a', '1'), ('file', UploadFile(file(), filename='a.png'))])",
             needs="starlette"),
-    _cached("numpy arrays, scalars and memory maps", "kind, dtype, shape, elements; not memory "
-            "order, padding, or the file of a memory map", "np.arange(6.0)", "np.float32(1)",
+    _cached("numpy arrays, scalars and memory maps", "kind, dtype with its metadata, shape, "
+            "elements, attributes; not memory order, padding, or the file of a memory map", "np.arange(6.0)", "np.float32(1)",
             "np.zeros(2, [('a', 'u1'), ('b', 'f8')])", "np.array(['a'])", "np.longlong(1)",
+            "np.zeros(2, np.dtype('f4', metadata={'unit': 'm'}))",
             "np.memmap(file(), mode='r', dtype='u1', shape=(6,))", needs="numpy"),
     _cached("dense tensors, `nn.Parameter`", "kind, dtype, shape, elements, attributes; not "
             "device, strides or `requires_grad`", "torch.ones(2, dtype=torch.bfloat16)",
@@ -189,6 +195,12 @@ ITEMS = [
               "io.TextIOWrapper(io.BytesIO(b'a'))"),
     _uncached("another mapping", "dict(value)", "types.MappingProxyType({'a': 1})"),
     _uncached("an object of another class", "vars(value)", "Thing()"),
+    _uncached("a number or text of `ctypes`", "value.value", "ctypes.c_int(1)",
+              "ctypes.c_char_p(b'a')"),
+    _uncached("a structure, union or array of `ctypes`", "bytes(value)", "(ctypes.c_int * 2)(1, 2)",
+              "type('Pixel', (ctypes.Structure,), {'_fields_': [('x', ctypes.c_int)]})(1)"),
+    _uncached("a member of an enum that is made at run time, of which a value has no key",
+              "value.name", "enum.Enum('Act', {'A': Thing(), 'B': 1})['B']"),
     _uncached("a function, a class", "value.__qualname__", "len", "Thing"),
     _uncached("a subclass of `date` or `datetime`", "value.isoformat()",
               "type('Stamp', (datetime.datetime,), {})(2024, 1, 1)"),
@@ -260,7 +272,14 @@ OUTPUTS = [
     _uncached("another array: masked, of records, of a class of its own", "numpy.asarray(value)",
               "np.ma.array([1])", "np.zeros(2).view(np.recarray)", needs="numpy"),
     _uncached("an array of objects", "value.tolist()", "np.array([1, None])", needs="numpy"),
-    _uncached("`nn.Parameter`", "value.detach()", "torch.nn.Parameter(torch.ones(2))",
+    _uncached("an array whose dtype has metadata", "value.astype(value.dtype.str)",
+              "np.zeros(2, np.dtype('f4', metadata={'unit': 'm'}))", needs="numpy"),
+    _uncached("an array with a field whose dtype has metadata", "value.tolist()",
+              "np.zeros(2, [('a', np.dtype('f4', metadata={'unit': 'm'}))])", needs="numpy"),
+    _uncached("`nn.Parameter`; a tensor with attributes of your own or with a `grad`",
+              "value.detach()", "torch.nn.Parameter(torch.ones(2))",
+              "(lambda t: vars(t).update(tokens=2) or t)(torch.ones(2))",
+              "(lambda t: (t.sum().backward(), t)[1])(torch.ones(2, requires_grad=True))",
               needs="torch"),
     _uncached("a sparse tensor", "value.to_dense()", "torch.eye(2).to_sparse()", needs="torch"),
     _uncached("arrays or tensors that are views of one another", "[part.copy() for part in value]",

@@ -19,6 +19,8 @@ from typing import Any
 _SMALL_BYTES = 4096
 # What numpy gives to others as a buffer, without padding; `dtype.char` of each.
 _NUMERIC = frozenset("?bBhHiIlLqQefd")
+_COMPILERS = "_dynamo_"
+"""How attributes begin that `torch.compile` sets on the tensors that it returns."""
 _NUMBERS = frozenset({int, float, complex, Decimal, Fraction})
 
 
@@ -100,6 +102,24 @@ def tensor_fault(tensor: Any) -> str | None:
     if tensor.is_quantized:
         return "it is no dense tensor, but a quantized one"
     return "it is no dense tensor, but one without elements (meta)" if tensor.is_meta else None
+
+
+def tensor_attributes(tensor: Any) -> dict[str, Any]:
+    """Return the attributes that somebody has set on a tensor; those of torch's compiler are not.
+
+    Example:
+        >>> import torch
+        >>> tensor = torch.zeros(2)
+        >>> tensor.tokens = 3
+        >>> tensor_attributes(tensor)
+        {'tokens': 3}
+    """
+    return {name: part for name, part in vars(tensor).items() if not name.startswith(_COMPILERS)}
+
+
+def has_gradient(tensor: Any) -> bool:
+    """Return whether a tensor holds a gradient; to ask others inside a graph for it warns."""
+    return (tensor.is_leaf or tensor.retains_grad) and tensor.grad is not None
 
 
 def tensor_elements(tensor: Any) -> Any:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, TypedDict
 
+from litcache.checks import check_choice, check_whole_number, is_store, told
+from litcache.functions import check_function, check_predicate
 from litcache.sizes import parse_bytes
 from litcache.trial_policy import Trial, trial_of
 from litcache.ttl import LEASES, Ttl, seconds_of
@@ -22,53 +23,14 @@ STORE_AS = ("float16", "bfloat16", "int8")
 """The forms in which floats can be stored."""
 _DEFAULT_MAX_BYTES = Default("256 MiB")
 _DEFAULT_TRIAL = Trial()
-
-
-def wants_context(function: Callable[..., object] | None, arguments: int) -> bool:
-    """Return whether a policy's function takes the context after its `arguments`.
-
-    Args:
-        function: The function, or `None`.
-        arguments: How many arguments come before the context.
-
-    Returns:
-        Whether the function requires one more positional argument, or has a parameter named
-        `context`.
-
-    Example:
-        >>> wants_context(lambda item: True, 1), wants_context(lambda item, context: True, 1)
-        (False, True)
-    """
-    if function is None:
-        return False
-    try:
-        parameters = inspect.signature(function).parameters.values()
-    except (TypeError, ValueError):  # some builtins have no signature: they take the item alone
-        return False
-    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    required = [p for p in parameters if p.kind in positional and p.default is p.empty]
-    return len(required) > arguments or any(p.name == "context" for p in parameters)
-
-
-def with_context(function: Callable[..., Any] | None, arguments: int) -> Callable[..., Any] | None:
-    """Return a policy's function as one that takes the context after its `arguments`.
-
-    Args:
-        function: The function, or `None`.
-        arguments: How many arguments come before the context.
-
-    Returns:
-        A function of `arguments + 1` arguments, or `None`.
-    """
-    if function is None:
-        return None
-    if not wants_context(function, arguments):
-        return lambda *values: function(*values[:arguments])
-    parameters = inspect.signature(function).parameters
-    named = parameters.get("context")
-    if named is not None and named.kind is not named.POSITIONAL_ONLY:
-        return lambda *values: function(*values[:arguments], context=values[arguments])
-    return function
+# The arguments of the functions of a policy, without the context.
+_ARGUMENTS = {
+    "ttl": ("item", "output"),
+    "key": ("item",),
+    "bypass_if": ("item",),
+    "refresh_if": ("item",),
+    "store_if": ("item", "output"),
+}
 
 
 class CacheOptions(TypedDict, total=False):
@@ -166,24 +128,13 @@ class CachePolicy:
 
     def __post_init__(self) -> None:
         _ = self.seconds, self.lease_seconds  # raises
-        try:
-            parse_bytes(self.max_bytes)
-        except (TypeError, ValueError) as error:
-            raise type(error)(f"max_bytes={self.max_bytes!r}: {error}") from None
-        self._check_store()
+        parse_bytes(self.max_bytes, name="max_bytes")
         self._check_names()
+        self._check_store()
         self._check_items()
-        for name in ("key", "bypass_if", "refresh_if", "store_if"):
-            value = getattr(self, name)
-            if value is not None and not callable(value):
-                raise TypeError(f"{name}={value!r} must be a function or None")
-        for name in ("ttl", "key", "bypass_if", "refresh_if", "store_if", "version", "store"):
-            value = getattr(self, name)
-            if inspect.iscoroutinefunction(value):  # what it returns is always true
-                raise TypeError(f"{name}={value!r} must be a plain function, not async")
+        self._check_functions()
         trial_of(self.trial)
-        if self.digest not in ("blake", "sha256"):
-            raise ValueError(f'digest={self.digest!r} must be "blake" or "sha256"')
+        check_choice("digest", self.digest, ("blake", "sha256"))
 
     @property
     def seconds(self) -> float | None:
@@ -200,11 +151,20 @@ class CachePolicy:
                 f"max_bytes={self.max_bytes!r} is the budget of the default store: "
                 f"give it to the store itself, not beside store={self.store!r}"
             )
-        is_store = hasattr(self.store, "get_many") and not isinstance(self.store, type)
-        if not is_store and (isinstance(self.store, type) or not callable(self.store)):
-            raise TypeError(f"store={self.store!r} must be a Store or a function api -> Store")
-        if is_store:
+        if is_store(self.store):
             self.check_given(self.store)
+            return
+        allowed = "a Store or a function api -> Store"
+        if isinstance(self.store, type):
+            raise TypeError(told("store", self.store, allowed))
+        check_function("store", self.store, allowed, "api")
+
+    def _check_functions(self) -> None:
+        for name, arguments in _ARGUMENTS.items():
+            value = getattr(self, name)
+            if value is None or (name == "ttl" and not callable(value)):
+                continue
+            check_predicate(name, value, arguments)
 
     @property
     def lease_seconds(self) -> float | None:
@@ -244,8 +204,8 @@ class CachePolicy:
         )
 
     def _check_names(self) -> None:
-        if not isinstance(self.version, str) and not callable(self.version):
-            raise TypeError(f"version={self.version!r} must be text or a function api -> str")
+        if not isinstance(self.version, str):
+            check_function("version", self.version, "text or a function api -> str", "api")
         if self.namespace is not None and not isinstance(self.namespace, str):
             raise TypeError(f"namespace={self.namespace!r} must be text or None")
         if self.namespace == "":
@@ -272,25 +232,18 @@ class CachePolicy:
             )
 
     def _check_items(self) -> None:
-        if self.items not in ("request", "list"):
-            raise ValueError(f'items={self.items!r} must be "request" or "list"')
+        check_choice("items", self.items, ("request", "list"))
         self._check_list_at()
         self._check_result()
         if self.max_items is None:
             return
         if self.items != "list":
             raise ValueError(f'max_items={self.max_items!r} has a meaning only with items="list"')
-        if isinstance(self.max_items, bool) or not isinstance(self.max_items, int):
-            raise TypeError(f"max_items={self.max_items!r} must be a positive whole number")
-        if self.max_items < 1:
-            raise ValueError(f"max_items={self.max_items!r} must be a positive whole number")
+        check_whole_number("max_items", self.max_items, "a positive whole number", least=1)
 
     def _check_result(self) -> None:
-        if self.result not in ("prediction", "response"):
-            raise ValueError(f'result={self.result!r} must be "prediction" or "response"')
-        if self.store_as not in (None, *STORE_AS):
-            allowed = ", ".join(f'"{form}"' for form in STORE_AS)
-            raise ValueError(f"store_as={self.store_as!r} must be {allowed} or None")
+        check_choice("result", self.result, ("prediction", "response"))
+        check_choice("store_as", self.store_as, (*STORE_AS, None))
         if self.result == "response" and self.store_as is not None:
             raise ValueError(
                 f'store_as={self.store_as!r} has no meaning beside result="response": a response '

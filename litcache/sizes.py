@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from litcache.checks import shown
+
 _UNITS = {"": 1, "B": 1}
 for _power, _letter in enumerate("KMGT", start=1):
     _UNITS[f"{_letter}B"] = 1000**_power
@@ -11,11 +13,12 @@ for _power, _letter in enumerate("KMGT", start=1):
 _SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*")
 
 
-def parse_bytes(size: int | str) -> int:
+def parse_bytes(size: int | str, *, name: str = "") -> int:
     """Return a size in bytes.
 
     Args:
         size: A whole number of bytes, or text such as `"256 MiB"` or `"1.5 GB"`.
+        name: The name of the option that it comes from, for messages.
 
     Returns:
         The number of bytes, at least 1.
@@ -29,18 +32,26 @@ def parse_bytes(size: int | str) -> int:
         (268435456, 1000, 5)
     """
     allowed = 'a positive whole number of bytes or text such as "256 MiB"'
+    where = f"{name}={shown(size)}: " if name else ""
+    problem = f"{where}a size must be {allowed}, not {shown(size)}"
     if isinstance(size, bool) or not isinstance(size, int | str):
-        raise TypeError(f"a size must be {allowed}, not {size!r}")
-    if isinstance(size, str):
-        match = _SIZE.fullmatch(size)
-        unit = match and _UNITS.get(match[2].upper())
-        if not match or not unit:
-            raise ValueError(f"a size must be {allowed}, not {size!r}")
-        number = float(match[1]) * unit if "." in match[1] else int(match[1]) * unit
-        size = int(number)
-    if not 1 <= size < 2**63:
-        raise ValueError(f"a size must be {allowed}, not {size!r}")
-    return size
+        raise TypeError(problem)
+    number = _read(size) if isinstance(size, str) else size
+    if not 1 <= number < 2**63:
+        raise ValueError(problem)
+    return number
+
+
+def _read(text: str) -> int:
+    """Return the bytes that a text names; 0 if it names none."""
+    match = _SIZE.fullmatch(text)
+    unit = match and _UNITS.get(match[2].upper())
+    if not match or not unit:
+        return 0
+    try:
+        return int(float(match[1]) * unit if "." in match[1] else int(match[1]) * unit)
+    except (ValueError, OverflowError):  # thousands of digits
+        return 0
 
 
 def format_bytes(size: float) -> str:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import math
 import re
 from dataclasses import dataclass
 from typing import Literal
+
+from litcache.checks import check_choice, check_flag, check_number, check_whole_number
 
 STEP = r"""
     \.(?P<name>[\w-]+) | \[(?P<index>-?\d+|\*)\] | \['(?P<plain>[^'\\]*)'\]
     | \[(?P<quoted>"(?:[^"\\]|\\.)*")\]
 """
 """A step of a place in an answer, as a regular expression that is verbose."""
+TOLERANCE = "a number, 0 or more"
+"""What a tolerance may be."""
 _PLACE = re.compile(rf"\$(?:context)?(?:{STEP})*", re.VERBOSE | re.DOTALL)
 
 
@@ -49,24 +52,12 @@ class Trial:
     tolerance: float = 0.01
 
     def __post_init__(self) -> None:
-        if isinstance(self.hits, bool) or not isinstance(self.hits, int):
-            raise TypeError(f"hits={self.hits!r} must be a whole number, 0 or more")
-        if self.hits < 0:
-            raise ValueError(f"hits={self.hits!r} must be a whole number, 0 or more")
-        self._check_number("verify", "a number from 0 to 1", 1.0)
-        self._check_number("tolerance", "a number, 0 or more", math.inf)
-        if not isinstance(self.observe, bool):
-            raise TypeError(f"observe={self.observe!r} must be True or False")
-        if self.compare not in ("response", "output"):
-            raise ValueError(f'compare={self.compare!r} must be "response" or "output"')
+        check_whole_number("hits", self.hits, "a whole number, 0 or more")
+        check_number("verify", self.verify, "a number from 0 to 1", most=1.0)
+        check_number("tolerance", self.tolerance, TOLERANCE)
+        check_flag("observe", self.observe)
+        check_choice("compare", self.compare, ("response", "output"))
         self._check_ignore()
-
-    def _check_number(self, name: str, allowed: str, most: float) -> None:
-        value = getattr(self, name)
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise TypeError(f"{name}={value!r} must be {allowed}")
-        if not (0 <= value <= most and math.isfinite(value)):
-            raise ValueError(f"{name}={value!r} must be {allowed}")
 
     def _check_ignore(self) -> None:
         places = self.ignore
@@ -97,10 +88,7 @@ def trial_of(option: Trial | int, name: str = "trial") -> Trial | None:
     allowed = "a Trial, a whole number of hits, or 0 (no trial)"
     if isinstance(option, Trial):
         return option
-    if isinstance(option, bool) or not isinstance(option, int):
-        raise TypeError(f"{name}={option!r} must be {allowed}")
-    if option < 0:
-        raise ValueError(f"{name}={option!r} must be {allowed}")
+    check_whole_number(name, option, allowed)
     return Trial(hits=option) if option else None
 
 

@@ -8,6 +8,8 @@ from datetime import timedelta
 from numbers import Real
 from typing import Any
 
+from litcache.checks import told
+
 Ttl = float | timedelta | str | None
 """Seconds, a `timedelta`, or text such as `"2h30m"`; `None`: until the entry is evicted."""
 
@@ -57,13 +59,13 @@ def seconds_of(
         return None
     allowed += ", or 0 (not stored)" if may_be_zero else ""
     if isinstance(ttl, bool) or not isinstance(ttl, Real | timedelta | str):
-        raise TypeError(f"{name}={ttl!r} must be {allowed}")
+        raise TypeError(told(name, ttl, allowed))
     if isinstance(ttl, str):
         seconds = _read(ttl)
     else:
         seconds = ttl.total_seconds() if isinstance(ttl, timedelta) else _number(ttl)
     if not (math.isfinite(seconds) and (seconds > 0 or (may_be_zero and seconds == 0))):
-        raise ValueError(f"{name}={ttl!r} must be {allowed}")
+        raise ValueError(told(name, ttl, allowed))
     return seconds
 
 

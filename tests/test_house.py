@@ -14,7 +14,18 @@ ROOT = Path(litcache.__file__).parent
 # From the ground up. A room is a folder, or a module beside the folders. A room imports from the
 # floors below its own, and from rooms of its own floor that do not import it in turn.
 FLOORS = [
-    ["policy", "ttl", "sizes", "trial_policy", "errors", "switches", "arrays", "forks"],
+    [
+        "policy",
+        "checks",
+        "functions",
+        "ttl",
+        "sizes",
+        "trial_policy",
+        "errors",
+        "switches",
+        "arrays",
+        "forks",
+    ],
     ["keys", "values", "stores", "observe"],
     ["trial"],
     ["engine"],

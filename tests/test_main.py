@@ -393,6 +393,32 @@ def test_a_command_that_is_none_exits_with_2(arguments):
             (["info", ".", f"--timeout={timeout}"], f"--timeout: '{timeout}' must be a positive")
             for timeout in ("0", "nan", "-1", "soon")
         ),
+        (
+            ["info", ".", "--timeout=1e300"],
+            "--timeout: '1e300' must be a positive number of seconds",
+        ),
+        (["info", "redis://host", "--prefix", "\udcff"], "--prefix: '\\udcff' must be text"),
+        (["plan", "log", "--entry-bytes", "9" * 5000], "--entry-bytes: a size must be a positive"),
+        (["plan", "log", "--sample", "9" * 5000], "must be a whole number, 1 or more"),
+        (
+            ["warm", "log", "--url", "http://a:x"],
+            "--url: 'http://a:x' is no http:// or https:// URL",
+        ),
+        (["warm", "log", "--url", "http://[a"], "--url: 'http://[a' is no http:// or https:// URL"),
+        (
+            ["warm", "log", "--url", "http://a/b c"],
+            "--url: 'http://a/b c' must be of ASCII without",
+        ),
+        (["warm", "log", "--url", "http://a/é"], "must be of ASCII without blanks"),
+        (
+            ["warm", "log", "--url", "http://a", "--header", "a b: c"],
+            "--header: the header 'a b' must",
+        ),
+        (["warm", "log", "--url", "http://a", "--header", "a: b\nc: d"], "the header 'a' must be"),
+        (
+            ["warm", "log", "--url", "http://a", "--header", "a: €"],
+            "a value of Latin-1 on one line",
+        ),
         (["plan", "log", "--sizes", "0"], "--sizes: a size must be a positive whole number"),
         (["plan", "log", "--sizes", "1 MiB,much"], "not 'much'"),
         (["plan", "log", "--sample", "-1"], "--sample: '-1' must be a whole number, 1 or more"),

@@ -4,7 +4,6 @@ from datetime import timedelta
 import pytest
 
 from litcache import CachePolicy, MemoryStore, SharedStore, Store, TieredStore, Trial
-from litcache.policy import wants_context, with_context
 
 NAMED = {"namespace": "shop", "version": "1"}
 SHARED = SharedStore("/nowhere/that/is/opened")
@@ -25,6 +24,15 @@ def test_a_tiered_store_over_memory_grants_no_leases():
 
 async def asynchronous(item):
     return False
+
+
+class HalfAStore:
+    """The client of another cache, which has methods of the same names."""
+
+    def get_many(self, keys): ...
+    def set_many(self, values): ...
+    def delete_many(self, keys): ...
+    def clear(self): ...
 
 
 class DiskStore(Store):
@@ -73,6 +81,12 @@ class DiskStore(Store):
         ({"lease": True, "store": SHARED, **NAMED}, TypeError, ["lease=True"]),
         ({"lease": b"2s", "store": SHARED, **NAMED}, TypeError, ["lease=b'2s'", "timedelta"]),
         ({"version": 1}, TypeError, ["version=1"]),
+        ({"version": lambda: "1"}, TypeError, ["version=", "api -> str", "takes ()"]),
+        ({"version": None, "store": SHARED, "namespace": "a"}, TypeError, ["version=None", "text"]),
+        ({"namespace": 0, "store": SHARED, "version": "1"}, TypeError, ["namespace=0", "text"]),
+        ({"store": lambda: SHARED}, TypeError, ["store=", "api -> Store", "takes ()"]),
+        ({"store": lambda api, more: SHARED}, TypeError, ["store=", "takes (api, more)"]),
+        ({"store": HalfAStore()}, TypeError, ["store=", "must be a Store"]),
         ({"namespace": ""}, ValueError, ["namespace=''"]),
         ({"namespace": 3}, TypeError, ["namespace=3"]),
         ({"context": ["user"]}, TypeError, ["context=['user']", "tuple"]),
@@ -88,6 +102,18 @@ class DiskStore(Store):
         ({"result": "output"}, ValueError, ["result='output'", '"prediction"', '"response"']),
         ({"result": "response", "items": "list"}, ValueError, ['result="response"', "list"]),
         ({"result": "response", "outcome_in": "cache"}, ValueError, ["outcome_in='cache'"]),
+        ({"max_bytes": 10**5000}, ValueError, ["max_bytes=<int>", "256 MiB"]),
+        ({"max_bytes": f"{'9' * 400}.5 GB"}, ValueError, ["max_bytes='999", "256 MiB"]),
+        ({"max_bytes": "9" * 5000}, ValueError, ["max_bytes='999", "256 MiB"]),
+        ({"ttl": -(10**5000)}, ValueError, ["ttl=<int>", "2h30m"]),
+        ({"ttl": lambda item: 1}, TypeError, ["ttl=", "ttl(item, output[, context])", "(item)"]),
+        ({"key": lambda: 1}, TypeError, ["key=", "key(item[, context])", "takes ()"]),
+        ({"key": lambda context: 1}, TypeError, ["key=", "takes (context)"]),
+        ({"bypass_if": lambda: True}, TypeError, ["bypass_if=", "bypass_if(item[, context])"]),
+        ({"refresh_if": object}, TypeError, ["refresh_if=", "refresh_if(item[, context])"]),
+        ({"store_if": lambda item: True}, TypeError, ["store_if(item, output[, context])"]),
+        ({"store_if": len}, TypeError, ["store_if(item, output[, context])", "takes (obj, /)"]),
+        ({"store_if": lambda a, b, c, d: 1}, TypeError, ["store_if=", "takes (a, b, c, d)"]),
         ({"bypass_if": True}, TypeError, ["bypass_if=True"]),
         ({"bypass_if": asynchronous}, TypeError, ["bypass_if=", "not async"]),
         ({"version": asynchronous}, TypeError, ["version=", "not async"]),
@@ -111,31 +137,6 @@ def test_a_policy_cannot_be_changed():
         CachePolicy().ttl = 5
 
 
-@pytest.mark.parametrize(
-    ("function", "wanted"),
-    [
-        (lambda item: 1, False),
-        (lambda item, context: 1, True),
-        (lambda item, ctx: 1, True),
-        (lambda item, size=3: 1, False),
-        (lambda item, context=None: 1, True),
-        (lambda item, *, context: 1, True),
-        (len, False),
-        (str, False),
-    ],
-)
-def test_a_function_is_given_the_context_if_it_takes_one(function, wanted):
-    assert wants_context(function, 1) is wanted
-
-
-def test_with_context_passes_the_context_as_the_function_takes_it():
-    seen = []
-    with_context(lambda item: seen.append(item), 1)("a", "c")
-    with_context(lambda item, where: seen.append((item, where)), 1)("a", "c")
-    with_context(lambda item, *, context: seen.append((item, context)), 1)("a", "c")
-    assert seen == ["a", ("a", "c"), ("a", "c")]
-
-
 @pytest.mark.parametrize("place", ["seconds", "$seconds", "$.a b", "$[", "$.", ""])
 def test_a_place_to_ignore_that_is_none_is_refused(place):
     with pytest.raises(ValueError, match="is no place of an answer"):
@@ -148,3 +149,8 @@ def test_an_option_of_the_trial_that_is_not_allowed_is_named_with_its_value(opti
     ((name, value),) = options.items()
     with pytest.raises(ValueError, match=f"{name}={value!r}"):
         Trial(**options)
+
+
+def test_a_tolerance_beyond_all_floats_is_named():
+    with pytest.raises(ValueError, match=r"^tolerance=1000.* must be a number, 0 or more"):
+        Trial(tolerance=10**400)

@@ -7,6 +7,7 @@ import math
 import re
 from typing import Any
 
+from litcache.checks import LONGEST_SECONDS, WAIT, is_utf8
 from litcache.sizes import parse_bytes
 from litcache.stores.redis.store import RedisStore
 from litcache.stores.shared.store import SharedStore
@@ -40,7 +41,9 @@ def add_options(command: argparse.ArgumentParser) -> None:
         command: The parser of the command.
     """
     add_json(command)
-    command.add_argument("--prefix", default="litcache", help="the prefix of a RedisStore's keys")
+    command.add_argument(
+        "--prefix", type=_prefix, default="litcache", help="the prefix of a RedisStore's keys"
+    )
     command.add_argument("--cluster", action="store_true", help="the server is a Redis Cluster")
     command.add_argument(
         "--timeout", type=seconds, default=5.0, help="how many seconds to wait for each answer"
@@ -109,7 +112,7 @@ def whole_number(text: str) -> int:
         >>> whole_number("8")
         8
     """
-    if not text.isdecimal() or int(text) < 1:
+    if not re.fullmatch("[0-9]{1,18}", text) or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} must be a whole number, 1 or more")
     return int(text)
 
@@ -118,7 +121,7 @@ def seconds(text: str) -> float:
     """Return the seconds that an option says.
 
     Args:
-        text: A positive number.
+        text: A positive number, at most a year.
 
     Returns:
         The seconds.
@@ -134,8 +137,8 @@ def seconds(text: str) -> float:
         number = float(text)
     except ValueError:
         number = math.nan
-    if not 0 < number < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} must be a positive number of seconds")
+    if not 0 < number <= LONGEST_SECONDS:
+        raise argparse.ArgumentTypeError(f"{text!r} must be {WAIT}")
     return number
 
 
@@ -156,9 +159,15 @@ def size(text: str) -> int:
         (2048, 1850)
     """
     try:
-        return parse_bytes(int(text) if text.isdecimal() else text)
+        return parse_bytes(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _prefix(text: str) -> str:
+    if not is_utf8(text):
+        raise argparse.ArgumentTypeError(f"{text!r} must be text that UTF-8 can write")
+    return text
 
 
 def _target(text: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import http.client
 import os
+import re
 import threading
 import time
 from collections import Counter
@@ -15,6 +16,7 @@ from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
 from litcache import __version__
+from litcache.checks import HEADER_NAME
 from litcache.commands import log
 from litcache.commands.progress import Progress
 from litcache.commands.results import FAILED, OK, REFUSED, Result
@@ -23,6 +25,7 @@ from litcache.commands.targets import add_json, seconds, whole_number
 TEXT = "send a file of requests through a running server, so that its caches hold the answers"
 DESCRIPTION = f"{TEXT}. Each line of the file is the body of a POST request, as JSON."
 
+_VALUE = re.compile(r"[\t\x20-\x7e\xa0-\xff]*")  # of a header
 _NO_ANSWER = "no answer"
 _MOST_FAILURES = 10  # in a row, without any answer: the server is not there
 
@@ -56,27 +59,42 @@ def add(command: argparse.ArgumentParser) -> None:
 
 
 def _url(text: str) -> SplitResult:
-    url = urlsplit(text)
+    problem = f"{text!r} is no http:// or https:// URL"
+    try:
+        url = urlsplit(text)
+        _ = url.port  # raises if it is no number
+        (url.hostname or "").encode("idna")
+    except ValueError:
+        raise argparse.ArgumentTypeError(problem) from None
     if url.scheme not in ("http", "https") or not url.hostname:
-        raise argparse.ArgumentTypeError(f"{text!r} is no http:// or https:// URL")
-    _ = url.port  # raises if it is no number
+        raise argparse.ArgumentTypeError(problem)
+    if not re.fullmatch("[!-~]*", url.path + url.query):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} must be of ASCII without blanks; write other characters as %20"
+        )
     return url
 
 
 def _header(text: str) -> tuple[str, str]:
-    name, colon, value = text.partition(":")
-    if not colon or not name.strip():
-        raise argparse.ArgumentTypeError(f"{text!r} is no header: write NAME: VALUE")
-    return name.strip(), value.strip()
+    name, colon, value = (part.strip() for part in text.partition(":"))
+    if not colon or not HEADER_NAME.fullmatch(name) or not _VALUE.fullmatch(value):
+        raise argparse.ArgumentTypeError(
+            f"the header {name!r} must be written as NAME: VALUE, with a name of letters, digits "
+            "and -, and a value of Latin-1 on one line (it is not shown: it may be a secret)"
+        )
+    return name, value
 
 
 def _resolved(value: str) -> str:
     """Return the value of a header; `${NAME}` keeps a key out of the list of processes."""
     if not (value.startswith("${") and value.endswith("}")):
         return value
-    if value[2:-1] not in os.environ:
-        raise ValueError(f"--header: {value[2:-1]} is not set in the environment")
-    return os.environ[value[2:-1]]
+    name = value[2:-1]
+    if name not in os.environ:
+        raise ValueError(f"--header: {name} is not set in the environment")
+    if not _VALUE.fullmatch(os.environ[name]):
+        raise ValueError(f"--header: {name} in the environment must be Latin-1 on one line")
+    return os.environ[name]
 
 
 def run(options: Any) -> Result:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
-from litcache.engine import outcomes, threads, trials
+from litcache.engine import contexts, outcomes, threads, trials
 from litcache.engine.call import BYPASSED, HIT, Call, Misses, Part, Place, uncached
 from litcache.engine.cutting import Cutting
 from litcache.engine.entries import Entries
@@ -15,7 +15,7 @@ from litcache.engine.files import FileWatch
 from litcache.engine.predicates import Predicates
 from litcache.engine.tier import Tier
 from litcache.errors import ValueEncodingError
-from litcache.keys.contexts import Context, snapshot
+from litcache.keys.contexts import Context
 from litcache.keys.keyer import Keyring
 from litcache.observe.counters import Labels, Sample
 from litcache.policy import CachePolicy
@@ -267,15 +267,8 @@ class Cache(Tier):
 
     def before_part(self, part: Part) -> None:
         """Note the contexts of the items of a part as the method finds them."""
-        if not self.reads_context:
-            return
-        notes: dict[int, dict[str, object]] = {}  # items of one list share a context
-        for misses, position in part.places:
-            context = misses.call.context(position)
-            if context is not None:
-                if id(context) not in notes:
-                    notes[id(context)] = snapshot(context)
-                misses.snapshots[position] = notes[id(context)]
+        if self.reads_context:
+            contexts.note(part.places)
 
     def hold(self, group: Sequence[Misses]) -> None:
         """Give the outputs of calls memory of their own before the method runs again."""

@@ -34,15 +34,14 @@ class Call:
         keys: A key for each item; `None` for an item that is computed alone and not stored.
         is_plain: Whether every item has a key, and all keys are looked up.
         refreshed: Keys that are computed even if they are stored.
-        bypassed: Positions of items for which `bypass_if` was true.
-        uncacheable: Positions of items that have no key.
-        version: The value of `Keyring.turn` when the keys were made.
-        released: The value of `Flight.released` at that time.
+        bypassed, uncacheable: Positions where `bypass_if` was true, and of items without a key.
+        version, released: `Keyring.turn` and `Flight.released` when the keys were made.
         verdict: The verdict that some of its hits are tried for; `None`: none is tried.
         requests: With a verdict, a digest of the request of each item; 0 if it is not known.
         copies: What the items were before a task waited; `None` if it has not.
         outcomes: The outcome of each item of a finished call that may have missed.
         away: Who else has leased keys; `None`: nobody was asked.
+        seen: The context of each item, if other hooks read it and the method does not.
     """
 
     mode: ClassVar[str]
@@ -61,6 +60,7 @@ class Call:
     copies: list[object] | None = None
     outcomes: Sequence[str | None] = ()
     away: Mapping[bytes, bytes] | None = None
+    seen: Sequence[Context] | None = None
 
     def __init__(self, items: Sequence[object], contexts: Sequence[Context] | None = None) -> None:
         self.items = items

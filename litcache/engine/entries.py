@@ -7,12 +7,15 @@ from itertools import repeat
 from operator import itemgetter
 from typing import Any
 
-from litcache.engine.call import BYPASSED, UNCACHEABLE, Misses, Place
+from litcache.engine import aliases
+from litcache.engine.call import BYPASSED, UNCACHEABLE, Call, Misses, Place
+from litcache.engine.contexts import OTHER_KIND
 from litcache.engine.files import FileWatch
+from litcache.engine.lists import Lists
 from litcache.engine.modes import NoOutputError, RowCall
 from litcache.engine.predicates import Predicates
 from litcache.errors import ValueEncodingError
-from litcache.keys.contexts import changes
+from litcache.keys.contexts import Context, changes
 from litcache.observe.log import Reporter
 from litcache.stores.base import NewEntry
 from litcache.stores.nodes import new_nodes
@@ -22,6 +25,7 @@ from litcache.values.layouts import Encoded
 
 _ELEMENTS = frozenset(b"atAT")
 """How the layouts of arrays and tensors begin, which name no files."""
+_REPLACED = "the method put an object of another type in the place of a context: put a dict there"
 
 
 class Entries:
@@ -78,7 +82,7 @@ class Entries:
             NotRowsError: If it did not return rows although rows are expected.
         """
         call = places[0][0].call
-        encoded = call.encode(self._method, output, places, self._store_as)
+        encoded = self._encoded(places, output)
         if self._store_as is not None:
             output = call.as_stored(output, encoded, device)
         expires = None if self._seconds is None else clock() + self._seconds
@@ -117,6 +121,24 @@ class Entries:
                     continue
                 full = full._replace(expires=lifetime.ends(clock))
             misses.stored[key] = full
+
+    def _encoded(self, places: Sequence[Place], output: Any) -> list[Encoded | ValueEncodingError]:
+        """Return an entry of each output, or the error that says why there is none."""
+        call = places[0][0].call
+        encoded = call.encode(self._method, output, places, self._store_as)
+        is_alone = call.seen is None and call.contexts is None
+        if is_alone or self._is_answer or isinstance(call, Lists):  # lists get copies of contexts
+            return encoded
+        for index, (misses, position) in enumerate(places):
+            contexts = misses.call.seen if misses.call.contexts is None else misses.call.contexts
+            if contexts is None or misses.keys[position] is None:
+                continue
+            if type(encoded[index]) is not tuple:  # an error
+                continue
+            fault = aliases.fault_of_output(call.output_at(output, index), contexts[position])
+            if fault is not None:
+                encoded[index] = fault
+        return encoded
 
     def _keep_at_once(
         self,
@@ -171,7 +193,9 @@ class Entries:
         changed: dict[str, object] = {}
         removed: list[str] = []
         before, context = misses.snapshots.get(position), misses.call.context(position)
-        if before is not None and context is not None:
+        if before is OTHER_KIND:
+            encoded = ValueEncodingError(_REPLACED, "$context", type(context))
+        elif before is not None and context is not None:
             changed, removed = changes(before, context, self._outcome_in)
             misses.call.change(position, changed, removed)
         try:
@@ -179,7 +203,7 @@ class Entries:
                 raise encoded
             plain = full = NewEntry(*encoded, *rest)
             if changed or removed:
-                self._files.check_context(changed)
+                self._check_changes(misses.call, context, changed)
                 full = NewEntry(*codec.with_context(*encoded, changed, removed), *rest)
         except NoOutputError:  # the client gets the user's own error
             return plain, None
@@ -189,3 +213,11 @@ class Entries:
                 misses.outcomes[position] = UNCACHEABLE
             return plain, None
         return plain, full
+
+    def _check_changes(self, call: Call, context: Context | None, changed: Context) -> None:
+        """Raise the reason why what was changed in a context would not be the same on a hit."""
+        if context is not None and not (self._is_answer or isinstance(call, Lists)):
+            fault = aliases.fault_of_changes(context, changed)
+            if fault is not None:
+                raise fault
+        self._files.check_context(changed)

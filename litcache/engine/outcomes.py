@@ -40,7 +40,8 @@ def tell(policy: CachePolicy, call: Call) -> None:
     contexts = call.request_contexts or ()
     if not isinstance(call, Lists):
         for context, word in zip(contexts, words, strict=False):
-            context[name] = word
+            if isinstance(context, dict):  # a method may put anything in its place
+                context[name] = word
         return
     start = 0
     for context, size in zip(contexts, call.sizes, strict=False):

@@ -6,11 +6,12 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from litcache.engine.call import Call, Misses
+from litcache.functions import with_context
 from litcache.keys.contexts import Context
 from litcache.keys.files import rewinding
 from litcache.keys.keyer import Keyring
 from litcache.observe.log import Reporter
-from litcache.policy import CachePolicy, with_context
+from litcache.policy import CachePolicy
 from litcache.ttl import seconds_of
 
 

@@ -6,6 +6,7 @@ from array import array
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
+from litcache.engine import aliases
 from litcache.engine.cache import Cache
 from litcache.engine.call import UNCACHEABLE, Misses, Place
 from litcache.engine.feeds import StreamClaim, runner
@@ -203,12 +204,23 @@ class Recorder:
         chunk = None
         if wanted or self._chunks is not None or (self._claim is not None and self._claim.seats):
             try:
+                self._check_aliases(value, changed)
                 chunk = stored.encode(value, changed, removed)
             except ValueEncodingError as error:
                 self._refuse(error)
             else:
                 self._keep(chunk, is_end=is_end)
         return Passed(chunk, changed, removed)
+
+    def _check_aliases(self, value: object, changed: Mapping[str, object]) -> None:
+        """Raise the reason why a chunk is not stored: it shares something with the context."""
+        seen = self._misses.call.seen
+        context = self._context if self._context is not None or seen is None else seen[0]
+        fault = aliases.fault_of_output(value, context)
+        if fault is None and changed and self._context is not None:
+            fault = aliases.fault_of_changes(self._context, changed)
+        if fault is not None:
+            raise fault
 
     def _keep(self, chunk: Chunk, *, is_end: bool) -> None:
         """Keep a chunk, and pass it on."""

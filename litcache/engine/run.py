@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Generator, Sequence
 from typing import Any, TypeVar
 
-from litcache.engine import threads
+from litcache.engine import contexts, threads
 from litcache.engine.cache import Cache
 from litcache.engine.call import Call, Misses, Part
 from litcache.engine.claims import claim
@@ -43,6 +43,7 @@ def computation(cache: Cache, group: Sequence[Misses]) -> Steps:
             cache.hold(group)
         cache.before_part(part)
         output, seconds = yield Compute(part)
+        contexts.take_back(part)
         # Before the next part: a method may use its output buffer again.
         cache.keep(part.places, output, seconds)
     cache.publish(group)
@@ -159,6 +160,16 @@ def advance(steps: Generator[_S, Any, None], reply: Any) -> _S | None:
         return None
 
 
+def _throw(steps: Generator[_S, Any, None], error: BaseException) -> _S | None:
+    """Raise an error where the steps are; return the next step."""
+    try:
+        return steps.throw(error)
+    except RuntimeError as raised:
+        if isinstance(error, StopIteration) and raised.__cause__ is error:
+            raise error from None  # it cannot leave a generator as it is (PEP 479)
+        raise
+
+
 def take_step(
     cache: Cache, steps: Generator[_S, Any, None], step: Step, compute: Callable[[Part], Any]
 ) -> _S | None:
@@ -175,7 +186,7 @@ def take_step(
         else:
             reply = step.function()
     except BaseException as error:
-        return steps.throw(error)
+        return _throw(steps, error)
     return advance(steps, reply)
 
 
@@ -225,5 +236,5 @@ async def take_step_async(
         else:
             reply = await threads.run(step.function)
     except BaseException as error:
-        return steps.throw(error)
+        return _throw(steps, error)
     return advance(steps, reply)

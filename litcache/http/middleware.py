@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Awaitable, Iterable
 from datetime import timedelta
 from typing import Any
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from litcache.checks import HEADER_NAME, check_flag, check_store, is_utf8, told
 from litcache.http.exchange import CachedPath, Exchange
 from litcache.http.route_check import UncheckableError, find
 from litcache.http.tier import ResponseTier
@@ -24,7 +24,7 @@ from litcache.ttl import ALWAYS, seconds_of
 
 __all__ = ["CacheMiddleware"]
 
-_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
+_PATHS = "paths as requests have them, which start with / and have none of ? # { }"
 _NAMESPACE = Default("http")
 _SIZE = Default("64 MiB")
 _TRIAL = Trial()
@@ -56,7 +56,8 @@ class CacheMiddleware:
 
     Args:
         app: The ASGI app behind this middleware.
-        paths: The paths whose POST requests are cached, such as the `api_path` of each `LitAPI`.
+        paths: The paths whose POST requests are cached, such as the `api_path` of each `LitAPI`;
+            without a query, and without places for parameters.
         ttl: The longest time that an answer stays valid: positive seconds, a `timedelta`, or
             text such as `"2h30m"`.
         max_bytes: The budget of the default `MemoryStore`, for each HTTP process.
@@ -100,9 +101,10 @@ class CacheMiddleware:
     ) -> None:
         if faults := submission_faults():
             refuse(faults, "CacheMiddleware")
+        if not callable(app):
+            raise TypeError(told("app", app, "the ASGI app behind the middleware"))
         policy = _policy(ttl, max_bytes, store, namespace, version, lease)
-        if not isinstance(client_control, bool):
-            raise TypeError(f"client_control={client_control!r} must be True or False")
+        check_flag("client_control", client_control)
         tries = _trial(trial)
         self._app = app
         self._paths = frozenset(_names("paths", paths))
@@ -181,14 +183,13 @@ def _policy(
 ) -> CachePolicy:
     """Check the options that a cached method has, too, in the same way."""
     if ttl is None or callable(ttl):
-        raise TypeError(f"ttl={ttl!r} must be {ALWAYS}")
+        raise TypeError(told("ttl", ttl, ALWAYS))
     seconds_of(ttl, allowed=ALWAYS)
-    if store is not None and not hasattr(store, "get_many"):
-        raise TypeError(f"store={store!r} must be a Store")
-    if not isinstance(version, str):
-        raise TypeError(f"version={version!r} must be text")
-    if not isinstance(namespace, str):
-        raise TypeError(f"namespace={namespace!r} must be text")
+    if store is not None:
+        check_store("store", store)
+    for name, value in (("version", version), ("namespace", namespace)):
+        if not isinstance(value, str):
+            raise TypeError(told(name, value, "text"))
     if namespace is _NAMESPACE and getattr(store, "persistent", False):
         namespace = None  # not given, which a persistent store needs
     return CachePolicy(
@@ -207,19 +208,24 @@ def _trial(option: Any) -> Trial | None:
 
 def _names(option: str, names: Any) -> list[str]:
     """Check a list of paths or header names."""
-    kind = "paths that start with /" if option == "paths" else "names of request headers"
+    kind = _PATHS if option == "paths" else "names of request headers (and not * for all of them)"
     if isinstance(names, str | bytes) or not isinstance(names, Iterable):
-        raise TypeError(f"{option}={names!r} must be a list or tuple of {kind}")
+        raise TypeError(told(option, names, f"a list or tuple of {kind}"))
     found = list(names)
     for name in found:
         if not isinstance(name, str):
-            raise TypeError(f"{option}={names!r} must be a list or tuple of {kind}")
-        good = name.startswith("/") if option == "paths" else _TOKEN.fullmatch(name)
+            raise TypeError(told(option, names, f"a list or tuple of {kind}"))
+        good = _is_path(name) if option == "paths" else name != "*" and HEADER_NAME.fullmatch(name)
         if not good:
-            raise ValueError(f"{option}={names!r} must be {kind}, which {name!r} is not")
+            raise ValueError(f"{told(option, found, kind)}, which {name!r} is not")
     if option == "paths" and not found:
-        raise ValueError("paths must name at least one path, such as '/predict'")
+        raise ValueError(told(option, names, "at least one path, such as '/predict'"))
     return found
+
+
+def _is_path(name: str) -> bool:
+    """Return whether the path of a request can be this: a server has cut off the query."""
+    return name.startswith("/") and not set(name) & set("?#{}") and is_utf8(name)
 
 
 def _path_in_app(scope: Scope) -> str:

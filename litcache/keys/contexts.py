@@ -166,12 +166,13 @@ def changes(
         >>> changes(before, context)
         ({'a': [1, 3], 'c': 4}, ['b'])
     """
+    own = () if hidden is None else (hidden,)  # an entry may be named None
     changed = {
         name: value
         for name, value in context.items()
-        if name != hidden and (name not in before or not _same(before[name], _form(value)))
+        if name not in own and (name not in before or not _same(before[name], _form(value)))
     }
-    return changed, [name for name in before if name not in context and name != hidden]
+    return changed, [name for name in before if name not in context and name not in own]
 
 
 class Opaque:

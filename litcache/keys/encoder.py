@@ -16,9 +16,9 @@ from itertools import chain
 from typing import Any
 
 from litcache.errors import KeyEncodingError, path_of
-from litcache.keys import elements, frames, images, objects, services
+from litcache.keys import elements, enums, frames, images, objects, services
 from litcache.keys.files import FILES
-from litcache.keys.leaves import EXACT, SUBCLASSED, enum_member
+from litcache.keys.leaves import EXACT, SUBCLASSED
 from litcache.keys.remedies import remedy
 from litcache.keys.writer import (
     LARGE,
@@ -31,6 +31,7 @@ from litcache.keys.writer import (
     inherits,
 )
 
+_NO_FORM = "its type has no canonical form"
 _NATIVE = frozenset({type(None), bool, int, float, str, bytes})
 
 
@@ -109,7 +110,7 @@ class _Encoder(Writer):
 
     def _default_dict(self, value: defaultdict[Any, Any]) -> bytes:
         factory = vars(defaultdict)["default_factory"].__get__(value)
-        if factory is not None and not isinstance(factory, type):
+        if factory is not None and not inherits(type(factory), type):
             raise Unencodable("its default_factory is no class")
         name = None if factory is None else class_name(factory)
         return ext(Code.DEFAULT, self.pack(name) + self._dict(value))
@@ -117,14 +118,22 @@ class _Encoder(Writer):
     def _object(self, value: object) -> bytes:
         """Encode an instance of a class whose parts are known, by class, base value and state."""
         cls = type(value)
-        bases = objects.bases_in_c(cls)
-        known = all(id(base) in _BASES for base in bases)
-        if not known or not (bases or objects.is_plain(cls)):
-            raise Unencodable("its type has no canonical form" + remedy(value))
-        base = _BASES[id(bases[0])](self, value) if bases else b""
-        return ext(
-            Code.OBJECT, self.pack(class_name(cls)) + base + self._dict(objects.state(value))
-        )
+        head = self.pack(class_name(cls))
+        fields = objects.fields_of_tuple(cls)
+        if fields is not None:
+            head += self._list(list(fields))
+        base = self.base(value)
+        # SimpleNamespace is in C, and holds nothing there.
+        if not base and not objects.is_plain(cls) and not objects.bases_in_c(cls):
+            raise Unencodable(_NO_FORM + remedy(value))
+        return ext(Code.OBJECT, head + base + self._dict(objects.state(value)))
+
+    def base(self, value: object) -> bytes:
+        """Return the form of what an object holds in C, without its attributes; maybe nothing."""
+        bases = objects.bases_in_c(type(value))
+        if not all(id(base) in _BASES for base in bases):
+            raise Unencodable(_NO_FORM + remedy(value))
+        return _BASES[id(bases[0])](self, value) if bases else b""
 
     def _deque(self, value: deque[Any]) -> bytes:
         parts = self.walk(enumerate(deque.__iter__(value)))
@@ -141,7 +150,7 @@ def _foreign(value: object) -> Handler | None:
         return handler
     cls = type(value)
     if inherits(cls, enum.Enum):
-        return enum_member
+        return enums.member
     if id(cls) in objects.ALIASES:
         return objects.alias
     return images.handler_of(cls) or frames.handler_of(cls) or services.handler_of(cls)

@@ -9,11 +9,12 @@ from typing import Any, NamedTuple
 
 import msgpack
 
+from litcache.functions import with_context
 from litcache.keys.contexts import ContextForms, select
 from litcache.keys.encoder import canonical
 from litcache.keys.files import rewinding
 from litcache.keys.writer import LARGE
-from litcache.policy import CachePolicy, with_context
+from litcache.policy import CachePolicy
 from litcache.stores import base
 
 _SIZE = 16

@@ -5,7 +5,6 @@ from __future__ import annotations
 import array
 import datetime
 import decimal
-import enum
 import fractions
 import ipaddress
 import pathlib
@@ -92,13 +91,6 @@ def _fraction(to: Writer, value: fractions.Fraction) -> bytes:
 def _address(to: Writer, value: Any) -> bytes:
     """Encode an IP address, network or interface by its text, with the zone of an IPv6 address."""
     return to.record(class_name(type(value)), text=str(value))
-
-
-def enum_member(to: Writer, value: enum.Enum) -> bytes:
-    """Encode a member by its name, or a combination of flags without a name by its value."""
-    cls, name = type(value), value._name_
-    body = to.pack(name) if name in cls.__members__ else _int(to, value._value_)
-    return ext(Code.ENUM, to.pack(class_name(cls)) + body)
 
 
 def _flat(code: int, read: Callable[[Any], list[Any]]) -> Handler:

@@ -6,6 +6,7 @@ the output, and none of them is in a `state_dict`.
 
 from __future__ import annotations
 
+import enum
 import functools
 import re
 import sys
@@ -15,7 +16,7 @@ from typing import Any
 
 from litcache.errors import KeyEncodingError
 from litcache.keys.encoder import canonical
-from litcache.keys.objects import state
+from litcache.keys.objects import fields_of_tuple, state
 from litcache.keys.writer import class_name, inherits, loaded
 
 _DEPTH = 8
@@ -137,7 +138,9 @@ def _form(value: Any, depth: int) -> object:
             if key not in _ELSEWHERE
         }
     if isinstance(value, (list, tuple)):
-        return [type(value).__name__, [_form(part, depth - 1) for part in value]]
+        form = [type(value).__name__, [_form(part, depth - 1) for part in value]]
+        fields = fields_of_tuple(type(value))
+        return form if fields is None else [*form, list(fields)]
     if not _is_object(value):
         return value
     return _callable(value, depth) or _object(value, depth)
@@ -173,5 +176,7 @@ def _constant(value: object) -> object:
 
 
 def _object(value: Any, depth: int) -> object:
-    seen = {name: part for name, part in state(value).items() if str(name)[:1] != "_"}
+    seen = {str(name): part for name, part in state(value).items() if str(name)[:1] != "_"}
+    if isinstance(value, enum.Enum):  # its name and its value have such names
+        seen.update(name=value._name_, value=value._value_)
     return ["object", _name(type(value)), _form(seen, depth - 1)]

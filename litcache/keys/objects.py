@@ -63,14 +63,28 @@ def _is_in_c(cls: type) -> bool:
     )
 
 
+def fields_of_tuple(cls: type) -> tuple[str, ...] | None:
+    """Return the names of the fields of named tuples of a class; `None` for any other class.
+
+    A class of one name may have others each time: `namedtuple("Request", request)`.
+    """
+    if not inherits(cls, tuple):
+        return None
+    fields = next((vars(base)["_fields"] for base in cls.__mro__ if "_fields" in vars(base)), None)
+    return fields if type(fields) is tuple and set(map(type, fields)) <= {str} else None
+
+
 def state(value: object) -> dict[Any, object]:
     """Return the attributes of an instance: slots, `__dict__` and the fields of a dataclass.
 
-    The value of a `cached_property` is left out: it is computed from the other attributes.
+    The value of a `cached_property` is left out: it is computed from the other attributes. A slot
+    that another attribute of its name hides stands beside it.
     """
     cls = type(value)
     found: dict[Any, object] = {}
-    for base in cls.__mro__:
+    hidden: dict[Any, object] = {}
+    own = _own_dict(value)
+    for place, base in enumerate(cls.__mro__):
         fields_of_attrs = vars(base).get("__attrs_attrs__")
         for name, slot in vars(base).items() if "__slots__" in vars(base) else ():
             if type(slot) is not types.MemberDescriptorType:
@@ -78,14 +92,18 @@ def state(value: object) -> dict[Any, object]:
             if fields_of_attrs and name not in {field.name for field in fields_of_attrs}:
                 continue  # where attrs keeps a cached property
             with suppress(AttributeError):  # not set
-                found.setdefault(name, slot.__get__(value))
-    found.update(_own_dict(value))
+                part = slot.__get__(value)
+                if name in found or name in own:
+                    hidden[place, name] = part
+                else:
+                    found[name] = part
+    found.update(own)
     if dataclasses.is_dataclass(cls):
         fields = dataclasses.fields(value)  # type: ignore[arg-type]
         found.update({field.name: getattr(value, field.name) for field in fields})
     for name in [name for name in found if _is_derived(cls, name)]:
         del found[name]
-    return found
+    return {**found, **hidden} if hidden else found
 
 
 def _own_dict(value: object) -> dict[str, object]:
@@ -111,7 +129,9 @@ def _is_derived(cls: type, name: object) -> bool:
 
 def alias(to: Writer, value: Any) -> bytes:
     """Encode the generic class that made an object, such as `Box[int]`."""
-    names = [class_name(part) if isinstance(part, type) else part for part in value.__args__]
+    # Up to Python 3.10, `list[int]` says that it is a type.
+    args = value.__args__
+    names = [class_name(part) if inherits(type(part), type) else part for part in args]
     return to.record("typing.GenericAlias", origin=class_name(value.__origin__), arguments=names)
 
 

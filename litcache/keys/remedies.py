@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import Any
 
+from litcache.keys.objects import bases_in_c
 from litcache.keys.writer import inherits, loaded
 
 _FUNCTIONS = (FunctionType, MethodType, BuiltinFunctionType)
@@ -19,6 +20,10 @@ _KINDS: tuple[tuple[str, str, str], ...] = (
     ("_io", "_IOBase", "value.read()"),
     ("datetime", "date", "value.isoformat()"),
     ("decimal", "Decimal", "decimal.Decimal(value)"),
+    ("_ctypes", "_SimpleCData", "value.value"),
+    ("_ctypes", "Structure", "bytes(value)"),
+    ("_ctypes", "Union", "bytes(value)"),
+    ("_ctypes", "Array", "bytes(value)"),
     ("collections.abc", "Mapping", "dict(value)"),
     ("builtins", "BaseException", "repr(value)"),
 )
@@ -47,5 +52,7 @@ def remedy(value: Any) -> str:
         return "; give it as value.__qualname__"
     if hasattr(cls, "keys") and hasattr(cls, "__getitem__"):
         return "; give it as dict(value)"
-    instead = "vars(value)" if hasattr(value, "__dict__") else "what the model reads of it"
+    # In the vars of an object in C stands nothing of what it holds.
+    has_all = hasattr(value, "__dict__") and not bases_in_c(cls)
+    instead = "vars(value)" if has_all else "what the model reads of it"
     return f"; give it as {instead}, or name what counts in key="

@@ -67,6 +67,10 @@ class Writer:
         """Return the canonical bytes of a value; the error says which part has none."""
         raise NotImplementedError
 
+    def base(self, value: object) -> bytes:
+        """Return the form of what an object holds in C, without its attributes; maybe nothing."""
+        raise NotImplementedError
+
     def buffer(self, data: Any) -> bytes:
         """Encode bytes, or a one-dimensional buffer of bytes."""
         return self.large(Code.LARGE_BYTES, data) if len(data) > LARGE else self.pack(bytes(data))

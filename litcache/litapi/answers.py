@@ -69,6 +69,7 @@ def answer_one(
         arrivals.enter(cache, call, (item,), digest)
     misses = cache.lookup(call)
     if misses is not None:
+        call.seen = seen
         rehearsals = drive(cache, misses, compute_part(method), seen)
         if rehearsals:
             rehearsal.expect(cache, call.values, rehearsals)
@@ -89,6 +90,7 @@ async def answer_one_async(
         arrivals.enter(cache, call, (item,), digest)
     misses = await run.lookup_async(cache, call)
     if misses is not None:
+        call.seen = seen
         rehearsals = await drive_async(cache, misses, compute_part(method), seen)
         if rehearsals:
             rehearsal.expect(cache, call.values, rehearsals)
@@ -128,6 +130,7 @@ def answer_batch(
 
     misses = cache.lookup(call)
     if misses is not None:
+        call.seen = seen
         rehearsals = drive(cache, misses, compute, seen)
         if rehearsals:
             rehearsal.expect(cache, call.values, rehearsals)

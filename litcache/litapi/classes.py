@@ -9,7 +9,8 @@ from typing import Any
 import wrapt
 from litserve import LitAPI
 
-from litcache.policy import CachePolicy, wants_context
+from litcache.functions import wants_context
+from litcache.policy import CachePolicy
 
 _Parameter = inspect.Parameter
 

@@ -23,10 +23,11 @@ BATCHED = (
 
 
 def answer_stream(
-    cache: Cache, method: Method, item: Any, context: Context | None, _: Any = None
+    cache: Cache, method: Method, item: Any, context: Context | None, seen: Any = None
 ) -> Generator[Any, Any, Any]:
     """Answer one item with a stream; like any generator, nothing runs before the first chunk."""
     call = Stream(item, context, cache)
+    call.seen = seen
     if cache.verdict is not None:
         arrivals.enter(cache, call, (item,))
     steps = play(cache, call, cache.lookup(call))
@@ -73,10 +74,11 @@ def _next(cache: Cache, source: Any, step: Next) -> tuple[Any, float]:
 
 
 async def answer_stream_async(
-    cache: Cache, method: Method, item: Any, context: Context | None, _: Any = None
+    cache: Cache, method: Method, item: Any, context: Context | None, seen: Any = None
 ) -> AsyncGenerator[Any, Any]:
     """Answer one item of an async method with a stream."""
     call = Stream(item, context, cache, is_async=True)
+    call.seen = seen
     if cache.verdict is not None:
         arrivals.enter(cache, call, (item,))
     steps = play(cache, call, await run.lookup_async(cache, call))

@@ -7,6 +7,7 @@ from typing import Any
 
 from litserve import LitAPI
 
+from litcache.checks import check_flag
 from litcache.errors import UnsupportedMethodError
 from litcache.litapi.classes import cached_methods, wants_contexts
 from litcache.litapi.hooks import caches_batches
@@ -49,6 +50,7 @@ class CachedBatchedLoop(BatchedLoop):  # type: ignore[misc]
 
     Raises:
         UnsupportedLitServeError: If the installed LitServe is not one that the loop knows.
+        TypeError: If an option is neither `True` nor `False`.
 
     Example:
         >>> import litserve as ls
@@ -66,8 +68,7 @@ class CachedBatchedLoop(BatchedLoop):  # type: ignore[misc]
     def __init__(self, *, overlap: bool = False, isolate_errors: bool = True) -> None:
         litserve.check()
         for name, value in (("overlap", overlap), ("isolate_errors", isolate_errors)):
-            if not isinstance(value, bool):
-                raise TypeError(f"{name}={value!r} must be True or False")
+            check_flag(name, value)
         super().__init__()
         self.overlap = overlap
         self.isolate_errors = isolate_errors

@@ -95,8 +95,9 @@ class Plain:
         items = [request.decoded for request in batch.requests]
         contexts = [request.context for request in batch.requests]
         outputs = self._model.compute_batch(items, contexts).outputs
-        for request, output in zip(batch.requests, outputs, strict=True):
-            request.output = output
+        # A hook may put other contexts in their places; LitServe zips them as well.
+        for request, output, context in zip(batch.requests, outputs, contexts, strict=False):
+            request.output, request.context = output, context
 
     def computed(self, request: Request) -> None:
         request.state = DONE
@@ -153,8 +154,8 @@ class Cached:
         for request in requests:
             is_full = most is not None and most <= 0
             if request.call is not None:
-                misses = next(found)
-                if misses is not None:
+                if (misses := next(found)) is not None:
+                    request.call.seen = (request.context,)
                     request.rehearsals = rehearsal.begin(self._cache, misses, (request.context,))
                 self._look_at(request, misses, joins=is_full)
             elif is_full:
@@ -210,6 +211,8 @@ class Cached:
             self._cache.cutting.note_joined(request.misses)
             if not self._lists:
                 (request.output,) = request.output
+                if call.contexts is not None:
+                    (request.context,) = call.contexts  # what `predict` left there
             if self._encodes:
                 request.output = Answer(request.output)
             rehearsal.expect(self._cache, (request.output,), request.rehearsals)

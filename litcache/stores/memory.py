@@ -9,13 +9,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from litcache.forks import Forkable, begin_anew
+from litcache.functions import check_clocks
 from litcache.sizes import parse_bytes
 from litcache.stores.base import Entry, Scope, Store, StoreInfo
 from litcache.stores.gdsf import SCAN_STEPS, Gdsf
 from litcache.stores.nodes import NEW, Layouts, Node, Space, nodes_of, weigh
 
-# How many entries a write checks for expired ones: this number for each entry that it stores, and
-# once as many as an eviction, if the write needs the room.
+# A write looks for expired entries among so many for each that it stores; more if it needs room.
 SWEEP_STEPS = 16
 
 # How many cleared entries each write frees, and a clear itself.
@@ -50,7 +50,7 @@ class MemoryStore(Store, Forkable):
         max_bytes: The budget in bytes.
 
     Raises:
-        ValueError: If `max_bytes` is not a size.
+        ValueError: If `max_bytes` is no size; TypeError if an option is of the wrong type.
 
     Example:
         >>> from litcache.stores.base import NewEntry
@@ -65,7 +65,8 @@ class MemoryStore(Store, Forkable):
     def __init__(
         self, max_bytes: int | str = "256 MiB", *, clock: Callable[[], float] = time.time
     ) -> None:
-        self.max_bytes = parse_bytes(max_bytes)
+        self.max_bytes = parse_bytes(max_bytes, name="max_bytes")
+        check_clocks(clock=clock)
         self.clock = clock
         self._start()
 

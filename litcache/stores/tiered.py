@@ -9,8 +9,10 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from litcache.checks import check_store
 from litcache.errors import StoreError
 from litcache.forks import Forkable, begin_anew
+from litcache.functions import check_clocks
 from litcache.stores.base import UNKNOWN_EPOCH, Entry, Lease, Scope, Store, StoreInfo
 from litcache.stores.queued import write_queued
 
@@ -54,6 +56,7 @@ class TieredStore(Store, Forkable):
 
     Raises:
         ValueError: If the front outlives the process.
+        TypeError: If an option is of the wrong type.
 
     Example:
         >>> from litcache.stores.base import NewEntry
@@ -73,6 +76,9 @@ class TieredStore(Store, Forkable):
     def __init__(
         self, front: Store, back: Store, *, monotonic: Callable[[], float] = time.monotonic
     ) -> None:
+        check_store("front", front, "a Store of each process, such as a MemoryStore")
+        check_store("back", back, "the Store that processes share")
+        check_clocks(monotonic=monotonic)
         if front.persistent:
             raise ValueError(
                 f"front={front!r} must be a store of each process, such as a MemoryStore: "

@@ -8,12 +8,14 @@ from typing import Any
 
 from litserve import LitAPI
 
+from litcache.checks import check_number, told
 from litcache.litapi.classes import cached_methods
 from litcache.stores.memory import MemoryStore
 from litcache.switches import disabled
+from litcache.testing.checks import check_api, check_requests
 from litcache.testing.runner import APIRunner
 from litcache.trial.answers.compare import Frozen, differences, freeze, raised
-from litcache.trial_policy import check_place, trial_of
+from litcache.trial_policy import TOLERANCE, check_place, trial_of
 
 _SHUFFLES = 3
 
@@ -42,7 +44,9 @@ def assert_cacheable(
 
     Raises:
         AssertionError: If an answer differs; the message names the request, and where.
-        ValueError: If there are no requests, or if a place to ignore is none.
+        ValueError: If there are no requests, if a place to ignore is none, or if the tolerance is
+            negative or not finite.
+        TypeError: If an argument is of the wrong type.
 
     Example:
         >>> import litserve as ls
@@ -53,8 +57,11 @@ def assert_cacheable(
         ...         return text.upper()
         >>> assert_cacheable(UpperAPI(), ["a", "b"])
     """
-    if not requests:
-        raise ValueError("requests=[] must be at least one request: without one nothing is seen")
+    check_api(api)
+    check_requests(requests)
+    check_number("tolerance", tolerance, TOLERANCE)
+    if isinstance(ignore, str | bytes) or not isinstance(ignore, Collection):
+        raise TypeError(told("ignore", ignore, 'a tuple of places such as "$.seconds"'))
     for place in ignore:
         check_place(place)
     trials = [trial_of(policy.trial) for policy in cached_methods(type(api)).values()]

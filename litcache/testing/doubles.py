@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
+from litcache.checks import check_number, check_store, told
 from litcache.errors import StoreError
 from litcache.stores.base import Entry, Scope, Store, StoreInfo
 from litcache.stores.memory import MemoryStore
+
+_SECONDS = "a number of seconds"
+_LONGEST = 1e15  # a float still tells seconds apart
+_OPERATIONS = ("get", "set", "delete", "clear", "info")
 
 
 class FakeClock:
@@ -14,6 +19,10 @@ class FakeClock:
 
     Args:
         start: The first time that it shows, in seconds.
+
+    Raises:
+        ValueError: If `start` is not finite.
+        TypeError: If `start` is no number.
 
     Example:
         >>> clock = FakeClock(start=100.0)
@@ -23,6 +32,7 @@ class FakeClock:
     """
 
     def __init__(self, start: float = 1_000_000.0) -> None:
+        check_number("start", start, _SECONDS, least=-_LONGEST, most=_LONGEST)
         self._now = start
 
     def __call__(self) -> float:
@@ -35,12 +45,17 @@ class FakeClock:
         Args:
             seconds: How many seconds pass.
 
+        Raises:
+            ValueError: If `seconds` is not finite.
+            TypeError: If `seconds` is no number.
+
         Example:
             >>> clock = FakeClock(0.0)
             >>> clock.advance(1)
             >>> clock()
             1.0
         """
+        check_number("seconds", seconds, _SECONDS, least=-_LONGEST, most=_LONGEST)
         self._now += seconds
 
 
@@ -56,6 +71,7 @@ class FailingStore(Store):
 
     Raises:
         ValueError: If `fail` names another operation.
+        TypeError: If `store` is no `Store`, or `fail` is no tuple or list.
 
     Example:
         >>> store = FailingStore(fail=("get",))
@@ -71,11 +87,15 @@ class FailingStore(Store):
         self,
         store: Store | None = None,
         *,
-        fail: Sequence[str] = ("get", "set", "delete", "clear", "info"),
+        fail: Sequence[str] = _OPERATIONS,
     ) -> None:
-        unknown = set(fail) - {"get", "set", "delete", "clear", "info"}
-        if unknown:
-            raise ValueError(f"fail: no such operations: {sorted(unknown)}")
+        if store is not None:
+            check_store("store", store, "a Store or None")
+        allowed = f"a tuple or list of some of {', '.join(map(repr, _OPERATIONS))}"
+        if isinstance(fail, str | bytes) or not isinstance(fail, Collection):
+            raise TypeError(told("fail", fail, allowed))
+        if not all(operation in _OPERATIONS for operation in fail):
+            raise ValueError(told("fail", fail, allowed))
         self._store = MemoryStore() if store is None else store
         self._fail = frozenset(fail)
         self.clock = self._store.clock

@@ -7,9 +7,12 @@ from typing import Any
 
 from litserve import LitAPI
 
+from litcache.checks import check_number
 from litcache.switches import disabled
+from litcache.testing.checks import check_api, check_requests
 from litcache.testing.compare import difference
 from litcache.testing.runner import APIRunner
+from litcache.trial_policy import TOLERANCE
 
 
 def assert_batch_invariant(
@@ -28,7 +31,9 @@ def assert_batch_invariant(
 
     Raises:
         AssertionError: If an output differs; the message names the item.
-        ValueError: If `max_batch_size` is 1.
+        ValueError: If `max_batch_size` is 1, there are no requests, or a tolerance is negative
+            or not finite.
+        TypeError: If an argument is of the wrong type.
 
     Example:
         >>> import litserve as ls
@@ -37,6 +42,10 @@ def assert_batch_invariant(
         ...         return [len(text) for text in texts]
         >>> assert_batch_invariant(LengthAPI(max_batch_size=8), ["a", "bc"])
     """
+    check_api(api)
+    check_requests(requests)
+    for name, tolerance in (("rtol", rtol), ("atol", atol)):
+        check_number(name, tolerance, TOLERANCE)
     if api.max_batch_size < 2:
         raise ValueError(f"max_batch_size={api.max_batch_size}: there are no batches to compare")
     with APIRunner(api) as runner, disabled():

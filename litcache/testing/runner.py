@@ -20,10 +20,12 @@ from litserve.callbacks import CallbackRunner
 from litserve.transport.base import MessageTransport
 from litserve.utils import LitAPIStatus
 
+from litcache.checks import check_store
 from litcache.litapi.classes import attribute_of, policy_of, takes_context
 from litcache.litapi.state import state_of
 from litcache.litapi.tokens import Answer
 from litcache.stores.base import Store
+from litcache.testing.checks import check_api
 from litcache.trial_policy import Trial, trial_of
 
 _STOP = (None, None, None, None)  # LitServe's sentinel: its loops return when they meet it
@@ -46,6 +48,10 @@ class APIRunner:
         model_batches: How many items reached the user's `predict`, call by call.
         contexts: The contexts of the last requests, as they were when the requests were answered.
 
+    Raises:
+        ValueError: If `trial` is negative.
+        TypeError: If an option is of the wrong type.
+
     Example:
         >>> import litserve as ls
         >>> from litcache import cached_predict
@@ -67,6 +73,9 @@ class APIRunner:
     def __init__(
         self, api: LitAPI, store: Store | None = None, trial: Trial | int | None = None
     ) -> None:
+        check_api(api)
+        if store is not None:
+            check_store("store", store, "a Store or None")
         self.api = api
         self.model_batches: list[int] = []
         self.contexts: list[dict[str, Any]] = []

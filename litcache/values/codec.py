@@ -14,10 +14,11 @@ from itertools import repeat
 from typing import Any
 
 from litcache import arrays
-from litcache.arrays import is_array, is_tensor, tensor_fault
+from litcache.arrays import is_array, is_tensor, tensor_elements
 from litcache.errors import ValueEncodingError
 from litcache.stores.base import Entry
-from litcache.values.elements import cut, elements_of, encode_elements, encode_narrow
+from litcache.values.devices import to_cpu
+from litcache.values.elements import cut, encode_elements, encode_narrow, stored_fault
 from litcache.values.layouts import Encoded, Payload, interned, parse, tensor_layout
 from litcache.values.narrow import FLOATS, narrow_bytes
 from litcache.values.order import order_of
@@ -258,8 +259,8 @@ def _encode_like_arrays(values: Sequence[object], store_as: str) -> dict[int, En
     """Return the entries of arrays that can be stacked, by place; each stack is converted once."""
     like: dict[tuple[Any, Any, Any], list[int]] = {}
     for place, value in enumerate(values):
-        if is_array(value):
-            array: Any = value
+        array: Any = value
+        if is_array(value) and array.dtype.metadata is None:  # a stack would have none
             like.setdefault((array.dtype, array.shape, order_of(array)), []).append(place)
     encoded: dict[int, Encoded] = {}
     for (dtype, shape, order), places in like.items():
@@ -277,7 +278,7 @@ def _encode_like_tensors(values: Sequence[object], store_as: str | None) -> dict
     """Return the entries of tensors that can be stacked, by place; each stack takes one copy."""
     like: dict[tuple[Any, Any, Any, Any], list[int]] = {}
     for place, value in enumerate(values):
-        if is_tensor(value) and tensor_fault(value) is None:
+        if is_tensor(value) and stored_fault(value) is None:
             tensor: Any = value
             form = tensor.dtype, tensor.shape, tensor.device, order_of(tensor)
             like.setdefault(form, []).append(place)
@@ -290,7 +291,7 @@ def _encode_like_tensors(values: Sequence[object], store_as: str | None) -> dict
             if narrow is not None:
                 encoded.update(zip(places, narrow, strict=True))
                 continue
-            rows = cut(elements_of(stack), len(places))
+            rows = cut(tensor_elements(to_cpu(stack)), len(places))  # it holds elements alone
         except (RuntimeError, ValueEncodingError):  # no memory for the stack: one by one
             continue
         encoded.update(zip(places, zip(repeat(layout), rows), strict=True))

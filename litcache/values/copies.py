@@ -12,7 +12,7 @@ from collections import Counter, OrderedDict, defaultdict, deque
 from enum import Enum
 from typing import Any
 
-from litcache.arrays import is_array, is_tensor
+from litcache.arrays import has_gradient, is_array, is_tensor
 from litcache.values.copyable import (
     has_protocol,
     hides_state,
@@ -152,8 +152,7 @@ class Copies:
         if is_array(value):
             return self._array(value)
         if is_tensor(value):
-            self._take(size=value.numel() * value.element_size())
-            return self.put(value, value.clone())
+            return self._tensor(value)
         made = self._callable(kind, value)
         if made is None:
             made = self._object(kind, value)
@@ -207,6 +206,14 @@ class Copies:
         copy = value.copy(order="K")
         copy.flags.writeable = value.flags.writeable
         return self.put(value, copy)
+
+    def _tensor(self, value: Any) -> Any:
+        self._take(size=value.numel() * value.element_size())
+        if has_gradient(value):
+            raise UncopyableError("a tensor with a gradient, of a graph that is not copied")
+        copy = self.put(value, value.clone())
+        vars(copy).update((name, self._copy(part)) for name, part in vars(value).items())
+        return copy
 
     def _callable(self, kind: type, value: Any) -> Any:
         """Return a copy of a function or method; `None` if it is none."""

@@ -14,6 +14,11 @@ _ELEMENTARY = re.compile(
     r"([<>|])(?:[?biufcSUV]\d{1,10}|[mM]8(?:\[\d{0,9}(?:[YMWDhms]|[munpfa]s)\])?)(:[ilqpILQPgGc]\d*)?"
 )
 
+_NOTED = (
+    "the metadata of its dtype would not come back: return value.astype(value.dtype.str), "
+    "or this of each of its fields"
+)
+
 
 def dtype_form(dtype: Any) -> object:
     """Return a form of a dtype that msgpack can hold.
@@ -25,7 +30,8 @@ def dtype_form(dtype: Any) -> object:
         The form, from which `read_dtype` makes exactly that dtype.
 
     Raises:
-        TypeError: If the dtype has no such form: objects, records, dtypes of other libraries.
+        TypeError: If the dtype has no such form: objects, records, dtypes of other libraries,
+            dtypes with metadata.
 
     Example:
         >>> import numpy as np
@@ -35,6 +41,8 @@ def dtype_form(dtype: Any) -> object:
     fault = TypeError(f"arrays of dtype {dtype} are not stored")
     if dtype.hasobject:
         raise fault
+    if dtype.metadata is not None:
+        raise TypeError(_NOTED)
     form: object
     if dtype.subdtype is not None:
         form = [dtype_form(dtype.subdtype[0]), list(dtype.shape)]

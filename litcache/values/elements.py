@@ -6,7 +6,15 @@ import struct
 from itertools import repeat
 from typing import Any
 
-from litcache.arrays import array_buffer, array_bytes, is_array, tensor_elements, tensor_fault
+from litcache.arrays import (
+    array_buffer,
+    array_bytes,
+    has_gradient,
+    is_array,
+    tensor_attributes,
+    tensor_elements,
+    tensor_fault,
+)
 from litcache.errors import ValueEncodingError
 from litcache.values import narrow, narrow_tensors
 from litcache.values.devices import to_cpu
@@ -14,13 +22,28 @@ from litcache.values.layouts import Encoded, array_layout, tensor_layout
 from litcache.values.order import Order, order_of
 
 
+def stored_fault(tensor: Any) -> str | None:
+    """Return why a tensor is not stored; `None` if its elements are all that a hit needs."""
+    if tensor.__dict__:  # most have none
+        for name in tensor_attributes(tensor):
+            return (
+                f"its attribute {name!r} would not come back: return value.detach(), and the "
+                "attribute beside it"
+            )
+    if has_gradient(tensor):
+        return "its grad would not come back: return value.detach(), and value.grad beside it"
+    return tensor_fault(tensor)
+
+
 def elements_of(tensor: Any) -> Any:
     """Return the elements of a tensor in C order: bytes, or a buffer of bytes.
 
     Raises:
-        TypeError: If it is no dense tensor.
+        TypeError: If it is no dense tensor, or has more than its elements.
     """
-    fault = tensor_fault(tensor)
+    fault = stored_fault(tensor)
+    if hasattr(type(tensor), "has_names") and tensor.has_names():  # torch before 2.13
+        fault = "the names of its dimensions would not come back: return value.rename(None)"
     if fault is not None:
         raise TypeError(fault)
     return tensor_elements(to_cpu(tensor))
@@ -30,7 +53,7 @@ def tensor_bytes(tensor: Any) -> bytes:
     """Return the elements of a tensor in C order, in their own memory.
 
     Raises:
-        TypeError: If it is no dense tensor.
+        TypeError: If it is no dense tensor, or has more than its elements.
     """
     return bytes(elements_of(tensor))
 
@@ -56,7 +79,7 @@ def encode_elements(value: Any, store_as: str | None = None) -> Encoded:
     Raises:
         ValueEncodingError: If arrays of its dtype, or tensors of its kind, are not stored.
     """
-    if store_as is not None and (is_array(value) or tensor_fault(value) is None):
+    if store_as is not None and (is_array(value) or stored_fault(value) is None):
         narrowed = encode_narrow(value[None], store_as)
         if narrowed is not None:
             return narrowed[0]

@@ -71,15 +71,21 @@ def array_layout(
     Raises:
         TypeError: If arrays of this dtype are not stored.
     """
-    if dtype.names is None:
-        # Equal dtypes may differ in the type of their scalars: that of their characters, too.
-        return _elementary_layout(kind, dtype, dtype.char, shape, store_as, order)
+    if dtype.names is None and dtype.metadata is None:
+        # Equal dtypes may differ in their characters, in the type of their scalars, in metadata.
+        return _elementary_layout(kind, dtype, dtype.char, dtype.type, shape, store_as, order)
     return interned(kind + packed([dtype_form(dtype), list(shape), *_stated(order)]))
 
 
 @lru_cache(_LAYOUTS)
 def _elementary_layout(
-    kind: bytes, dtype: Any, char: str, shape: tuple[int, ...], store_as: str, order: Order
+    kind: bytes,
+    dtype: Any,
+    char: str,
+    scalar: type,
+    shape: tuple[int, ...],
+    store_as: str,
+    order: Order,
 ) -> bytes:
     code = _code(dtype_form(dtype), store_as, _ARRAYS)
     return interned(kind + packed([code, list(shape), *_stated(order)]))

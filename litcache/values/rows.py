@@ -19,7 +19,7 @@ from litcache.arrays import has_rows, is_array
 from litcache.errors import ValueEncodingError, path_of
 from litcache.stores.base import Entry
 from litcache.values.codec import encode_many, read_many
-from litcache.values.elements import encode_each, encode_narrow
+from litcache.values.elements import encode_each, encode_narrow, stored_fault
 from litcache.values.layouts import ArrayLayout, Encoded, Payload, interned, parse
 from litcache.values.packing import MALFORMED, packed, unpacked
 
@@ -122,11 +122,13 @@ def encode_rows(
     if not count:
         return []
     try:
-        if is_array(output) and output.dtype.char in "US" and output.dtype == _natural(output):
+        if is_array(output) and output.dtype.char in "US" and _is_natural(output):
             # Alone, a row would have been as wide as its own texts, not as those of its batch.
             rows = [output[at : at + 1] for at in range(count)]
             return [encode_each(row.astype(_natural(row)))[0] for row in rows]
-        narrow = None if store_as is None else encode_narrow(output, store_as, rows=True)
+        narrow = None
+        if store_as is not None and (is_array(output) or stored_fault(output) is None):
+            narrow = encode_narrow(output, store_as, rows=True)
         return list(encode_each(output) if narrow is None else narrow)
     except ValueEncodingError as error:
         return [error] * count
@@ -217,6 +219,11 @@ def _natural(texts: Any) -> Any:
     """Return the dtype that numpy chooses for the texts of an array: as wide as the longest."""
     longest = int(arrays.numpy().char.str_len(texts).max()) if texts.size else 0
     return arrays.numpy().dtype(f"{texts.dtype.str[0]}{texts.dtype.kind}{max(1, longest)}")
+
+
+def _is_natural(texts: Any) -> bool:
+    """Return whether numpy itself would have chosen the dtype of an array of texts."""
+    return texts.dtype.metadata is None and bool(texts.dtype == _natural(texts))
 
 
 def _join_different(layouts: Sequence[bytes], payloads: Sequence[Payload], device: object) -> Any:

@@ -75,6 +75,34 @@ def overlap(elements: list[Any]) -> bool:
     )
 
 
+def share_memory(some: list[Any], others: list[Any]) -> bool:
+    """Return whether one of some arrays or dense tensors shares memory with one of others.
+
+    Example:
+        >>> import numpy as np
+        >>> grid = np.zeros((4, 4))
+        >>> share_memory([grid[0]], [grid[1], grid[2]]), share_memory([grid[0]], [grid])
+        (False, True)
+    """
+    return any(
+        _share(one, other)
+        for one in some
+        for other in others
+        if not (is_tensor(one) and is_tensor(other)) or _owner(one) == _owner(other)
+    )
+
+
+def is_frozen(value: Any) -> bool:
+    """Return whether a value is an array that nobody can change: read-only, as what it views."""
+    if not is_array(value):
+        return False
+    while is_array(value):
+        if value.flags.writeable:
+            return False
+        value = value.base
+    return True
+
+
 def _owner(value: Any) -> int:
     """Return a number that stands for the memory of which an array or tensor is a view."""
     if is_tensor(value):

@@ -140,6 +140,14 @@ def test_a_variable_that_is_not_set_is_named(warm, server):
     assert server.seen == []
 
 
+def test_a_variable_that_no_header_can_hold_is_named_and_not_shown(warm, server, monkeypatch):
+    monkeypatch.setenv("BROKEN_KEY", "s3cret\nx: y")
+    code, errors = warm(["1"], server.url, "--header", "X-API-Key: ${BROKEN_KEY}")
+    assert (code, "BROKEN_KEY in the environment must be Latin-1" in errors) == (3, True)
+    assert "s3cret" not in errors
+    assert server.seen == []
+
+
 def test_a_file_without_requests_is_refused(warm, server):
     code, errors = warm([""], server.url)
     assert (code, "holds no requests" in errors) == (3, True)

@@ -223,7 +223,7 @@ class Run:
 
     def _row(self, n: int, language: str) -> Any:
         made = 0 if self.plan.item == "none" else n
-        row = KINDS[self.plan.row].make(made, language if self.plan.reads_language else "en")
+        row = KINDS[self.plan.row].make(made, language if "predict" in self.plan.takes else "en")
         # Stacked, the row of an array has numpy's own byte order.
         return stack([row])[0] if self.plan.container == "stacked" else row
 

@@ -22,7 +22,10 @@ CACHED = (("predict",),) * 6 + (("predict", "decode_request"), ("decode_request"
 STORES = (
     "memory", "memory", "memory", "tiny", "shared", "tiered", "failing", "redis",
 )  # fmt: skip
-CHANGES = ("add", "replace", "remove", "in_place", "holder", "by_batch", "by_unbatch")
+CHANGES = (
+    "add", "replace", "remove", "in_place", "holder", "by_batch", "by_unbatch", "put_by_batch",
+    "put_by_unbatch",
+)  # fmt: skip
 OPTIONS = (
     "ttl", "key", "bypass_if", "refresh_if", "store_if", "names", "sha256", "version", "max_items",
 )  # fmt: skip

@@ -119,9 +119,11 @@ class Fuzzed(ls.LitAPI):
 
     def make_batch(self, items: list[Any], contexts: Any, default: Any) -> Any:
         """Make what `predict` gets of a batch."""
-        for context in contexts or ():
+        for place, context in enumerate(contexts or ()):
             if "by_batch" in self.plan.changes:
                 context["batched"] = [context["language"]]
+            if "put_by_batch" in self.plan.changes:
+                contexts[place] = {**context, "put": [context["language"]]}
         if any(where == "batch" for where in self.bad.values()):
             self.refuse([self.shape.read(copy.copy(item)) for item in items], "batch")
         kind = self.plan.batch
@@ -243,9 +245,11 @@ class Fuzzed(ls.LitAPI):
 
     def open_batch(self, output: Any, contexts: Any, default: Any) -> Any:
         """Cut the output of a batch."""
-        for context in contexts or ():
+        for place, context in enumerate(contexts or ()):
             if "by_unbatch" in self.plan.changes:
                 context["unbatched"] = context.pop("scratch", None)
+            if "put_by_unbatch" in self.plan.changes:
+                contexts[place] = {"language": context["language"], "last": "trail" in context}
         self.refuse(self.numbers, "unbatch")
         kind = self.plan.unbatch
         if kind == "columns":

@@ -50,7 +50,7 @@ def _lists(plan: Plan) -> dict[str, Any]:
     if not plan.lists:
         options = tuple(option for option in plan.options if option != "max_items")
         return {"options": options, "around": ""}
-    of_call = tuple(c for c in plan.changes if c not in ("holder", "by_batch", "by_unbatch"))
+    of_call = tuple(c for c in plan.changes if "by_" not in c and c != "holder")
     changes: dict[str, Any] = {"changes": of_call, "echo": False, "reuse_item": False}
     if plan.lists == "other":
         changes["around"] = ""

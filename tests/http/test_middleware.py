@@ -1142,6 +1142,18 @@ BAD_OPTIONS = [
     ({"paths": []}, ValueError, "paths"),
     ({"paths": ["predict"]}, ValueError, "predict"),
     ({"paths": [1]}, TypeError, "paths"),
+    (
+        {"paths": ["/a?x"]},
+        ValueError,
+        r"^paths=\['/a\?x'\] must be paths .*, which '/a\?x' is not$",
+    ),
+    ({"paths": ["/a", "/b#c"]}, ValueError, "^paths=.* which '/b#c' is not$"),
+    ({"paths": ["/{model}"]}, ValueError, "^paths=.* none of .*, which '/{model}' is not$"),
+    ({"paths": ["/\ud800"]}, ValueError, r"^paths=.* which '/\\ud800' is not$"),
+    ({"paths": ()}, ValueError, r"^paths=\(\) must be at least one path"),
+    ({"app": None}, TypeError, "^app=None must be the ASGI app"),
+    ({"vary": ["*"]}, ValueError, r"^vary=\['\*'\] must be names of request headers"),
+    ({"vary": ["cookie", "*"]}, ValueError, r"^vary=.* which '\*' is not$"),
     ({"ttl": 0}, ValueError, r"ttl=0 must be .* the largest first\)$"),
     ({"ttl": None}, TypeError, "ttl"),
     ({"ttl": float("nan")}, ValueError, "ttl"),
@@ -1163,7 +1175,7 @@ BAD_OPTIONS = [
 @pytest.mark.parametrize(("options", "error", "named"), BAD_OPTIONS)
 def test_bad_options_are_refused_by_name(options, error, named):
     with pytest.raises(error, match=named):
-        CacheMiddleware(print, **options)
+        CacheMiddleware(**{"app": print, **options})
 
 
 @pytest.mark.parametrize("given", [{}, {"namespace": "http"}, {"version": "1"}])

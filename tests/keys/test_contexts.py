@@ -1,7 +1,9 @@
 """What a method changes in its context is done again on a hit, or its output is not stored."""
 
+import enum
 import io
 import logging
+from collections import namedtuple
 
 import litserve as ls
 import pytest
@@ -53,6 +55,24 @@ def test_a_change_of_an_object_is_noticed(value, act):
     assert changed(value, lambda value: None) == ({}, [])
 
 
+def boxes():
+    for name in ("width", "height"):
+        yield namedtuple("Box", name)(1)
+
+
+def labels():
+    for value in (1, 2):
+        yield enum.Enum("Label", {"cat": value})["cat"]
+
+
+@pytest.mark.parametrize("make", [boxes, labels])
+def test_a_value_in_place_of_one_of_its_class_name_is_noticed(make):
+    one, other = make()
+    before = snapshot({"session": one})
+    assert changes(before, {"session": other}) == ({"session": other}, [])
+    assert changes(before, {"session": next(make())}) == ({}, [])
+
+
 def test_a_tensor_in_an_object_is_noted_by_its_version():
     torch = pytest.importorskip("torch")
     model = Session(weights=torch.zeros(1000, 1000))
@@ -90,3 +110,60 @@ def test_an_output_is_not_stored_if_an_object_left_out_of_the_key_was_changed(si
     assert [record for record in caplog.records if "$context.session" in record.getMessage()]
     assert len(caplog.records) == 1
     assert api.predict.cache.info().uncacheable == 3
+
+
+NAMES = [None, 1, True, 1.5, "a", b"a", (1, 2), frozenset({1}), 2**100]
+
+
+@pytest.mark.parametrize("name", NAMES, ids=repr)
+@pytest.mark.parametrize("hidden", [None, "outcome"])
+def test_a_change_is_noticed_whatever_the_name_of_the_entry_is(name, hidden):
+    before = snapshot({name: [1], "outcome": 0})
+    assert changes(before, {name: [1, 2], "outcome": 0}, hidden) == ({name: [1, 2]}, [])
+    assert changes(before, {"outcome": 0}, hidden) == ({}, [name])
+    assert changes(snapshot({"outcome": 0}), {name: 1, "outcome": 0}, hidden) == ({name: 1}, [])
+
+
+def removes(context, name):
+    del context[name]
+
+
+def writes(context, name):
+    context[name] = "new"
+
+
+@pytest.mark.parametrize("name", NAMES, ids=repr)
+@pytest.mark.parametrize("act", [removes, writes])
+@pytest.mark.parametrize("way", ["single", "batch", "list", "stream"])
+def test_a_hit_writes_and_removes_entries_of_any_name(name, act, way):
+    class API(ls.LitAPI):
+        def decode_request(self, request, context):
+            context[name] = "old"
+            return [request] if way == "list" else request
+
+        @cached_predict(items="list" if way == "list" else "request")
+        def predict(self, x, context):
+            for one in context if isinstance(context, list) else [context]:
+                act(one, name)
+            return x
+
+        def encode_response(self, output, context):
+            return [output, dict(context)]
+
+    class Streaming(API):
+        @cached_predict
+        def predict(self, x, context):
+            yield x
+            act(context, name)
+            yield x
+
+        def encode_response(self, chunks, context):
+            for chunk in chunks:
+                yield [chunk, dict(context)]
+
+    kind = Streaming if way == "stream" else API
+    api = kind(max_batch_size=4 if way == "batch" else 1, stream=way == "stream")
+    with APIRunner(api) as runner:
+        first, hit = runner.run("a"), runner.run("a")
+    assert hit == first
+    assert api.predict.cache.info().hits == 1

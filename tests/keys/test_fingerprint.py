@@ -1,11 +1,12 @@
 """Fingerprints: what changes a version and what does not."""
 
 import copy
+import enum
 import os
 import runpy
 import subprocess
 import sys
-from collections import OrderedDict
+from collections import OrderedDict, namedtuple
 from pathlib import Path
 
 import pytest
@@ -118,6 +119,23 @@ def held(**attributes):
     return module
 
 
+class Low:
+    __slots__ = ("p", "q")
+
+
+class High(Low):
+    __slots__ = ("p", "q")
+
+
+def hidden(value):
+    """An object with two slots that its class hides by two others of their names."""
+    made = High()
+    made.p = made.q = 0
+    Low.p.__set__(made, value)
+    Low.q.__set__(made, 3)
+    return made
+
+
 def buffered(value, persistent=False):
     module = nn.Identity()
     module.register_buffer("pixel_mean", torch.tensor(value), persistent=persistent)
@@ -176,6 +194,10 @@ PAIRS = {
     "constant of a lambda": (held(act=lambda x: x in {1, 2}), held(act=lambda x: x in {1, 3})),
     "forward": (held(forward=len), held(forward=sum)),
     "class in an attribute": (held(kind=nn.ReLU), held(kind=nn.GELU)),
+    "fields of a named tuple": tuple(held(sizes=namedtuple("Sizes", names)(nn.ReLU, 1))
+                                     for names in ("act width", "act height")),
+    "value of an enum": tuple(held(act=enum.Enum("Act", {"A": (value, nn.ReLU)}).A)
+                              for value in (1, 2)),
     "object in an attribute": (held(norm=Config(p=1)), held(norm=Config(p=2))),
 }  # fmt: skip
 
@@ -190,6 +212,11 @@ def test_what_changes_outputs_and_no_weights_changes_the_version(pair):
     assert fingerprint(nn.Sequential(one)) != fingerprint(nn.Sequential(other))
     for part in pair:
         assert fingerprint(copy.deepcopy(part)) == fingerprint(part)
+
+
+def test_slots_that_a_class_hides_change_the_version():
+    versions = {fingerprint(held(config=hidden(value))) for value in (1, 2, 1)}
+    assert len(versions) == 2
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")

@@ -11,6 +11,7 @@ import ipaddress
 import json
 import os
 import pathlib
+import re
 import runpy
 import struct
 import subprocess
@@ -392,7 +393,7 @@ def test_a_class_of_a_session_without_a_file_is_named_main(monkeypatch):
 
 
 SCRIPT = """
-import dataclasses, enum, multiprocessing
+import collections, dataclasses, enum, multiprocessing
 from litcache.keys.keyer import Keyer
 
 @dataclasses.dataclass
@@ -402,11 +403,16 @@ class Query:
 class Kind(enum.Enum):
     QUERY = 1
 
+    def __init__(self, value):
+        self.lock = multiprocessing.Lock
+
 class Name(str):
     pass
 
+Pair = collections.namedtuple("Pair", "a b")
+
 def keys():
-    values = [Query("a"), Kind.QUERY, Name("b")]
+    values = [Query("a"), Kind.QUERY, Name("b"), Pair(1, 2)]
     return [key.hex() for key in Keyer("n", "batch", "1").keys(values)]
 
 def report(pipe):
@@ -436,7 +442,7 @@ def test_a_script_its_spawned_worker_and_its_importer_make_the_same_keys(tmp_pat
     main, worker = eval(run(script))
     assert (main[0], worker[0]) == ("__main__", "__mp_main__")
     assert main[1] == worker[1] == imported["keys"]()
-    assert len(set(main[1])) == 3
+    assert len(set(main[1])) == 4
 
 
 # Frozen keys. A change here needs a new FORMAT and a line in the changelog.
@@ -445,6 +451,7 @@ Frozen = make_dataclass("Frozen", ["x", "y"])
 Frozen.__module__ = "golden"
 Named = namedtuple("Named", "a b", module="golden")
 Bits = enum.Flag("Bits", "A B C", module="golden")
+Made = enum.Enum("Made", {"A": 1, "B": "x"}, module="builtins")  # which has none of this name
 Label = type("Label", (str,), {"__module__": "golden"})
 
 
@@ -464,6 +471,7 @@ def numpy_values():
         "dates": np.array(["2020-01-02", "NaT"], "<M8[D]"),
         "strings": np.array(["a", "bc"], "<U2"),
         "big endian": np.array([1, 2], ">i4"),
+        "array with metadata": np.zeros(2, np.dtype("<f4", metadata={"unit": "m"})),
     }
 
 
@@ -525,7 +533,9 @@ def plain_values():
         "uuid": uuid.UUID(int=5),
         "path": pathlib.PurePosixPath("a/b"),
         "enum": http.HTTPStatus.OK,
+        "enum made at run time": Made.A,
         "flags": Bits(5),
+        "flags of a module": re.IGNORECASE | re.MULTILINE,
         "dataclass": Frozen([1], {"a": 2}),
         "named tuple": Named(1, 2),
         "subclass": Label("a"),
@@ -574,10 +584,18 @@ GOLDEN = {
         "timedelta": ["6c7edd1d33cc6151cb461c469c9cea42", "c46ecd463e23a2e91022508d8b847a94"],
         "uuid": ["a55ba64ee6eef09adaa337ac3d6a7fad", "1b961830393f5ddd86c4ece44967edfc"],
         "path": ["b5bdff5c451ed2c0d0a644396d7453d5", "4705854267b8b5b7c61b3938a5736d83"],
-        "enum": ["7310ac787290ac830578716129619bd7", "45ea0c11e5880e79752dd33e93fb73dd"],
+        "enum": ["a031c9aa8d0bccf5cbd9417a77de2ba4", "d9c9b53a234540aac56537c4b6f2626d"],
+        "enum made at run time": [
+            "9124181f7a9862939d8f5293dac27642",
+            "8be877f9850178f6dba8ba7a4fe3b425",
+        ],
+        "flags of a module": [
+            "d6217746c20e826dc0b50e0c5b4acbbf",
+            "00b2b1aa0505d0a8461507d920b1403f",
+        ],
         "flags": ["c127995298609d5cbfd9318c9b83a4f8", "492c3da8e241cbd9acf6fb9a012cdd0d"],
         "dataclass": ["33e63deab32e99897d37570ac85daadb", "b791a2c9370ce5f44ff15b7f00cdb0d6"],
-        "named tuple": ["c29f59312cb71305c0095aaa08d680d4", "99bdb72c1d3725ca6df877fd171a46c2"],
+        "named tuple": ["d00282a6b0e7897638c6278a6083ad1d", "0ea6f31df81b643e277bb8a876fbe4f5"],
         "subclass": ["538b96db74adfa9cff3bd28401c77b3d", "3cc58f31cc8808b21e9a4d0bfa95794f"],
         "range": ["d7b1d8024e9f7f7b743273294b992ab3", "08f22768c687a1854e47bc9dea6bc0ce"],
         "deque": ["d64888c4e0614be18adee1a07a4642e6", "1648565feb02c66747111e5356e04a83"],
@@ -609,6 +627,10 @@ GOLDEN = {
         "dates": ["2a9d6a3cb92b2ebbe6e998bd2a600512", "bc9d9fa05145354b6b99b5d33135290e"],
         "strings": ["92d13ce760dbaf35c2729f9d7b3a5d67", "c692b2fc2ec1d96fb0f43607d66ae281"],
         "big endian": ["a97283094b21a1eba433c94dd6a4cafe", "b05368c2807abdf77224aa47e9ad1186"],
+        "array with metadata": [
+            "cf199d3a9909ec4e1ccc41e775a6c7b4",
+            "cbb33b79522580805d100d2cb51573aa",
+        ],
     },
     "torch": {
         "tensor of no dimension": [

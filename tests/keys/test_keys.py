@@ -2,8 +2,10 @@
 
 import array
 import atexit
+import ctypes
 import datetime as dt
 import enum
+import functools
 import io
 import ipaddress
 import pathlib
@@ -24,7 +26,7 @@ from collections import (
     deque,
     namedtuple,
 )
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, make_dataclass
 from decimal import Decimal
 from fractions import Fraction
 from functools import cached_property
@@ -539,6 +541,41 @@ def test_slots_of_every_base_and_private_ones_count():
     assert canonical(child(1, seen=2)) == canonical(child(1, seen=2))
 
 
+def test_a_slot_that_a_subclass_hides_by_its_name_counts():
+    class First:
+        __slots__ = ("__own", "q")
+
+    class Second(First):
+        __slots__ = ("__dict__", "q")
+
+    one = type("Second", (First,), {"__slots__": ("_First__own",)})
+
+    @dataclass
+    class Bearer(Second):
+        x: int = 0
+
+    @dataclass
+    class Twice(one):
+        x: int = 0
+
+    def bearer(hidden, seen=0, **named):
+        made = marked(Bearer(), q=seen)
+        First.q.__set__(made, hidden)
+        vars(made).update(named)
+        return made
+
+    def twice(hidden):
+        made = marked(Twice(), _First__own=0)
+        First._First__own.__set__(made, hidden)
+        return made
+
+    values = [bearer(1), bearer(2), bearer(1, 1), bearer(0, 1), bearer(1, q=5), bearer(2, q=5)]
+    assert collisions([*values, twice(1), twice(2)]) == []
+    assert canonical(bearer([1], q=5)) == canonical(bearer([1], q=5))
+    with pytest.raises(KeyEncodingError):
+        canonical(bearer(object()))
+
+
 def test_a_field_that_a_descriptor_keeps_elsewhere_counts():
     class Elsewhere:
         def __init__(self):
@@ -577,6 +614,57 @@ def test_class_variables_and_initvars_of_a_dataclass_do_not_count():
 
 def test_two_named_tuples_of_one_shape_differ_by_name():
     assert canonical(namedtuple("A", "x")(1)) != canonical(namedtuple("B", "x")(1))
+
+
+def made_tuple(base=tuple, **attributes):
+    return type("Request", (base,), attributes)
+
+
+def records():
+    """Values of one class name each; what else their classes say is made at run time."""
+    for fields in ("width", "height", "width height", "height width", ""):
+        made = namedtuple("Request", fields)
+        some = range(len(made._fields))
+        yield made(*some)
+        yield marked(made_tuple(made)(*some), unit="m")
+        yield [made(*some)]
+        yield {made(*some): 1}
+    yield made_tuple()((0,))
+    yield made_tuple(_fields=3)((0, 1))  # of which nothing is known
+
+
+def test_named_tuples_differ_by_the_names_of_their_fields():
+    assert collisions(list(records())) == []
+    for one, other in zip(records(), records(), strict=True):
+        assert canonical(one) == canonical(other)
+
+
+def test_rows_of_a_frame_differ_by_the_names_of_their_columns():
+    pandas = pytest.importorskip("pandas")
+    rows = [
+        next(pandas.DataFrame([dict(zip(names, (1, 2), strict=True))]).itertuples())
+        for names in ("ab", "ba", "ac")
+    ]
+    assert collisions(rows) == []
+
+
+MADE = {
+    "dataclasses": lambda names: make_dataclass("R", names)(1, 2),
+    "dataclasses with slots": lambda names: make_dataclass("R", names, slots=True)(1, 2),
+    "namespaces": lambda names: type("R", (types.SimpleNamespace,), {})(
+        **dict(zip(names, (1, 2), strict=True))
+    ),
+    "attrs": lambda names: pytest.importorskip("attrs").make_class("R", list(names))(1, 2),
+    "pydantic": lambda names: pytest.importorskip("pydantic").create_model(
+        "R", **dict.fromkeys(names, (int, ...))
+    )(**dict(zip(names, (1, 2), strict=True))),
+}
+
+
+@pytest.mark.parametrize("make", MADE.values(), ids=MADE)
+def test_objects_of_classes_made_at_run_time_differ_by_the_names_of_their_fields(make):
+    assert collisions([make("ab"), make("ba"), make("ac")]) == []
+    assert canonical(make("ab")) == canonical(make("ab"))
 
 
 def test_pydantic_models_count_fields_extras_and_private_attributes():
@@ -741,6 +829,22 @@ def test_classes_of_attrs_are_keyed_by_class_and_fields():
 def test_a_generic_class_counts_what_it_was_made_with():
     assert canonical(Crate[int](1)) == canonical(Crate[int](1))
     assert canonical(Crate([1])) != canonical(Crate([2]))
+    nested = [Crate[list[int]](1), Crate[list[str]](1), Crate[dict[str, list[int]]](1)]
+    assert collisions(nested) == []
+
+
+def test_what_a_generic_builtin_was_made_with_counts_though_it_claims_to_be_a_class():
+    """Up to Python 3.10 `list[int]` does."""
+
+    class Claims(types.GenericAlias):
+        __class__ = type
+
+    assert isinstance(Claims(list, int), type)
+    refused = types.GenericAlias(Crate, Claims(list, int))
+    with pytest.raises(KeyEncodingError):
+        canonical(refused)
+    with pytest.raises(KeyEncodingError, match="no class"):
+        canonical(defaultdict(Claims(list, int)))
 
 
 # What is sent to services
@@ -785,6 +889,14 @@ def test_a_text_with_the_encoding_of_a_tokenizer_is_keyed():
 # What to do about what has no key
 
 
+class Pixel(ctypes.Structure):
+    _fields_ = [("x", ctypes.c_int), ("y", ctypes.c_int)]
+
+
+class Word(ctypes.Union):
+    _fields_ = [("x", ctypes.c_int), ("y", ctypes.c_short)]
+
+
 @pytest.mark.parametrize(
     ("value", "remedy"),
     [
@@ -794,10 +906,37 @@ def test_a_text_with_the_encoding_of_a_tokenizer_is_keyed():
         (len, "value.__qualname__"),
         (types.MappingProxyType({1: 2}), "dict(value)"),
         (io.BufferedReader(io.BytesIO(b"a")), "value.read()"),
-        (object(), "name what counts in key="),
+        (object(), "what the model reads of it, or name what counts in key="),
+        (Custom(), "vars(value)"),
+        (ctypes.c_int(1), "value.value"),
+        (ctypes.c_char_p(b"a"), "value.value"),
+        (Pixel(1, 2), "bytes(value)"),
+        (Word(1), "bytes(value)"),
+        ((ctypes.c_int * 2)(1, 2), "bytes(value)"),
+        (type("Arr", (array.array,), {})("b"), "what the model reads of it"),
+        (ctypes.pointer(ctypes.c_int(1)), "what the model reads of it"),
+        (functools.partial(print, 1), "what the model reads of it"),
     ],
     ids=lambda value: type(value).__name__,
 )
 def test_the_error_names_the_remedy(value, remedy):
-    with pytest.raises(KeyEncodingError, match=re.escape(remedy)):
+    with pytest.raises(KeyEncodingError, match=re.escape(f"give it as {remedy}")):
         canonical({"x": value})
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (ctypes.c_int(1), ctypes.c_int(2)),
+        (Pixel(1, 2), Pixel(1, 3)),
+        (Word(1), Word(2)),
+        ((ctypes.c_int * 2)(1, 2), (ctypes.c_int * 2)(1, 3)),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_what_the_remedy_gives_of_values_of_c_tells_them_apart(one, other):
+    with pytest.raises(KeyEncodingError) as caught:
+        canonical(one)
+    given = re.search(r"give it as (value\.\w+|bytes\(value\))", str(caught.value))[1]
+    forms = [canonical(eval(given, {"value": value})) for value in (one, other)]
+    assert forms[0] != forms[1]

@@ -33,6 +33,7 @@ def arrays(np):
         np.arange(6).reshape(3, 2).T, np.zeros((0,)), np.zeros((0, 3)), np.zeros((3, 0)),
         np.zeros(BIG), np.zeros((1, BIG)), np.zeros(BIG, "f4"), np.ones(BIG),
         np.array(["a"]), np.array(["a"], "U2"), np.array([b"a"]), np.array([b"a"], "S2"),
+        np.array([b"a"], "c"),
         np.array([""], "U1"), np.array([b"\1\2"], "V2"), np.array(["2020"], "M8[D]"),
         np.array(["2020"], "M8[s]"), np.array(["NaT"], "M8[s]"), np.array([1], "m8[s]"),
         np.array([1], "m8[D]"), np.zeros(2, plain), np.zeros(2, aligned.newbyteorder()),
@@ -111,6 +112,61 @@ def test_padding_of_extended_floats_does_not_count():
             assert canonical(dirty) == canonical(clean)
             rows[0, 0 if order == "<" else -1] ^= 1
             assert canonical(dirty) != canonical(clean)
+
+
+class Kept(dict):
+    """What is noted in a dtype may be of any class."""
+
+
+def noted(np):
+    """Arrays of one dtype but for what is noted in it, in a field, or below one."""
+
+    def note(unit, base="f4"):
+        return np.dtype(base) if unit is None else np.dtype(base, metadata={"unit": unit})
+
+    for unit in (None, "m", "ft", 1, [1], Kept(a=1)):
+        yield np.zeros(2, note(unit))
+        yield np.zeros(2, [("a", note(unit)), ("b", "f4")])
+        yield np.zeros(2, [("b", "f4"), ("a", note(unit, [("c", "f4")]))])
+        yield np.zeros(2, [("a", note(unit), (2,))])
+        yield np.zeros(BIG, note(unit))
+        yield np.array(["a"], note(unit, "U1"))
+        yield np.zeros(1, note(unit, [("a", "f4")]))[0]
+    yield np.zeros(2, [("a", "f4"), ("b", note("m"))])
+    yield np.zeros(2, np.dtype([("a", note("m"))], metadata={"unit": "m"}))
+
+
+def test_the_metadata_of_a_dtype_counts():
+    np = pytest.importorskip("numpy")
+    assert collisions(list(noted(np))) == []
+    for one, other in zip(noted(np), noted(np), strict=True):
+        assert canonical(one) == canonical(other)
+    with pytest.raises(KeyEncodingError) as caught:
+        canonical(np.zeros(2, np.dtype("f4", metadata={"unit": object()})))
+    assert caught.value.type is object
+
+
+def test_classes_of_structures_count_by_name_and_their_attributes_by_value():
+    np = pytest.importorskip("numpy")
+
+    def void(name, module=__name__, base=np.void):
+        return type(name, (base,), {"__module__": module})
+
+    kinds = [np.void, np.record, void("record"), void("void"), void("record", "m"), void("a.b")]
+    fields = [np.zeros(2, np.dtype((kind, [("a", "u1")]))) for kind in kinds]
+    plain = [np.zeros(2, np.dtype((kind, 3))) for kind in kinds if kind is not np.record]
+    scalars = [array[0] for array in (*fields, *plain)]
+    noted = np.zeros(1, fields[2].dtype)[0]
+    noted.unit = "m"
+    assert collisions([*fields, *plain, *scalars, noted]) == []
+
+
+def test_attributes_of_a_memory_map_count_and_its_file_does_not(tmp_path):
+    np = pytest.importorskip("numpy")
+    maps = [np.memmap(tmp_path / name, "u1", "w+", shape=(2,)) for name in "abcd"]
+    maps[2].unit, maps[3].unit = "m", "ft"
+    assert canonical(maps[0]) == canonical(maps[1])
+    assert collisions([np.zeros(2, "u1"), *maps[1:]]) == []
 
 
 def test_dtypes_of_other_libraries_count_by_name():

@@ -76,6 +76,23 @@ def test_a_failing_batch_raises_and_stores_nothing():
         assert runner.run_batch(["a", "b"]) == ["a", "b"]
 
 
+@pytest.mark.parametrize("error", [StopIteration, GeneratorExit, StopAsyncIteration, RuntimeError])
+@pytest.mark.parametrize("serve", [{}, {"max_batch_size": 4}], ids=["one", "batch"])
+def test_an_error_leaves_as_it_is_though_it_has_a_meaning_to_a_generator(serve, error):
+    class API(ls.LitAPI):
+        @cached_predict
+        def predict(self, text):
+            raise error("no")
+
+    api = API(**serve)
+    with pytest.raises(error, match="no") as by_hand:
+        api.predict(["a"])
+    assert type(by_hand.value) is error
+    with APIRunner(api) as runner, pytest.raises(BaseException, match="no") as served:
+        runner.run("a")
+    assert type(served.value) is error
+
+
 @pytest.mark.parametrize("wrong", [[], ["one", "two", "three"]])
 def test_a_wrong_number_of_outputs_is_answered_as_litserve_does_and_nothing_is_stored(wrong):
     from fastapi import HTTPException

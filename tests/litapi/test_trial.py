@@ -157,6 +157,36 @@ def test_an_output_that_is_new_each_time_is_caught(make_output, way):
     assert api.predict.cache.info().state == "off"
 
 
+@pytest.mark.parametrize("noise", [0.0, 1e-4])
+@pytest.mark.parametrize("way", WAYS)
+def test_an_attribute_that_a_tensor_has_now_and_had_not_when_it_was_stored_is_caught(way, noise):
+    torch = pytest.importorskip("torch")
+
+    def make(cached):
+        class API(ls.LitAPI):
+            calls = 0
+
+            def vector(self, text):
+                self.calls += 1
+                vector = torch.ones(3) + noise * self.calls
+                if self.calls > 1:
+                    vector.tokens = len(text)
+                return vector
+
+            @cached()
+            def predict(self, x):
+                return each(self, x, self.vector)
+
+            def encode_response(self, output):
+                return getattr(output, "tokens", None)
+
+        return API
+
+    api = prepared(make, way, cached_predict)
+    assert answers_of(api, ["a", "a", "a"], way) == [None, 1, 1]
+    assert api.predict.cache.info().state == "off"
+
+
 def test_options_of_the_first_request_of_a_batch_are_caught():
     class API(ls.LitAPI):
         @cached_predict

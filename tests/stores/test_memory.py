@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import gc
+import math
 import os
 import pickle
 import random
@@ -393,6 +394,23 @@ def test_the_process_grows_by_no_more_than_a_tenth_beyond_what_is_accounted():
         [sys.executable, "-c", MEASURE], capture_output=True, text=True, check=True, timeout=60
     )
     assert 0.5 < float(done.stdout) <= 1.1
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "told"),
+    [
+        ({"max_bytes": 0}, ValueError, "max_bytes=0: .*256 MiB"),
+        ({"max_bytes": "lots"}, ValueError, "max_bytes='lots': .*256 MiB"),
+        ({"max_bytes": None}, TypeError, "max_bytes=None: .*256 MiB"),
+        ({"max_bytes": True}, TypeError, "max_bytes=True: .*256 MiB"),
+        ({"max_bytes": math.nan}, TypeError, "max_bytes=nan: .*256 MiB"),
+        ({"clock": 5.0}, TypeError, r"clock=5.0 must be a function clock\(\)"),
+        ({"clock": None}, TypeError, r"clock=None must be a function clock\(\)"),
+    ],
+)
+def test_a_bad_option_is_named_with_its_value_and_what_is_allowed(options, error, told):
+    with pytest.raises(error, match=f"^{told}"):
+        MemoryStore(**options)
 
 
 @pytest.mark.parametrize("size", ["lots", "-1 MiB", 0, -5])

@@ -695,3 +695,19 @@ def test_a_process_forked_while_a_thread_drops_a_front_can_use_it(back, clock):
     with store._lock:
         child = in_a_fork(lambda: payloads(store, KEYS) == [b"payload"] * 8)
     assert child is True
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"front": None}, "front=None must be a Store of each process"),
+        ({"front": "a", "back": "b"}, "front='a' must be a Store of each process"),
+        ({"front": MemoryStore}, "front=<class .* must be a Store of each process"),
+        ({"back": None}, "back=None must be the Store that processes share"),
+        ({"back": "redis://host"}, "back='redis://host' must be the Store that processes share"),
+        ({"monotonic": 5.0}, r"monotonic=5.0 must be a function monotonic\(\)"),
+    ],
+)
+def test_a_bad_option_is_named_with_its_value_and_what_is_allowed(options, told):
+    with pytest.raises(TypeError, match=f"^{told}"):
+        TieredStore(**{"front": MemoryStore(), "back": MemoryStore(), **options})

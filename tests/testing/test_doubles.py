@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import pickle
 
 import pytest
@@ -56,6 +57,30 @@ def test_it_fails_while_it_is_told_to_and_keeps_what_it_holds():
 def test_operations_that_do_not_exist_are_refused():
     with pytest.raises(ValueError, match="remove"):
         FailingStore(fail=("get", "remove"))
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "told"),
+    [
+        ({"store": "redis://"}, TypeError, "store='redis://' must be a Store or None"),
+        ({"store": MemoryStore}, TypeError, "store=<class .* must be a Store or None"),
+        ({"fail": "get"}, TypeError, "fail='get' must be a tuple or list of some of 'get', 'set'"),
+        ({"fail": None}, TypeError, "fail=None must be a tuple or list of some of 'get', 'set'"),
+        ({"fail": [1]}, ValueError, r"fail=\[1\] must be a tuple or list of some of 'get', 'set'"),
+    ],
+)
+def test_a_bad_option_is_named_with_its_value_and_what_is_allowed(options, error, told):
+    with pytest.raises(error, match=f"^{told}"):
+        FailingStore(**options)
+
+
+@pytest.mark.parametrize("seconds", [None, "1s", True, math.nan, math.inf, -math.inf, 10**400])
+def test_a_clock_shows_and_passes_numbers_of_seconds(seconds):
+    error = ValueError if isinstance(seconds, float) or type(seconds) is int else TypeError
+    with pytest.raises(error, match=r"^start=.* must be a number of seconds"):
+        FakeClock(start=seconds)
+    with pytest.raises(error, match=r"^seconds=.* must be a number of seconds"):
+        FakeClock().advance(seconds)
 
 
 def test_a_clock_stands_still_until_it_is_advanced():

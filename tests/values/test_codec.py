@@ -12,6 +12,7 @@ import threading
 import tracemalloc
 import zoneinfo
 from decimal import Decimal
+from functools import partial
 from pathlib import PurePosixPath, PureWindowsPath
 from uuid import UUID
 
@@ -192,6 +193,15 @@ def test_layouts_tell_apart_what_numpy_calls_equal():
                      np.ulonglong, np.dtype("L").type]  # fmt: skip
 
 
+def test_bytes_of_a_class_of_the_user_are_not_taken_for_those_of_numpy():
+    np = pytest.importorskip("numpy")
+    mine = np.zeros(2, np.dtype((type("Mine", (np.void,), {}), 3)))
+    assert mine.dtype == np.dtype("V3")
+    assert type(again(np.zeros(2, "V3"))[0]) is np.void  # whose layout is known now
+    with pytest.raises(ValueEncodingError):
+        codec.encode(mine)
+
+
 # What is not stored
 
 
@@ -248,10 +258,58 @@ def unstorable_arrays():
     ]  # fmt: skip
 
 
+def noted_arrays():
+    np = pytest.importorskip("numpy")
+
+    def noted(base):
+        return np.dtype(base, metadata={"unit": "m"})
+
+    inner = [("a", noted("f4"))], [("a", noted("f4"), (2,))], [("a", noted([("b", "u1")]))]
+    return [
+        np.zeros(2, noted("f4")), np.zeros((2, 3), noted("f8")), np.zeros((), noted("i1")),
+        np.array(["a", "b"], noted("U1")), np.zeros(2, noted([("a", "f4")])),
+        *(np.zeros(2, fields) for fields in inner), np.zeros(1, noted([("a", "f4")]))[0],
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("form", [None, "float16", "int8"])
+def test_arrays_with_metadata_are_refused_whatever_was_stored_before(form):
+    for value in noted_arrays():
+        bare = value.astype(value.dtype.str)
+        values = [bare, value, [value], bare]
+        found = codec.encode_many(values, form)
+        assert [isinstance(each, ValueEncodingError) for each in found] == [
+            False,
+            True,
+            True,
+            False,
+        ]
+        assert all("metadata of its dtype" in str(error) for error in found[1:3])
+
+
+def with_attribute(tensor, **attributes):
+    vars(tensor).update(attributes)
+    return tensor
+
+
+def with_gradient(tensor):
+    tensor.grad = tensor.clone()
+    return tensor
+
+
+def inside_a_graph(tensor):
+    inner = tensor.requires_grad_() * 2
+    inner.retain_grad()
+    inner.sum().backward()
+    return inner
+
+
 def unstorable_tensors():
     torch = pytest.importorskip("torch")
     row = torch.ones(1)
     return [
+        with_attribute(torch.ones(1), tokens=2), with_gradient(torch.ones(1)),
+        with_gradient(torch.ones(1, requires_grad=True)), inside_a_graph(torch.ones(1)),
         torch.nn.Parameter(row), row.to_sparse(), torch.ones(1, device="meta"), torch.float32,
         torch.nested.nested_tensor([row], layout=torch.strided), torch.device("cpu"),
     ]  # fmt: skip
@@ -265,6 +323,63 @@ def test_arrays_and_tensors_that_are_more_than_elements_are_refused(unstorable):
             with pytest.raises(ValueEncodingError) as caught:
                 codec.encode(build(value))
             assert (caught.value.path, caught.value.type) == (path, type(value))
+
+
+@pytest.mark.parametrize("store_as", [None, "float16", "int8"])
+def test_a_tensor_with_more_than_its_elements_is_refused_wherever_it_lies(store_as):
+    torch = pytest.importorskip("torch")
+    for mark, named in [(with_gradient, "grad"), (partial(with_attribute, tokens=2), "'tokens'")]:
+        marked, plain = mark(torch.ones(2, 4)), torch.ones(2, 4)
+        beside = codec.encode_many([plain, marked, plain], store_as)
+        rows = encode_rows(marked, columns=False, store_as=store_as)
+        columns = encode_rows({"a": marked, "b": plain}, columns=True, store_as=store_as)
+        for error in (beside[1], *rows, *columns):
+            assert isinstance(error, ValueEncodingError)
+            assert named in str(error)
+            assert "return value.detach()" in str(error)
+        assert all(isinstance(pair, tuple) for pair in (beside[0], beside[2]))
+        assert len(codec.encode_many([marked.detach()], store_as)[0]) == 2
+
+
+def test_what_the_compiler_of_torch_notes_on_its_outputs_is_no_reason_to_refuse_them():
+    torch = pytest.importorskip("torch")
+    noted = with_attribute(torch.ones(2), _dynamo_propagated_dynamic_indices={0})
+    assert torch.equal(again(noted), noted)
+    assert not vars(again(noted))
+
+
+def test_what_comes_back_can_carry_no_attribute_or_is_refused_with_one():
+    np, torch = pytest.importorskip("numpy"), pytest.importorskip("torch")
+    responses = pytest.importorskip("starlette.responses")
+    storable = [
+        None, True, 7, 2**100, 1.5, 1j, "a", b"a", bytearray(b"a"), [], (), {}, set(), frozenset(),
+        Decimal(1), UUID(int=1), PurePosixPath("a"), PureWindowsPath("a"), dt.date(2024, 1, 1),
+        dt.datetime(2024, 1, 1, tzinfo=dt.timezone.utc), dt.time(1), dt.timedelta(1),
+        np.ones(2), np.float32(1), np.str_("a"), np.bytes_(b"a"), np.datetime64("2024"),
+        np.zeros(1, "i4,i4")[0], torch.ones(2), responses.Response(b"a"),
+        responses.JSONResponse([1]), responses.RedirectResponse("/"),
+    ]  # fmt: skip
+    carry = []
+    for value in storable:
+        codec.encode(value)
+        try:
+            value.note = "mine"
+        except (AttributeError, TypeError):
+            continue
+        carry.append(type(value).__name__)
+        with pytest.raises(ValueEncodingError, match="note"):
+            codec.encode(value)
+    assert carry == ["Tensor", "Response", "JSONResponse", "RedirectResponse"]
+
+
+@pytest.mark.skipif(
+    not hasattr(getattr(sys.modules.get("torch"), "Tensor", None), "rename"),
+    reason="torch 2.13 and later have no named dimensions",
+)
+def test_a_tensor_whose_dimensions_have_names_is_refused():
+    torch = pytest.importorskip("torch")
+    with pytest.raises(ValueEncodingError, match="rename"):
+        codec.encode(torch.zeros(2, names=("a",)))
 
 
 def test_a_path_that_its_string_does_not_tell_is_refused():

@@ -93,6 +93,18 @@ def image():
     return picture
 
 
+def marked():
+    tensor = torch.ones(2)
+    tensor.steps = [1]
+    return tensor
+
+
+def with_gradient():
+    tensor = torch.ones(2, requires_grad=True)
+    tensor.sum().backward()
+    return tensor
+
+
 # A value, what changes it in place, and what tells of that.
 TRUE = {
     "list": (lambda: [[1]], lambda v: v[0].append(2)),
@@ -112,6 +124,7 @@ TRUE = {
     "array": (lambda: np.ones(2), lambda v: v.__imul__(2)),
     "array of objects": (lambda: np.array([[1], {}], object), lambda v: v[0].append(2)),
     "tensor": (lambda: torch.ones(2), lambda v: v.mul_(2)),
+    "tensor with an attribute": (marked, lambda v: v.steps.append(2)),
     "image": (image, lambda v: v.putpixel((0, 0), (9, 9, 9))),
     "table": (lambda: pd.DataFrame({"a": [1.0]}), lambda v: v.__setitem__("a", [2.0])),
     "table of lists": (lambda: pd.DataFrame({"a": [[1]]}), lambda v: v["a"][0].append(2)),
@@ -168,6 +181,7 @@ NONE = {
     "its own way": Itself,
     "arrays that overlap": lambda: (lambda grid: [grid, grid[:1]])(np.ones((2, 2))),
     "sparse": lambda: [torch.eye(2).to_sparse(), torch.eye(2).to_sparse()],
+    "gradient": with_gradient,
     "many parts": lambda: [[0] for _ in range(60_000)],
     "many bytes": lambda: np.empty((1 << 28) + 1, "u1"),
 }

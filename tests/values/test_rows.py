@@ -238,6 +238,17 @@ def test_a_container_that_is_not_stored_is_an_error_for_each_row():
     assert row_value(*rows[1]) == 1
 
 
+def test_rows_of_an_array_with_metadata_are_not_stored():
+    np = pytest.importorskip("numpy")
+    for rows in (np.ones((2, 8), "f4"), np.array(["a", "bc"]), np.zeros(2, [("a", "u1")])):
+        noted = rows.astype(np.dtype(rows.dtype, metadata={"unit": "m"}))
+        assert merge_rows(entries(rows)).dtype == noted.dtype
+        for form in (None, "float16"):
+            for output in (noted, {"a": noted}):
+                errors = encode_rows(output, columns=True, store_as=form)
+                assert [type(error) for error in errors] == [ValueEncodingError] * 2
+
+
 # Whose memory
 
 

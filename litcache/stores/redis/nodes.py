@@ -46,6 +46,7 @@ class Options:
     Attributes:
         address: Host and port; the path of the socket and 0.
         timeout: The timeout.
+        database: The number of the database.
 
     Raises:
         ValueError: If it is not such a URL; the message repeats no part of it.
@@ -54,6 +55,7 @@ class Options:
     def __init__(self, url: str, timeout: float) -> None:
         options = parsed(resolved(url))
         self.timeout = timeout
+        self.database = int(options.get("db", 0))
         self._class: type[Any] = options.pop("connection_class", Connection)
         self._options = {
             **{name: resolved(options[name]) for name in options if name not in _FOR_POOLS},
@@ -75,7 +77,7 @@ class Options:
             problem = type(error).__name__
         else:
             return
-        raise ValueError(f"redis-py does not take an option in the URL ({problem})")
+        raise ValueError(f"url: redis-py does not take an option in the URL ({problem})")
 
     def _connection(self, address: tuple[str, int], timeout: float) -> Any:
         where: dict[str, Any] = {"socket_timeout": timeout, "socket_connect_timeout": timeout}
@@ -108,8 +110,8 @@ class Options:
         user, password = options.get("username"), options.get("password")
         if user or password:
             commands.append(("AUTH", *([user] if user else []), password or ""))
-        if options.get("db"):
-            commands.append(("SELECT", int(options["db"])))
+        if self.database:
+            commands.append(("SELECT", self.database))
         if options.get("client_name"):
             commands.append(("CLIENT", "SETNAME", options["client_name"]))
         return commands

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from litcache.errors import StoreError
 from litcache.stores.breaker import Breaker
 from litcache.stores.namespaces import Told
-from litcache.stores.redis.url import public, resolved, stripped
+from litcache.stores.redis.url import check_url, public, resolved, stripped
 from litcache.stores.redis.wire import Command
 
 if TYPE_CHECKING:
@@ -53,6 +53,7 @@ class Remote:
     Raises:
         ImportError: If redis-py is not installed.
         ValueError: If the URL is not one that redis-py takes.
+        TypeError: If it is no text.
     """
 
     def __init__(
@@ -63,8 +64,10 @@ class Remote:
         cluster: bool = False,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
+        check_url(url)
         nodes = _nodes()
-        nodes.Options(url, timeout)
+        if nodes.Options(url, timeout).database and cluster:
+            raise ValueError("url: with cluster=True the URL must name database 0, or none")
         self._url = url
         self._name = public(resolved(url))
         self._timeout = timeout

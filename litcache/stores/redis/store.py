@@ -8,7 +8,9 @@ import random
 import time
 from collections.abc import Callable, Mapping, Sequence
 
+from litcache.checks import check_flag, check_seconds, check_text
 from litcache.errors import StoreError
+from litcache.functions import check_clocks
 from litcache.stores import base
 from litcache.stores.base import UNKNOWN_EPOCH, Entry, Lease, Scope, Store, StoreInfo
 from litcache.stores.frame import EPOCH_BYTES, frame
@@ -74,14 +76,16 @@ class RedisStore(Store):
         url: Any URL that redis-py takes: `redis://`, `rediss://`, `unix://`. `${NAME}` as the
             whole URL, or as its user name or password, is read from the environment.
         prefix: The start of all its keys.
-        timeout: Seconds that an exchange with the server may take, with connecting.
+        timeout: Seconds that an exchange with the server may take, with connecting; at most a
+            year.
         cluster: Whether the URL is that of a node of a Redis Cluster.
         clock: The wall clock by which entries expire, in seconds.
         monotonic: The clock by which a failing server is probed, in seconds.
 
     Raises:
         ImportError: If redis-py is not installed.
-        ValueError: If the URL or the timeout is not allowed.
+        ValueError: If an option's value is not allowed. The message repeats no part of the URL.
+        TypeError: If an option is of the wrong type.
 
     Example:
         >>> RedisStore("redis://user:secret@cache.internal:6379/0")
@@ -101,8 +105,10 @@ class RedisStore(Store):
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        if not 0 < timeout < math.inf:
-            raise ValueError(f"timeout={timeout!r} must be a positive number of seconds")
+        check_text("prefix", prefix)
+        check_seconds("timeout", timeout)
+        check_flag("cluster", cluster)
+        check_clocks(clock=clock, monotonic=monotonic)
         self.prefix = prefix
         self.clock = clock
         self._remote = Remote(url, timeout, cluster=cluster, monotonic=monotonic)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import re
 from typing import Any
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
+
+from litcache.checks import is_utf8
 
 _REFERENCE = re.compile(r"\$\{(\w+)\}")
 
@@ -54,7 +56,17 @@ def resolved(value: Any) -> Any:
     try:
         return os.environ[name[1]]
     except KeyError:
-        raise ValueError(f"the environment variable {name[1]} is not set") from None
+        raise ValueError(f"url: the environment variable {name[1]} is not set") from None
+
+
+def check_url(url: object) -> None:
+    """Check that a URL is text; the error does not show anything else, as it may hold a secret."""
+    if not isinstance(url, str):
+        given = "url=None" if url is None else f"url=<{type(url).__name__}>"
+        raise TypeError(
+            f'{given} must be text, such as "redis://cache.internal:6379/0", or "${{NAME}}" for an '
+            "environment variable that holds the URL"
+        )
 
 
 def parsed(url: str) -> dict[str, Any]:
@@ -64,11 +76,21 @@ def parsed(url: str) -> dict[str, Any]:
 
     try:
         options: dict[str, Any] = parse_url(url)  # type: ignore[no-untyped-call]
-        if "path" in options or "@" not in urlsplit(url).path:
-            return options
+        parts = urlsplit(url)
+        place = parts.scheme != "unix" and "@" not in parts.path and parts.port != 0
+        known = is_utf8(url) and ("path" in options or place)
     except ValueError:
-        pass
-    raise ValueError(
-        "the URL is not of the form redis://, rediss:// or unix:// that redis-py takes; "
-        "in a password, / ? # @ : and % must be percent-encoded"
-    )
+        known = False
+    if not known:
+        raise ValueError(
+            "url: it is no URL of the form redis://, rediss:// or unix:// that redis-py takes; in "
+            "a password, / ? # @ : and % must be percent-encoded (it is not shown: it may hold one)"
+        )
+    database = "" if "path" in options else unquote(parts.path).strip("/")
+    if not re.fullmatch("[0-9]*", database) or int(options.get("db", 0)) < 0:
+        # redis-py would take database 0, or make one number of the digits that it finds.
+        raise ValueError(
+            "url: behind the host of the URL must stand the number of a database, such as /0, or "
+            "nothing (it is not shown: it may hold a part of a password)"
+        )
+    return options

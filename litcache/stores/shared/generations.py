@@ -13,6 +13,7 @@ import stat
 import time
 from collections.abc import Callable, Iterator
 
+from litcache.checks import told
 from litcache.errors import StoreError
 from litcache.sizes import format_bytes
 from litcache.stores import base
@@ -31,6 +32,7 @@ logger = logging.getLogger("litcache")
 _LONGEST_NAME = "/litcache-v000.new-journal"
 # SQLite opens no file of a longer path.
 _LONGEST_PATH = 511
+_FOLDER = "the path of a folder"
 _INDEX_NAME = re.compile(r"litcache-v\d+(-\d+)?\.db")
 # The index goes first: while it exists, the other file exists, too.
 _SUFFIXES = (".db", ".db-wal", ".db-shm", ".db-journal", ".ring", ".new", ".new-wal", ".new-shm",
@@ -219,13 +221,20 @@ class Files:
 
 def folder_path(path: str | os.PathLike[str]) -> str:
     """Return the absolute path of a folder that SQLite can open files in."""
-    text = os.fspath(path)
+    try:
+        text: object = os.fspath(path)
+    except TypeError:
+        text = None
     if not isinstance(text, str):
-        raise TypeError(f"path={path!r} must be text, not bytes")
+        raise TypeError(told("path", path, f"{_FOLDER}, as text or a Path"))
     if not text or "\0" in text:
-        raise ValueError(f"path={path!r} must be the path of a folder")
+        raise ValueError(told("path", path, _FOLDER))
     whole = os.path.abspath(os.path.expanduser(text))
     most = _LONGEST_PATH - len(_LONGEST_NAME)
-    if len(os.fsencode(whole)) > most:
+    try:
+        length = len(os.fsencode(whole))
+    except UnicodeEncodeError:
+        raise ValueError(told("path", path, f"{_FOLDER} that the system can name")) from None
+    if length > most:
         raise ValueError(f"path={path!r} is longer than the {most} bytes that SQLite can open")
     return whole

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
+from litcache.checks import check_seconds
 from litcache.errors import StoreError, ValueEncodingError
+from litcache.functions import check_clocks
 from litcache.sizes import parse_bytes
 from litcache.stores.base import UNKNOWN_EPOCH, Entry, Lease, Scope, Store, StoreInfo
 from litcache.stores.frame import EPOCH_BYTES, frame, unframe
@@ -69,7 +70,7 @@ class SharedStore(Store):
             others own or can write to is refused. `~` stands for the home of the user.
         max_bytes: The budget: bytes, or a string such as `"1 GiB"`; at least 4 MiB. If the disk has
             less room, the store uses less, with a warning, until there is room.
-        timeout: Seconds that a write waits for its turn.
+        timeout: Seconds that a write waits for its turn, at most a year.
         clock: The wall clock by which entries expire, in seconds.
         monotonic: The clock by which a failing folder is tried again, and leases end, in seconds;
             one clock for all processes.
@@ -81,7 +82,7 @@ class SharedStore(Store):
 
     Raises:
         ValueError: If `path`, `max_bytes` or `timeout` is not allowed.
-        TypeError: If `path` is not text.
+        TypeError: If an option is of the wrong type.
 
     Example:
         >>> import tempfile
@@ -108,14 +109,14 @@ class SharedStore(Store):
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.path = folder_path(path)
-        self.max_bytes = parse_bytes(max_bytes)
+        self.max_bytes = parse_bytes(max_bytes, name="max_bytes")
         if not LEAST_BYTES <= self.max_bytes <= LAP:
             raise ValueError(
                 f"max_bytes={max_bytes!r} must be at least {LEAST_BYTES >> 20} MiB and at most "
                 f"{LAP >> 40} TiB"
             )
-        if not (math.isfinite(timeout) and timeout > 0):
-            raise ValueError(f"timeout={timeout!r} must be a positive number of seconds")
+        check_seconds("timeout", timeout)
+        check_clocks(clock=clock, monotonic=monotonic)
         self.timeout = timeout
         self.clock = clock
         self._monotonic = monotonic

@@ -84,9 +84,9 @@ def _buffer(to: Freezer, cls: type, value: Any, kind: str) -> Node | None:
         return to.items(f"array.array of {value.typecode}", len(value), value)
     if inherits(cls, io.BytesIO):
         to.take(size=io.BytesIO.getbuffer(value).nbytes)
-        return Exact(kind, io.BytesIO.getvalue(value))
+        return with_attributes(to, value, Exact(kind, io.BytesIO.getvalue(value)))
     if inherits(cls, io.StringIO):
-        return Exact(kind, io.StringIO.getvalue(value))
+        return with_attributes(to, value, Exact(kind, io.StringIO.getvalue(value)))
     if inherits(cls, _FILE):
         raise Unfit("which is a file")
     if inherits(cls, loaded("PIL.Image", "Image")):
@@ -104,5 +104,6 @@ def _image(to: Freezer, image: Any) -> Node:
         "size": image.size,
         "palette": palette,
         "pixels": image.tobytes(),
+        "info": image.info,  # as it is once the pixels are read
     }
     return to.fields("PIL.Image", parts)

@@ -57,6 +57,11 @@ def with_attributes(to: Freezer, value: Any, content: Node) -> Node:
             for name, part in attributes.items()
             if not (name in held and held[name] is part)
         }
+    return beside(to, value, content, attributes)
+
+
+def beside(to: Freezer, value: Any, content: Node, attributes: dict[Any, Any]) -> Node:
+    """Return the content of an object with its attributes beside it, if it has any."""
     if not attributes:
         return content
     parts: dict[Step, Any] = {

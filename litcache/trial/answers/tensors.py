@@ -8,7 +8,7 @@ from litcache import arrays
 from litcache.keys.writer import inherits, loaded
 from litcache.trial.answers.freezer import PLAIN_PARTS, Freezer, Unfit, class_kind
 from litcache.trial.answers.frozen import Array, Exact, Node, Number
-from litcache.trial.answers.objects import with_attributes
+from litcache.trial.answers.objects import beside, with_attributes
 
 # dtypes whose elements are compared as they are; other elements are bytes, text or objects.
 _NUMERIC = "biufc"
@@ -96,7 +96,8 @@ def _tensor(to: Freezer, value: Any) -> Node:
     whole = exact.detach().cpu()
     data = whole.clone(memory_format=torch.contiguous_format)
     dtype = str(exact.dtype).removeprefix("torch.")
-    return Array(f"{class_kind(type(value))} of {dtype}", tuple(exact.shape), data)
+    content = Array(f"{class_kind(type(value))} of {dtype}", tuple(exact.shape), data)
+    return beside(to, value, content, arrays.tensor_attributes(value))
 
 
 def _foreign(to: Freezer, value: Any) -> Node:

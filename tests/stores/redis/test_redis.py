@@ -474,6 +474,86 @@ def test_a_timeout_must_be_a_positive_number_of_seconds():
             RedisStore("redis://127.0.0.1/0", timeout=timeout)
 
 
+@pytest.mark.parametrize(
+    ("options", "error", "told"),
+    [
+        ({"url": None}, TypeError, "url=None must be text, such as"),
+        ({"url": b"redis://:S3cret!@host"}, TypeError, "url=<bytes> must be text, such as"),
+        ({"prefix": 1}, TypeError, "prefix=1 must be text"),
+        ({"prefix": None}, TypeError, "prefix=None must be text"),
+        ({"prefix": "\ud800"}, ValueError, r"prefix='\\ud800' must be text that UTF-8 can write"),
+        ({"timeout": "1s"}, TypeError, "timeout='1s' must be a positive number of seconds"),
+        ({"timeout": None}, TypeError, "timeout=None must be a positive number of seconds"),
+        ({"timeout": True}, TypeError, "timeout=True must be a positive number of seconds"),
+        ({"timeout": 1e10}, ValueError, "timeout=1.* must be .* at most 31,536,000"),
+        ({"timeout": 10**400}, ValueError, "timeout=1.* must be .* at most 31,536,000"),
+        ({"cluster": "false"}, TypeError, "cluster='false' must be True or False"),
+        ({"cluster": None}, TypeError, "cluster=None must be True or False"),
+        ({"clock": 5.0}, TypeError, r"clock=5.0 must be a function clock\(\)"),
+        ({"monotonic": None}, TypeError, r"monotonic=None must be a function monotonic\(\)"),
+    ],
+)
+def test_a_bad_option_is_named_with_its_value_and_what_is_allowed(options, error, told):
+    with pytest.raises(error, match=f"^{told}") as caught:
+        RedisStore(**{"url": "redis://127.0.0.1/0", **options})
+    assert not leaks(str(caught.value))
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://host/abc", "redis://host/-1", "redis://host/1/2", "redis://host/+1",
+        "redis://host/1_0", "redis://host/1.0", "rediss://host/\u0663", "redis://host?db=-1",
+        "redis://host/abc?db=2", "unix:///run/valkey.sock?db=-1",
+    ],
+)  # fmt: skip
+def test_a_url_with_a_database_that_is_no_number_is_refused(url):
+    with pytest.raises(ValueError, match=r"^url: .* the number of a database, such as /0"):
+        RedisStore(url)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://host", "redis://host/", "redis://host/2", "redis://host/2/", "redis://host/%32",
+        "redis://host/?db=2", "redis://host/1?db=2", "unix:///run/valkey.sock?db=2",
+    ],
+)  # fmt: skip
+def test_a_url_with_a_database_or_none_is_taken(url):
+    assert repr(RedisStore(url)).startswith("RedisStore(")
+
+
+@pytest.mark.parametrize("url", ["redis://host:0", "unix://", "redis://h\ud800st"])
+def test_a_url_that_names_no_server_is_refused(url):
+    with pytest.raises(ValueError, match=r"^url: .* redis://, rediss:// or unix://"):
+        RedisStore(url)
+
+
+@pytest.mark.parametrize("url", ["redis://host/1", "redis://host?db=1"])
+def test_a_cluster_has_no_other_database(url):
+    with pytest.raises(ValueError, match=r"^url: with cluster=True .* database 0"):
+        RedisStore(url, cluster=True)
+
+
+def test_without_a_prefix_it_leaves_all_other_keys_alone(server):
+    foreign = {"foreign": b"1", "epochs": b"2", "e3:abc": b"3", ":other": b"4", ":e2:old": b"5"}
+    store, other = make(server.url, prefix=""), make(server.url)
+    with server.client() as client:
+        client.mset(foreign)
+        for each in (store, other):
+            payloads(each, KEYS)
+            each.set_many(Scope("shop"), dict.fromkeys(KEYS, entry()))
+        assert payloads(store, KEYS) == [b"payload"] * 64
+        assert (store.info().entries, store.names(), store.verify()) == (64, ["shop"], (64, 0))
+        assert store.delete_many(Scope("shop"), KEYS[:1]) == 1
+        store.clear("shop")
+        store.clear()
+        assert payloads(store, KEYS) == [None] * 64
+        assert payloads(other, KEYS) == [b"payload"] * 64
+        assert {name: client.get(name) for name in foreign} == foreign
+        client.delete(*foreign)
+
+
 def test_without_redis_py_it_says_what_to_install():
     program = """
 import sys

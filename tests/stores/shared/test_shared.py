@@ -955,6 +955,37 @@ def test_impossible_options_are_refused(tmp_path, options):
     assert os.listdir(tmp_path) == []
 
 
+@pytest.mark.parametrize(
+    ("options", "error", "told"),
+    [
+        ({"path": None}, TypeError, "path=None must be the path of a folder"),
+        ({"path": 5}, TypeError, "path=5 must be the path of a folder"),
+        ({"path": "\ud800"}, ValueError, r"path='\\ud800' must be the path of a folder"),
+        ({"max_bytes": 0}, ValueError, "max_bytes=0: .*256 MiB"),
+        ({"max_bytes": None}, TypeError, "max_bytes=None: .*256 MiB"),
+        ({"timeout": None}, TypeError, "timeout=None must be a positive number of seconds"),
+        ({"timeout": "1s"}, TypeError, "timeout='1s' must be a positive number of seconds"),
+        ({"timeout": True}, TypeError, "timeout=True must be a positive number of seconds"),
+        ({"timeout": 1e10}, ValueError, "timeout=1.* must be .* at most 31,536,000"),
+        ({"timeout": 10**400}, ValueError, "timeout=1.* must be .* at most 31,536,000"),
+        ({"clock": 5.0}, TypeError, r"clock=5.0 must be a function clock\(\)"),
+        ({"monotonic": None}, TypeError, r"monotonic=None must be a function monotonic\(\)"),
+    ],
+)
+def test_a_bad_option_is_named_with_its_value_and_what_is_allowed(tmp_path, options, error, told):
+    with pytest.raises(error, match=f"^{told}"):
+        SharedStore(**{"path": tmp_path / "store", **options})
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_writer_may_wait_a_year(open_store):
+    store = open_store(timeout=365 * 86_400)
+    put(store, 1)
+    assert got(store, 1) == [1]
+    assert store.delete_many(Scope("shop"), [key(1)]) == 1
+    store.clear("shop")
+
+
 def test_it_pickles_with_its_options_and_an_absolute_path(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     store = SharedStore("here", "5 MiB", 0.2, clock=FakeClock(7.0))

@@ -646,7 +646,11 @@ def test_tensors_agree_within_the_noise_of_their_precision():
     torch = pytest.importorskip("torch")
     torch.manual_seed(0)
     whole = torch.randn(64, 32)
+    marked, more, noted = (torch.zeros(2) for _ in range(3))
+    marked.tokens, more.tokens, noted._dynamo_propagated_dynamic_indices = 2, 3, {0}
     for one, other in [
+        (marked, copy.deepcopy(marked)),
+        (noted, torch.zeros(2)),
         (whole.bfloat16(), (whole * 1.004).bfloat16()),
         (whole.half(), (whole * 1.001).half()),
         (whole.bfloat16().tolist(), whole.tolist()),
@@ -665,6 +669,8 @@ def test_tensors_agree_within_the_noise_of_their_precision():
     for one, other, text in [
         (whole, whole.half(), "$: a torch.Tensor of float32 of shape (64, 32) from the cache, a"),
         (torch.zeros(2), torch.ones(2), "$[0]: 0.0 from the cache, 1.0 from the model"),
+        (marked, more, "$.tokens: 2 from the cache, 3 from the model"),
+        (marked, torch.zeros(2), "$: a torch.Tensor from the cache, a torch.Tensor of float32"),
         (torch.zeros(2), torch.zeros(3), "$: shape (2,) from the cache, shape (3,) from the model"),
         (torch.zeros(2), torch.zeros(2).numpy(), "$: a torch.Tensor of float32 of shape (2,) from"),
         (torch.tensor(1), torch.tensor(2), "$: 1 from the cache, 2 from the model"),
@@ -741,7 +747,7 @@ def test_models_of_pydantic_and_classes_of_attrs_agree_by_their_fields():
     assert said(Answer(score=1.0), Answer(score=1.0, more=[])) == []  # set or not, it is the same
 
 
-def test_images_agree_by_mode_size_and_pixels():
+def test_images_agree_by_mode_size_pixels_and_info():
     image = pytest.importorskip("PIL.Image")
     black = image.new("RGB", (4, 4))
     white = image.new("RGB", (4, 4), "white")
@@ -758,6 +764,18 @@ def test_images_agree_by_mode_size_and_pixels():
     saved = io.BytesIO()
     white.save(saved, "PNG")
     assert said(image.open(saved), white) == []
+    seeded, other_seed = white.copy(), white.copy()
+    seeded.info["seed"], other_seed.info["seed"] = 1, 2
+    assert said(seeded, seeded.copy()) == []
+    assert said(seeded, other_seed) == ["$.info.seed: 1 from the cache, 2 from the model"]
+
+
+@pytest.mark.parametrize("make", [lambda: io.BytesIO(b"a"), lambda: io.StringIO("a")])
+def test_files_in_memory_agree_by_their_attributes_too(make):
+    one, other = make(), make()
+    one.name, other.name = "a.png", "b.png"
+    assert said(one, other) == ["$.name: 'a.png' from the cache, 'b.png' from the model"]
+    assert said(make(), make()) == []
 
 
 def test_tables_agree_by_columns_dtypes_and_index():
