@@ -119,10 +119,13 @@ class Hook:
                 in_hand.begin()  # here, in the task: LitServe runs a plain hook in a thread
         else:
             tries = bool(state.expected)
+            state.encodings += 1
             if state.has_helpers:
                 in_hand.close()
-        # They are not there before LitAPI.__init__.
-        served = getattr(api, "max_batch_size", 1), getattr(api, "enable_async", False)
+        try:
+            served = api.max_batch_size, api.enable_async
+        except AttributeError:  # before LitAPI.__init__
+            served = 1, False
         made_for = (original, served, state.encodes, tries)
         kept = state.hooks.get(self.name)
         if kept is None or kept[0] != made_for:

@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import inspect
-import math
 from collections.abc import Callable
 from typing import Any
 
 from litserve import LitAPI
 
-from litcache.keys.contexts import Context
+from litcache.litapi.comparing import (
+    Fresh,
+    compare_outputs,
+    conclude,
+    doubts,
+    runs,
+    take,
+    unexplained,
+)
 from litcache.litapi.rehearsal import Rehearsal, Watch
 from litcache.litapi.stage import encoded, encoded_async, note_fault, watching
 from litcache.litapi.state import ApiState, state_of
 from litcache.trial.answers.compare import Frozen, freeze, raised
-from litcache.trial.answers.difference import Difference
-from litcache.trial.answers.frozen import kind_of
-from litcache.values.copies import Copies, UncopyableError
-
-_MOST_NOISE = 1_000
-_OF_EQUALS = 1e-5
-"""The tolerance of answers to equal outputs: that of an `encode_response` that computes."""
 
 
 def proving(api: LitAPI, hook: Any, call: Callable[..., Any]) -> Callable[..., Any]:
@@ -29,42 +29,40 @@ def proving(api: LitAPI, hook: Any, call: Callable[..., Any]) -> Callable[..., A
 
     def encode(output: Any, *args: Any, **context: Any) -> Any:
         rehearsal = _expected(state, output, in_order=not api.enable_async)
-        if rehearsal is None:
-            return call(output, *args, **context)
         if isinstance(rehearsal, Watch):
-            with watching(api):
+            with state.model_lock, watching(api):  # what predict changes meanwhile is no trace
                 return call(output, *args, **context)
-        copies = _copies(rehearsal, output, context.get("context"))
-        if copies is None:
-            _compare_outputs(rehearsal, output)
-            return call(output, *args, **context)
-        fresh, again = copies
+        fresh = None
+        if rehearsal is not None:
+            fresh = _fresh(api, rehearsal, output, context)
         try:
             answer = call(output, *args, **context)
         except Exception as error:
-            _compare(api, rehearsal, raised(error), fresh, again)
+            if fresh is not None:
+                _compare(api, fresh, raised(error))
             raise
-        _compare(api, rehearsal, freeze(answer), fresh, again)
+        finally:
+            state.encodings += 1
+        if fresh is not None:
+            _compare(api, fresh, freeze(answer))
         return answer
 
     async def encode_async(output: Any, *args: Any, **context: Any) -> Any:
         rehearsal = state.expected.take(output)
-        if rehearsal is None:
-            return await call(output, *args, **context)
         if isinstance(rehearsal, Watch):
             with watching(api):
                 return await call(output, *args, **context)
-        copies = _copies(rehearsal, output, context.get("context"))
-        if copies is None:
-            _compare_outputs(rehearsal, output)
-            return await call(output, *args, **context)
-        fresh, again = copies
+        fresh = None
+        if rehearsal is not None:
+            fresh = _fresh(api, rehearsal, output, context)
         try:
             answer = await call(output, *args, **context)
         except Exception as error:
-            await _compare_async(api, rehearsal, raised(error), fresh, again)
+            if fresh is not None:
+                await _compare_async(api, fresh, raised(error))
             raise
-        await _compare_async(api, rehearsal, freeze(answer), fresh, again)
+        if fresh is not None:
+            await _compare_async(api, fresh, freeze(answer))
         return answer
 
     return encode_async if inspect.iscoroutinefunction(hook) else encode
@@ -85,159 +83,46 @@ def _expected(state: ApiState, output: Any, *, in_order: bool) -> Rehearsal | Wa
     return None if is_left(found) else found
 
 
-def _copies(rehearsal: Rehearsal, output: Any, context: Context | None) -> tuple[Any, Any] | None:
-    """Return copies from which the answer can be made once more; `None` if there are none."""
+def _fresh(api: LitAPI, rehearsal: Rehearsal, output: Any, given: dict[str, Any]) -> Fresh | None:
+    """Return what the client's response is made of, unless the outputs are compared instead."""
+    context = given.get("context")
     # A constant is the output of several requests: LitServe's async loop runs their
     # `encode_response` in threads, which come in any order.
-    if context is not None and context is not rehearsal.own:
-        return None
+    if context is None or context is rehearsal.part.own:
+        try:
+            return take(api, rehearsal, output, context)
+        except Exception as error:  # no memory on the device
+            note_fault(api, error)
+    compare_outputs(rehearsal, freeze(output))
+    return None
+
+
+def _compare(api: LitAPI, fresh: Fresh, answer: Frozen) -> None:
+    doubted = False
     try:
-        copied: tuple[Any, Any] = Copies().of((output, context))
-        return copied
-    except UncopyableError:
-        return None
-
-
-def _compare_outputs(rehearsal: Rehearsal, output: Any) -> None:
-    """Compare the outputs alone, because the responses cannot be."""
-    verdict = rehearsal.verdict
-    try:
-        stored = freeze(rehearsal.make())
-    except Exception:  # no memory on the device; another hit is tried in its place
-        return
-    found = verdict.differences(stored, freeze(output))
-    for tried in rehearsal.tried:
-        found += verdict.differences_of_context(tried)
-    _conclude(rehearsal, found, by_output=True)
-
-
-def _compare(
-    api: LitAPI, rehearsal: Rehearsal, answer: Frozen, fresh: Any, context: Context | None
-) -> None:
-    try:
-        found, tolerance = _found(rehearsal, answer, fresh)
-        doubts = False
-        if found and tolerance is not None:
+        found = fresh.differences(answer)
+        if found and fresh.agrees:
             with state_of(api).model_lock:
-                copy = _copy(rehearsal)
-                twice = encoded(api, fresh, context)
-                late = encoded(api, rehearsal.make(), rehearsal.context)
-                again = encoded(api, rehearsal.make(), copy, rehearsal.stage)
-            found = _without_noise(rehearsal, answer, (twice, late, again), tolerance)
-            doubts = _doubts(rehearsal, answer, twice, tolerance)
+                for run in runs(fresh):
+                    run.keep(encoded(run.stage, run.make, run.context))
+            found, doubted = unexplained(fresh, answer, found), doubts(fresh, answer)
     except Exception as error:  # no memory on the device
         note_fault(api, error)
-        _compare_outputs(rehearsal, fresh)
+        compare_outputs(fresh.rehearsal, fresh.output)
         return
-    _conclude(rehearsal, found, doubts=doubts)
+    conclude(fresh.rehearsal, found, doubts=doubted)
 
 
-async def _compare_async(
-    api: LitAPI, rehearsal: Rehearsal, answer: Frozen, fresh: Any, context: Context | None
-) -> None:
+async def _compare_async(api: LitAPI, fresh: Fresh, answer: Frozen) -> None:
+    doubted = False
     try:
-        found, tolerance = _found(rehearsal, answer, fresh)
-        doubts = False
-        if found and tolerance is not None:
-            copy = _copy(rehearsal)
-            twice = await encoded_async(api, fresh, context)
-            late = await encoded_async(api, rehearsal.make(), rehearsal.context)
-            again = await encoded_async(api, rehearsal.make(), copy, rehearsal.stage)
-            found = _without_noise(rehearsal, answer, (twice, late, again), tolerance)
-            doubts = _doubts(rehearsal, answer, twice, tolerance)
+        found = fresh.differences(answer)
+        if found and fresh.agrees:
+            for run in runs(fresh):
+                run.keep(await encoded_async(run.stage, run.make, run.context))
+            found, doubted = unexplained(fresh, answer, found), doubts(fresh, answer)
     except Exception as error:  # as above
         note_fault(api, error)
-        _compare_outputs(rehearsal, fresh)
+        compare_outputs(fresh.rehearsal, fresh.output)
         return
-    _conclude(rehearsal, found, doubts=doubts)
-
-
-def _copy(rehearsal: Rehearsal) -> Context | None:
-    """Return a copy of the context as a hit leaves it, before an encoding can change that."""
-    copied: Context | None = Copies().of(rehearsal.context)
-    return copied
-
-
-def _found(
-    rehearsal: Rehearsal, answer: Frozen, fresh: Any
-) -> tuple[list[Difference], float | None]:
-    """Return where the answers differ, and the tolerance; `None` if the outputs differ as well.
-
-    Equal outputs leave no room for the model's noise. Its tolerance is as wide as a score of 0.5
-    beside a coordinate of 640: it would hide that `encode_response` read another request's scores.
-    """
-    verdict = rehearsal.verdict
-    stored, output = freeze(rehearsal.make()), freeze(fresh)
-    is_equal = not verdict.differences(stored, output, tolerance=0, limit=1) and not any(
-        verdict.differences_of_context(tried, tolerance=0) for tried in rehearsal.tried
-    )
-    tolerance = _OF_EQUALS if is_equal else math.inf
-    found = verdict.differences(rehearsal.early, answer, tolerance=tolerance)
-    agree = (
-        is_equal
-        or not found
-        or not (
-            verdict.differences(stored, output, limit=1)
-            or any(map(verdict.differences_of_context, rehearsal.tried))
-        )
-    )
-    return found, tolerance if agree else None
-
-
-def _without_noise(
-    rehearsal: Rehearsal,
-    answer: Frozen,
-    others: tuple[Frozen | None, Frozen | None, Frozen | None],
-    tolerance: float,
-) -> list[Difference]:
-    """Return where a hit would be answered otherwise, though the outputs agree.
-
-    Places that differ though one output was encoded twice are a clock, or random: left out. In all
-    others the answers to equal outputs must be equal. If the outputs differ by noise, another label
-    may be the best; then the stored output must be encoded now as before the model ran. A clock may
-    tell whole seconds: what the earlier twin now makes otherwise than before is left out, too.
-
-    An answer of another class, such as an error, is no noise if the model's is of one class.
-    """
-    verdict, (twice, late, again) = rehearsal.verdict, others
-    kinds = {kind_of(each.tree) for each in (answer, twice) if each is not None}
-    if kind_of(rehearsal.early.tree) not in kinds:
-        return verdict.differences(rehearsal.early, answer)
-    if twice is None or late is None:  # not to be had: the outputs agree
-        return []
-    unlike = verdict.differences(answer, twice, limit=_MOST_NOISE, tolerance=tolerance)
-    if again is not None:
-        unlike += verdict.differences(
-            rehearsal.early, again, limit=_MOST_NOISE, tolerance=tolerance
-        )
-    noise = [each.path for each in unlike]
-    if "$" in noise:
-        return []
-    other = answer if tolerance == _OF_EQUALS else late
-    return verdict.differences(rehearsal.early, other, noise, tolerance=tolerance)
-
-
-def _doubts(rehearsal: Rehearsal, answer: Frozen, twice: Frozen | None, tolerance: float) -> bool:
-    """Return whether a hit would differ in more than one output does that is encoded twice now."""
-    verdict = rehearsal.verdict
-    if twice is None:
-        return True
-    unlike = verdict.differences(answer, twice, limit=_MOST_NOISE, tolerance=tolerance)
-    clocks = [each.path for each in unlike]
-    return "$" in clocks or bool(
-        verdict.differences(rehearsal.early, answer, clocks, limit=1, tolerance=tolerance)
-    )
-
-
-def _conclude(
-    rehearsal: Rehearsal,
-    found: list[Difference],
-    *,
-    by_output: bool = False,
-    doubts: bool = False,
-) -> None:
-    if found:
-        rehearsal.verdict.disagreed(found)
-    else:
-        for tried in rehearsal.tried:
-            rehearsal.verdict.agreed(tried, by_output=by_output, doubts=doubts)
+    conclude(fresh.rehearsal, found, doubts=doubted)

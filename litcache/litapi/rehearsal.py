@@ -10,6 +10,7 @@ hits are compared by their outputs. The first response of an API is watched to k
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -21,7 +22,7 @@ from litcache.engine.call import Misses
 from litcache.errors import ValueEncodingError
 from litcache.keys.contexts import Context
 from litcache.litapi.own import has_own_encoding
-from litcache.litapi.stage import Stage, encode_on, encode_on_async, note_fault
+from litcache.litapi.stage import encoded, encoded_async, note_fault, two_stages
 from litcache.litapi.state import state_of
 from litcache.trial.answers.compare import Frozen
 from litcache.trial.verdict import Tried, Verdict
@@ -32,42 +33,68 @@ class Watch:
     """Stands for a response that is watched, not compared: of the first request."""
 
 
-class Rehearsal:
-    """What a hit would answer to one request, and what it takes to compare that.
+class Part(NamedTuple):
+    """A request that is rehearsed.
 
-    Args:
-        verdict: The verdict of the method.
+    Attributes:
+        number: The number of the request in its call.
         tried: The hits of the request.
         make: Makes the stored output, anew at each call.
-        context: A true copy of the context as a hit leaves it; `None` if there is none.
-        early: What `encode_response` made of the output before the model ran.
-        stage: Where it did so.
-        own: The context of the request itself; `None` if it has none.
+        contexts: Copies of its context as a hit leaves it: for two stages, and a third; `None` if
+            there is none.
+        own: The context of the request itself.
+    """
+
+    number: int
+    tried: list[Tried]
+    make: Callable[[], Any]
+    contexts: tuple[Context | None, Context | None, Context | None]
+    own: Context | None
+
+
+class Before:
+    """An API as it was before the model ran.
+
+    Attributes:
+        stage: Where the outputs of the hits have been encoded then.
+        spare: Another one, where nothing has been encoded then.
+        encodings: How often `encode_response` was asked for until then.
+        again: What the outputs become on the spare one, by the number of the request.
+    """
+
+    def __init__(self, api: LitAPI) -> None:
+        self.stage, self.spare = two_stages(api)
+        self.encodings = state_of(api).encodings
+        self.again: dict[int, Frozen] = {}
+        self.parts: deque[Part] = deque()
+        self._around = self.stage.surroundings()
+
+    def is_steady(self) -> bool:
+        """Return whether nothing has changed around the API since, as far as can be seen."""
+        return self._around.is_whole and not self._around.have_changed()
+
+    def to_encode_again(self, part: Part) -> Iterator[Part]:
+        """Yield what is encoded on the spare stage for a request: all before it, in their order."""
+        while part.number not in self.again and self.parts:
+            yield self.parts.popleft()
+
+
+class Rehearsal(NamedTuple):
+    """What a hit would answer to one request, and what it takes to compare that.
 
     Attributes:
         call: The number of the call whose outputs are on their way to `encode_response`.
+        verdict: The verdict of the method.
+        part: The request.
+        before: The API as it was before the model ran.
+        early: What `encode_response` made of the output then.
     """
 
-    __slots__ = ("call", "context", "early", "make", "own", "stage", "tried", "verdict")
-
-    def __init__(
-        self,
-        verdict: Verdict,
-        tried: Sequence[Tried],
-        make: Callable[[], Any],
-        context: Context | None,
-        early: Frozen,
-        stage: Stage,
-        own: Context | None,
-    ) -> None:
-        self.call = 0
-        self.own = own
-        self.stage = stage
-        self.verdict = verdict
-        self.tried = tried
-        self.make = make
-        self.context = context
-        self.early = early
+    call: int
+    verdict: Verdict
+    part: Part
+    before: Before
+    early: Frozen
 
 
 Expected = dict[int, Rehearsal | Watch]
@@ -77,17 +104,7 @@ Expected = dict[int, Rehearsal | Watch]
 # ---------------------------------------------------------------------- what is rehearsed
 
 
-class _Part(NamedTuple):
-    """A request that is rehearsed: its hits, its output made anew, its context and two copies."""
-
-    number: int
-    tried: list[Tried]
-    make: Callable[[], Any]
-    contexts: tuple[Context | None, Context | None]
-    own: Context | None
-
-
-def _parts(cache: Cache, misses: Misses, contexts: Any, stage: Stage) -> Iterator[_Part]:
+def _parts(cache: Cache, misses: Misses, contexts: Any, before: Before) -> Iterator[Part]:
     """Yield each request of a call of which every item hit, if there are copies of its context."""
     call, start = misses.call, 0
     for number, size in enumerate(call.sizes):
@@ -101,31 +118,29 @@ def _parts(cache: Cache, misses: Misses, contexts: Any, stage: Stage) -> Iterato
         def make(entries: list[Any] = entries) -> Any:
             return trials.read(call, entries, cache.device).value
 
+        own = None if contexts is None else contexts[number]
         try:
-            copies = (stage.copies, Copies())
-            both = [None if contexts is None else each.of(contexts[number]) for each in copies]
-            for context in both:
+            copies = (before.stage.copies, before.spare.copies, Copies())
+            first, second, third = (None if own is None else each.of(own) for each in copies)
+            for context in (first, second, third):
                 stored = trials.read(call, entries, cache.device)
                 if context is not None:
                     stored.apply_to(context)
                     outcomes.foretell(cache.policy, context, size)
         except (ValueEncodingError, UncopyableError):
             continue
-        own = None if contexts is None else contexts[number]
-        yield _Part(number, tried, make, (both[0], both[1]), own)
+        yield Part(number, tried, make, (first, second, third), own)
 
 
-def _expected(misses: Misses, parts: list[_Part], early: list[Frozen], stage: Stage) -> Expected:
+def _expected(misses: Misses, before: Before, early: list[Frozen]) -> Expected:
     verdict = misses.call.verdict
     assert verdict is not None
-    for part in parts:
+    for part in before.parts:
         for each in part.tried:
             each.at_encoding = True
     return {
-        part.number: Rehearsal(
-            verdict, part.tried, part.make, part.contexts[1], answer, stage, part.own
-        )
-        for part, answer in zip(parts, early, strict=True)
+        part.number: Rehearsal(0, verdict, part, before, answer)
+        for part, answer in zip(before.parts, early, strict=True)
     }
 
 
@@ -164,10 +179,10 @@ def begin(cache: Cache, misses: Misses, contexts: Any) -> Expected:
     if not state.model_lock.acquire(blocking=False):
         return {}
     try:
-        stage = Stage(cache.api)
-        parts = list(_parts(cache, misses, contexts, stage))
-        early = [encode_on(stage, part.make(), part.contexts[0]) for part in parts]
-        return {} if stage.leaves_traces() else _expected(misses, parts, early, stage)
+        before = Before(cache.api)
+        before.parts.extend(_parts(cache, misses, contexts, before))
+        early = [encoded(before.stage, part.make, part.contexts[0]) for part in before.parts]
+        return _expected(misses, before, early)
     except Exception as error:
         note_fault(cache.api, error)
         return {}
@@ -182,10 +197,12 @@ async def begin_async(cache: Cache, misses: Misses, contexts: Any) -> Expected:
     if state_of(cache.api).encodes_alone is None:
         return {0: Watch()}
     try:
-        stage = Stage(cache.api)
-        parts = list(_parts(cache, misses, contexts, stage))
-        early = [await encode_on_async(stage, part.make(), part.contexts[0]) for part in parts]
-        return {} if stage.leaves_traces() else _expected(misses, parts, early, stage)
+        before = Before(cache.api)
+        before.parts.extend(_parts(cache, misses, contexts, before))
+        early = [
+            await encoded_async(before.stage, part.make, part.contexts[0]) for part in before.parts
+        ]
+        return _expected(misses, before, early)
     except Exception as error:
         note_fault(cache.api, error)
         return {}
@@ -224,7 +241,7 @@ def expect(cache: Cache, outputs: Sequence[Any], expected: Expected) -> None:
     for number, output in enumerate(outputs):
         rehearsal = expected.get(number)
         if isinstance(rehearsal, Rehearsal):
-            rehearsal.call = state.expected_call
+            rehearsal = rehearsal._replace(call=state.expected_call)
         # A constant may be the output of several requests: all of them stand in the line.
         if not state.expected.put(output, rehearsal):
             state.encodes_in_sight = False  # nobody encodes: the trial must end all the same

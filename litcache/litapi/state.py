@@ -50,6 +50,7 @@ class ApiState:
         encodes_in_sight: Whether `encode_response` is called as far as litcache has seen.
         encodes_alone: Whether `encode_response` changes nothing that a twin of the API shares with
             it, as far as litcache has seen; `None` as long as it has not been called.
+        encodings: How often `encode_response` was asked for, and was compared.
         encode_watch: What the `APIRunner` has put before `encode_response`.
         model_lock: Held while the model runs in a thread of its own.
         on_model_call: What the `APIRunner` wants called with the number of items of each call.
@@ -73,8 +74,9 @@ class ApiState:
         self.hooks: dict[str, tuple[Any, Any]] = {}
         self.encodes_in_sight = True
         self.encodes_alone: bool | None = None
+        self.encodings = 0
         self.encode_watch: Any = None
-        self.model_lock = threading.Lock()
+        self.model_lock = threading.RLock()  # predict itself may call encode_response
 
     @property
     def is_setting_up(self) -> bool:

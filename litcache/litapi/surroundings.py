@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 import sys
+import threading
 from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
@@ -26,6 +27,8 @@ _COUNTS = ("qsize", "tell", "total_changes")
 """What queues, files and databases tell of themselves."""
 _SIZED = (dict, *_SEQUENCES)
 _MOST_PARTS = 1_000
+MOST_PARTS_ONCE = 50_000
+"""How many parts are looked at around a response that nothing has encoded before."""
 _MOST_BYTES = 1 << 20
 _OURS = frozenset({"litserve", "litcache"})
 _SILENT = _OURS | {"logging", "pathlib"}
@@ -38,9 +41,15 @@ class Surroundings:
     Args:
         reached: What the code of the hook names.
         shared: What a twin of the API shares with it.
+        most: How many parts of each are looked at.
+
+    Attributes:
+        is_whole: Whether every part was looked at.
     """
 
-    def __init__(self, reached: Reached, shared: list[Any]) -> None:
+    def __init__(self, reached: Reached, shared: list[Any], most: int = _MOST_PARTS) -> None:
+        self.is_whole = True
+        self._most = most
         self._kept: list[Any] = []  # or another object could get the id of one that is gone
         self._roots = [*shared, *reached.values]
         # Others draw, too: what they do is no trace of this.
@@ -61,7 +70,7 @@ class Surroundings:
         """Yield what shows that a part of a value has changed, of a bounded number of parts."""
         met: set[int] = set()
         waiting = deque([root])
-        left = _MOST_PARTS
+        left = self._most
         while waiting and left > 0:
             value, left = waiting.popleft(), left - 1
             kind = type(value)
@@ -80,6 +89,7 @@ class Surroundings:
                 if issubclass(kind, _SIZED):
                     yield len(value)
                 waiting.extend(parts)
+        self.is_whole = self.is_whole and left > 0
 
 
 def _look(value: Any) -> Iterator[Any]:
@@ -118,6 +128,8 @@ def _parts_of(value: Any, most: int) -> list[Any]:
         return []
     if kind is MethodType:
         return [value.__self__]
+    if issubclass(kind, threading.local):
+        return list(vars(value).values())  # of this thread
     found: list[Any] = []
     try:
         if kind is FunctionType:

@@ -8,6 +8,7 @@ import pathlib
 import queue
 import random
 import sqlite3
+import threading
 import types
 from typing import ClassVar
 
@@ -142,6 +143,7 @@ SHARED = {
     "dict": (lambda: {1: 2}, lambda v: v.update({1: 3})),
     "length": (lambda: [0] * 100_000, lambda v: v.append(0)),
     "itertools": (itertools.count, next),
+    "of a thread": (threading.local, lambda v: setattr(v, "n", 1)),
     "queue": (queue.SimpleQueue, lambda v: v.put(1)),
     "Counter": (collections.Counter, lambda v: v.update("a")),
     "array": (lambda: np.zeros(3), lambda v: v.__iadd__(1)),
@@ -185,3 +187,16 @@ def test_of_a_large_container_only_the_first_parts_are_looked_at():
 
     Surroundings(reached(made(read_all)), [Large([0] * 100_000)])
     assert 0 < next(looked_at) <= 1_000
+
+
+@pytest.mark.parametrize(("length", "is_whole"), [(900, True), (1_000, False), (5_000, False)])
+def test_it_is_known_whether_all_parts_were_looked_at(length, is_whole):
+    assert Surroundings(reached(made(read_all)), [[0] * length]).is_whole == is_whole
+
+
+@pytest.mark.parametrize("most", [1_000, 10_000])
+def test_a_change_behind_many_parts_is_seen_if_so_many_are_looked_at(most):
+    shared = [0] * 5_000 + [[1]]
+    around = Surroundings(reached(made(read_all)), [shared], most)
+    shared[-1][0] = 2
+    assert around.have_changed() == (most > 5_000)

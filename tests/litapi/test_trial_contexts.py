@@ -1,5 +1,7 @@
 """The trial compares what `predict` writes into the context, and what a hit would write there."""
 
+import threading
+
 import litserve as ls
 import pytest
 
@@ -232,13 +234,17 @@ def test_the_context_does_not_count_where_the_response_is_cached():
 
 
 def test_the_context_counts_where_nothing_can_be_encoded_twice():
+    lock = threading.Condition()
+
     class API(Base):
         @cached_predict
         def predict(self, text, context):
             context["language"] = self.language
-            return [[0] for _ in range(60_000)]  # of so many parts there is no copy
+            return [0]
 
         def encode_response(self, output, context):
+            with lock:
+                lock.notify()  # who waits would see a second one
             return {"size": len(output), "language": context["language"]}
 
     info = info_of(API(), in_both())

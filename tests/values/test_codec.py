@@ -372,12 +372,12 @@ def test_what_comes_back_can_carry_no_attribute_or_is_refused_with_one():
     assert carry == ["Tensor", "Response", "JSONResponse", "RedirectResponse"]
 
 
-@pytest.mark.skipif(
-    not hasattr(getattr(sys.modules.get("torch"), "Tensor", None), "rename"),
-    reason="torch 2.13 and later have no named dimensions",
-)
 def test_a_tensor_whose_dimensions_have_names_is_refused():
     torch = pytest.importorskip("torch")
+    if not hasattr(torch.Tensor, "rename"):  # since torch 2.13 dimensions have no names
+        with pytest.raises(TypeError, match="names"):
+            torch.zeros(2, names=("a",))
+        return
     with pytest.raises(ValueEncodingError, match="rename"):
         codec.encode(torch.zeros(2, names=("a",)))
 
