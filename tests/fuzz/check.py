@@ -251,7 +251,7 @@ class Run:
         another call's: of two that fail the later may be heard of first.
         """
         numbers, language = asked
-        beside = self.plan.driver in ("threads", "tasks", "loop")
+        beside = self.plan.driver in ("threads", "tasks", "served_tasks", "loop")
         if answer[0] == "ok" or not (beside and self.plan.lists):
             return set()
         alone = [self._request((n,), language) for n in numbers]
