@@ -17,8 +17,8 @@ from typing import Any
 
 # Up to this number of bytes, a copy takes less time than a view.
 _SMALL_BYTES = 4096
-# What numpy gives to others as a buffer, without padding; `dtype.char` of each.
-_NUMERIC = frozenset("?bBhHiIlLqQefd")
+NUMERIC = frozenset("?bBhHiIlLqQefd")
+"""What numpy gives to others as a buffer, without padding: `dtype.char` of each."""
 _COMPILERS = "_dynamo_"
 """How attributes begin that `torch.compile` sets on the tensors that it returns."""
 _NUMBERS = frozenset({int, float, complex, Decimal, Fraction})
@@ -187,7 +187,7 @@ def array_bytes(array: Any) -> bytes:
 
 def array_buffer(array: Any) -> Any:
     """Return what `array_bytes` does as a contiguous buffer: the array itself where it is one."""
-    if array.flags.c_contiguous and array.dtype.char in _NUMERIC:
+    if array.flags.c_contiguous and array.dtype.char in NUMERIC:
         return array
     return _in_bytes(_cleaned(array)) if array.nbytes else b""
 

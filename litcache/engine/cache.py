@@ -7,8 +7,8 @@ import time
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from litcache.engine import contexts, outcomes, threads, trials
-from litcache.engine.call import BYPASSED, HIT, Call, Misses, Part, Place, uncached
+from litcache.engine import outcomes, threads, trials
+from litcache.engine.call import BYPASSED, HIT, Call, Misses, Place, uncached
 from litcache.engine.cutting import Cutting
 from litcache.engine.entries import Entries
 from litcache.engine.files import FileWatch
@@ -103,7 +103,11 @@ class Cache(Tier):
             return uncached(call, BYPASSED)
         started = time.perf_counter() if self.counters.timed else 0.0
         self.ask(call, self.scope.renewed())
-        misses = self.sort(call, self.guarded.find(call, self.lease))
+        if call.is_plain and self.leases is None:  # the keys are all there
+            entries = self.guarded.get_many(call.scope, call.keys)  # type: ignore[arg-type]
+        else:
+            entries = self.guarded.find(call, self.lease)
+        misses = self.sort(call, entries)
         if started:
             self.counters.add_lookup(time.perf_counter() - started)
         return misses
@@ -132,13 +136,13 @@ class Cache(Tier):
         call.scope = scope
         call.version, call.released = self.keyring.turn, self.flight.released
         if self._plain:
-            self.keyring.keyer(call.mode)  # a version that is none raises here, not below
             try:
                 call.keys = call.keys_at_once(self.keyring)
             except Exception:  # a context may be anything; below, each is tried alone
                 pass
             else:
                 return
+            self.keyring.keyer(call.mode)  # a version that is none raises here, not below
         self.predicates.ask(call)
 
     def sort(self, call: Call, entries: list[Entry | None] | None) -> Misses | None:
@@ -151,9 +155,14 @@ class Cache(Tier):
         tried: Collection[int] = ()
         if call.verdict is not None and entries is not None:
             tried = call.verdict.choose(call.requests, entries)
-        if entries is not None and not tried and all(entries) and self._is_silent(call, entries):
+        if (
+            entries is not None
+            and not tried
+            and all(entries)
+            and (call.contexts is None or self._is_silent(call, entries))
+        ):
             try:
-                call.accept(entries, getattr(self.api, "device", None))
+                call.accept(entries, self.api)
             except ValueEncodingError:
                 pass  # at least one of them fails; below, each is tried alone
             else:
@@ -180,20 +189,20 @@ class Cache(Tier):
 
     def _is_silent(self, call: Call, entries: Sequence[Entry | None]) -> bool:
         """Return whether the hits of a call leave its contexts as they are."""
-        if call.contexts is None:
-            return True
         layouts = {entry.layout for entry in entries if entry is not None}
         return self.policy.outcome_in is None and not any(map(codec.has_context, layouts))
 
     def _accept(self, misses: Misses, entries: list[Entry | None], tried: Collection[int]) -> bool:
         """Take the hits of a call together; return false if each must be looked at by itself."""
         call = misses.call
-        if tried or not call.is_plain or None not in entries or not self._is_silent(call, entries):
+        if tried or not call.is_plain or None not in entries:
+            return False
+        if call.contexts is not None and not self._is_silent(call, entries):
             return False
         unclaimed = [at for at, entry in enumerate(entries) if entry is None]
         if len(unclaimed) < len(entries):
             try:
-                call.accept(entries, self.device)
+                call.accept(entries, self.api)
             except ValueEncodingError:
                 return False
             misses.outcomes = [HIT] * len(entries)
@@ -257,11 +266,6 @@ class Cache(Tier):
             if misses.claim is not None:
                 misses.claim.thread = threading.get_ident()
 
-    def before_part(self, part: Part) -> None:
-        """Note the contexts of the items of a part as the method finds them."""
-        if self.reads_context:
-            contexts.note(part.places)
-
     def hold(self, group: Sequence[Misses]) -> None:
         """Give the outputs of calls memory of their own before the method runs again."""
         for misses in group:
@@ -280,14 +284,18 @@ class Cache(Tier):
             NotRowsError: If it did not return rows although rows are expected.
         """
         self.took(seconds, len(places))
-        self._entries.keep(places, output, self.device, self.store.clock)
+        device = getattr(self.api, "device", None)
+        self._entries.keep(places, output, device, self.store.clock)
         self.cutting.cuts = True
 
     def may_store(self, misses: Misses) -> bool:
         """Return whether the model is still the one of the time when the call looked up."""
-        if misses.call.version != self.keyring.turn or self.keyring.suspended or self.is_off:
+        keyring, verdict = self.keyring, self.verdict
+        if misses.call.version != keyring.turn or keyring.suspended:
             return False
-        misses.call.scope.version = self.keyring.version
+        if verdict is not None and verdict.is_off:
+            return False
+        misses.call.scope.version = keyring.version
         return misses.store_works
 
     def remaining(self, misses: Misses) -> float | None:

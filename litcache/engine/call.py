@@ -22,7 +22,7 @@ VERIFIED, BYPASSED, UNCACHEABLE = "verified", "bypassed", "uncacheable"
 
 
 class Call:
-    """The items of one call of a method, and their outputs; `modes.py` has a class for each mode.
+    """The items of one call of a method, and their outputs; there is a class for each mode.
 
     Args:
         items: The items as decoded, in order of arrival.
@@ -145,34 +145,32 @@ class Call:
         """Get ready for outputs that come one by one."""
         raise NotImplementedError
 
-    def accept(self, entries: list[Any], device: Any) -> None:
-        """Take the entries of the items that hit; `None` stands for the others.
+    def accept(self, entries: list[Any], api: Any) -> None:
+        """Take the entries of the items that hit, for an API; `None` stands for the others.
 
         Raises:
-            ValueEncodingError: If an entry cannot be read.
+            ValueEncodingError: If an entry cannot be read; so do `take` and `read`.
         """
         raise NotImplementedError
 
     def take(self, position: int, entry: Entry, device: Any) -> None:
-        """Take an entry as the output of an item.
-
-        Raises:
-            ValueEncodingError: If the entry cannot be read.
-        """
+        """Take an entry as the output of an item."""
         raise NotImplementedError
 
     def read(self, layout: bytes, payload: Payload, device: Any) -> Any:
-        """Return the output of an entry, as `output_at` returns that of the method.
-
-        Raises:
-            ValueEncodingError: If the entry cannot be read.
-        """
+        """Return the output of an entry, as `output_at` returns that of the method."""
         raise NotImplementedError
 
     def keep(
         self, position: int, entry: Entry | None, output: Any, index: int, device: Any
     ) -> None:
         """Take one output of a part for an item, and its entry if it can be stored."""
+        raise NotImplementedError
+
+    def keep_all(
+        self, places: Sequence[Place], entries: Sequence[Entry], output: Any, device: Any
+    ) -> None:
+        """Take all outputs of a part for items of this call, and their entries."""
         raise NotImplementedError
 
     def hold(self) -> None:

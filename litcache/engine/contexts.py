@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from litcache.engine.call import Part, Place
-from litcache.engine.modes import Batch, Rows
+from litcache.engine.modes import Batch
+from litcache.engine.rows import Rows
 from litcache.keys.contexts import snapshot
 
 OTHER_KIND: dict[str, object] = {}
@@ -28,7 +29,7 @@ def take_back(part: Part) -> None:
 
     LitServe's batched loop gives `encode_response` what stands in the list that it gave `predict`.
     """
-    if part.contexts is None or not isinstance(part.places[0][0].call, Batch | Rows):
+    if not isinstance(part.places[0][0].call, Batch | Rows):
         return
     for (misses, position), context in zip(part.places, part.contexts, strict=False):
         call = misses.call

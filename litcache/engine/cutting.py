@@ -9,7 +9,7 @@ as files, is not taken apart until it is known.
 from __future__ import annotations
 
 from litcache.engine.call import COALESCED, HIT, Misses, NotRowsError
-from litcache.engine.modes import RowCall, Rows
+from litcache.engine.rows import RowCall, Rows
 from litcache.values.containers import is_duplicable
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import repeat
 from operator import itemgetter
 from typing import Any
@@ -12,7 +12,7 @@ from litcache.engine.call import BYPASSED, UNCACHEABLE, Call, Misses, Place
 from litcache.engine.contexts import OTHER_KIND
 from litcache.engine.files import FileWatch
 from litcache.engine.lists import Lists
-from litcache.engine.modes import NoOutputError, RowCall
+from litcache.engine.modes import NoOutputError
 from litcache.engine.predicates import Predicates
 from litcache.errors import ValueEncodingError
 from litcache.keys.contexts import Context, changes
@@ -86,7 +86,7 @@ class Entries:
         if self._store_as is not None:
             output = call.as_stored(output, encoded, device)
         expires = None if self._seconds is None else clock() + self._seconds
-        if self._keep_at_once(places, output, encoded, expires):
+        if self._keep_at_once(places, output, encoded, expires, device):
             return
         asks = self._predicates.asks_before_storing
         plain: NewEntry | None
@@ -147,13 +147,13 @@ class Entries:
         output: Any,
         encoded: Sequence[Encoded | ValueEncodingError],
         expires: float | None,
+        device: Any,
     ) -> bool:
-        """Take the rows of arrays and tensors of one call; return false if more is to be done."""
+        """Take the arrays and tensors of one call; return false if more is to be done."""
         misses = places[0][0]
         call = misses.call
         if (
-            not isinstance(call, RowCall)
-            or misses.tried
+            misses.tried
             or misses.snapshots
             or self._predicates.asks_before_storing
             or places[-1][0] is not misses  # those of one call stand together
@@ -161,23 +161,20 @@ class Entries:
         ):
             return False
         pairs: Any = encoded
-        if not _ELEMENTS.issuperset({layout[0] for layout in set(map(itemgetter(0), pairs))}):
+        for layout in set(map(itemgetter(0), pairs)):
+            if layout[0] not in _ELEMENTS:
+                return False
+        keys: list[Any] = misses.keys
+        if len(places) < len(keys):
+            keys = [keys[position] for _, position in places]
+        if not all(keys):
             return False
-        positions = [position for _, position in places]
-        is_whole = len(positions) == len(misses.keys)  # then they are in order
-        keys = misses.keys if is_whole else [misses.keys[position] for position in positions]
-        if None in keys:
-            return False
-        requests = (
-            [call.requests[position] for position in positions] if call.requests else repeat(0)
-        )
+        requests: Iterable[int] = repeat(0)
+        if call.requests:
+            requests = [call.requests[position] for _, position in places]
         made = new_nodes(pairs, expires, requests)
-        if is_whole:
-            call.entries = made
-        else:
-            for position, entry in zip(positions, made, strict=True):
-                call.entries[position] = entry
-        by_key: Any = dict(zip(keys, made, strict=True))
+        call.keep_all(places, made, output, device)
+        by_key = dict(zip(keys, made, strict=True))
         misses.published.update(by_key)
         misses.stored.update(by_key)
         return True

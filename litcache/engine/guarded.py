@@ -112,13 +112,13 @@ class GuardedStore:
 
         With a lease, keys without an entry are leased; the call is told who else has some.
         """
-        if call.is_plain and lease is None:
-            return self.get_many(call.scope, call.keys)  # type: ignore[arg-type]
-        if call.is_plain and lease is not None:
-            keys: Sequence[bytes] = call.keys  # type: ignore[assignment]
-            entries, call.away = self.get_or_lease_many(call.scope, keys, lease)
-            return entries
-        return self.find_each([call], lease)[0]
+        if not call.is_plain:
+            return self.find_each([call], lease)[0]
+        keys: Sequence[bytes] = call.keys  # type: ignore[assignment]
+        if lease is None:
+            return self.get_many(call.scope, keys)
+        entries, call.away = self.get_or_lease_many(call.scope, keys, lease)
+        return entries
 
     def find_at_once(self, call: Call) -> list[Entry | None] | None:
         """Look up the keys of a call without waiting for I/O; `None` if `find` has to be asked."""
@@ -183,10 +183,12 @@ class GuardedStore:
                 together.setdefault(scope.epoch, (scope, {}))[1].update(entries)
             writes = list(together.values())
         if self._queue is None or is_strict():
-            taken = [self.set_many(scope, entries) for scope, entries in writes]
+            all_taken = True
+            for scope, entries in writes:
+                all_taken &= self.set_many(scope, entries)
             if done is not None:
-                done.set_result(all(taken))
-            return all(taken)
+                done.set_result(all_taken)
+            return all_taken
         taken = [self._queue.put(self, scope, entries, done) for scope, entries in writes]
         for (_, entries), was_taken in zip(writes, taken, strict=True):
             if not was_taken:

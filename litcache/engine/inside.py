@@ -19,10 +19,7 @@ claims_held = _held.get
 
 
 def _claims_of(part: Part) -> Sequence[Claim]:
-    """Return the claims of the calls whose items a part holds; those of one call adjoin."""
-    first = part.places[0][0]
-    if part.places[-1][0] is first:
-        return () if first.claim is None else (first.claim,)
+    """Return the claims of the calls whose items a part holds."""
     claims = {misses.claim for misses, _ in part.places}
     return [claim for claim in claims if claim is not None]
 
@@ -35,15 +32,22 @@ class computing:
         part: What the method is called with.
     """
 
-    __slots__ = ("_cache", "_claims", "_computing", "_held")
+    __slots__ = ("_cache", "_computing", "_held", "_part")
 
     def __init__(self, cache: Cache, part: Part | None = None) -> None:
         self._cache = cache
-        self._claims = () if part is None else _claims_of(part)
+        self._part = part
 
     def __enter__(self) -> None:
+        held, part = _held.get(), self._part
+        if part is not None:
+            first = part.places[0][0]
+            if part.places[-1][0] is not first:  # the items of one call adjoin
+                held = (*held, *_claims_of(part))
+            elif first.claim is not None:
+                held = (*held, first.claim)
         self._computing = _computing.set((*_computing.get(), self._cache))
-        self._held = _held.set((*_held.get(), *self._claims))
+        self._held = _held.set(held)
 
     def __exit__(self, *_: object) -> None:
         _held.reset(self._held)

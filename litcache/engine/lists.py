@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from litcache.engine.call import COALESCED, HIT, Call, Misses, Part, Place
-from litcache.engine.modes import RowCall
+from litcache.engine.rows import RowCall
 from litcache.errors import KeyEncodingError
 from litcache.keys.contexts import Context
 from litcache.keys.encoder import canonical, differ

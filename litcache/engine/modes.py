@@ -1,22 +1,18 @@
-"""The modes of a call: what the method is called with, and what its outputs are."""
+"""The modes of a call whose outputs are values: one item, and a batch of LitServe's loop."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, ClassVar, NamedTuple, cast
+from typing import Any, NamedTuple
 
-from litcache.engine.call import Call, Misses, NotRowsError, Part, Place
+from litcache.engine.call import Call, Misses, Part, Place
 from litcache.errors import BatchSizeError, ValueEncodingError
-from litcache.keys.contexts import Context
-from litcache.stores.base import Entry, NewEntry
+from litcache.keys.keyer import Keyring
+from litcache.stores.base import Entry
 from litcache.values import codec
-from litcache.values.containers import assemble, duplicate, own
-from litcache.values.items import take
+from litcache.values.containers import own
 from litcache.values.layouts import Encoded, Payload
-from litcache.values.rows import count_rows, encode_rows, merge_rows, row_at, row_value
-
-# ---------------------------------------------------------------------- outputs are values
 
 
 class _Values(Call):
@@ -27,7 +23,8 @@ class _Values(Call):
     def begin(self) -> None:
         self.values = [None] * len(self.items)
 
-    def accept(self, entries: list[Any], device: Any) -> None:
+    def accept(self, entries: list[Any], api: Any) -> None:
+        device = getattr(api, "device", None)
         if all(entries):
             self.values = codec.decode_many(entries, device)
             return
@@ -47,18 +44,30 @@ class _Values(Call):
             value = codec.decode(entry.layout, entry.payload, device)
         self.values[position] = value
 
+    def keep_all(
+        self, places: Sequence[Place], entries: Sequence[Entry], output: Any, device: Any
+    ) -> None:
+        outputs = self.outputs(output)
+        for (_, position), entry, value in zip(places, entries, outputs, strict=True):
+            if codec.differs_from_stored(value):
+                value = codec.decode(entry.layout, entry.payload, device)
+            self.values[position] = value
+
     def read(self, layout: bytes, payload: Payload, device: Any) -> Any:
         return codec.decode(layout, payload, device)
 
     def joined(self, entries: Sequence[Entry], device: Any) -> Any:
-        (entry,) = entries
-        return codec.decode(entry.layout, entry.payload, device)
+        return codec.decode_many(entries, device)[0]
 
     def hold(self) -> None:
         self.values = list(map(own, self.values))
 
+    def outputs(self, output: Any) -> Sequence[Any]:
+        """Return the outputs of the items of a part."""
+        raise NotImplementedError
+
     def output_at(self, output: Any, index: int) -> Any:
-        return output[index]
+        return self.outputs(output)[index]
 
     def result(self, device: Any) -> Any:
         return self.values
@@ -68,6 +77,11 @@ class One(_Values):
     """One item: the method's argument itself."""
 
     mode = "single"
+
+    def keys_at_once(self, keyring: Keyring) -> list[bytes]:
+        if self.contexts is None:
+            return [keyring.keyer(self.mode).key(self.items[0])]
+        return super().keys_at_once(keyring)
 
     def parts(self, group: Sequence[Misses]) -> Iterator[Part]:
         for misses in group:
@@ -83,8 +97,8 @@ class One(_Values):
     ) -> Any:
         return _as_stored([output], encoded, device)[0]
 
-    def output_at(self, output: Any, index: int) -> Any:
-        return output
+    def outputs(self, output: Any) -> Sequence[Any]:
+        return (output,)
 
     def result(self, device: Any) -> Any:
         return self.values[0]
@@ -140,8 +154,8 @@ class Batch(_Values):
     ) -> Any:
         return output._replace(outputs=_as_stored(output.outputs, encoded, device))
 
-    def output_at(self, output: Unbatched, index: int) -> Any:
-        return output.outputs[index]
+    def outputs(self, output: Unbatched) -> Sequence[Any]:
+        return output.outputs
 
 
 def _as_stored(
@@ -154,175 +168,3 @@ def _as_stored(
     for (at, _), value in zip(pairs, values, strict=True):
         stored[at] = value
     return stored
-
-
-# ---------------------------------------------------------------------- outputs are rows
-
-
-class _Row(NamedTuple):
-    """A row that cannot be stored."""
-
-    value: Any
-
-
-class RowCall(Call):
-    """A call whose outputs are the rows of containers."""
-
-    columns: ClassVar[bool]
-
-    entries: list[Any]
-    whole: Any = None
-    """The method's own container, if it answers the whole call."""
-    max_items: int | None = None
-    """The largest number of items in one call of the method; `None`: any number."""
-    is_whole = False
-    """Whether the method computes all items at once, if any has to be computed."""
-    unstored: Any = None
-    """A container of the method's with a row that cannot be stored, if there is one."""
-
-    def begin(self) -> None:
-        self.entries = [None] * len(self.items)
-
-    def put_back(self) -> None:
-        """Make each context what it was before the method, or an entry, changed it."""
-
-    def argument(self, request: int) -> Any:
-        """Return what the method gets for all items of a request."""
-        raise NotImplementedError
-
-    def accept(self, entries: list[Any], device: Any) -> None:
-        self.entries = entries
-
-    def take(self, position: int, entry: Entry, device: Any) -> None:
-        self.entries[position] = entry
-
-    def read(self, layout: bytes, payload: Payload, device: Any) -> Any:
-        return row_value(layout, payload, device)
-
-    def joined(self, entries: Sequence[Entry], device: Any) -> Any:
-        return merge_rows(entries, device)
-
-    def hold(self) -> None:
-        self.whole = None  # the entries have the rows
-
-    def keep(
-        self, position: int, entry: Entry | None, output: Any, index: int, device: Any
-    ) -> None:
-        if entry is not None:
-            self.entries[position] = entry
-        else:
-            self.unstored = output
-            self.entries[position] = _Row(own(self.output_at(output, index)))
-
-    def encode(
-        self, method: str, output: Any, places: Sequence[Place], store_as: str | None
-    ) -> list[Encoded | ValueEncodingError]:
-        count = self.check(method, output, places)
-        ends = places[0][0].call, places[-1][0].call  # the items of one call adjoin
-        if len(places) == len(self.items) and ends == (self, self):
-            self.whole = output
-        return encode_rows(output, columns=self.columns, store_as=store_as, count=count)
-
-    def as_stored(
-        self, output: Any, encoded: Sequence[Encoded | ValueEncodingError], device: Any
-    ) -> Any:
-        if not encoded:
-            return output
-        entries = [None if isinstance(pair, Exception) else NewEntry(*pair) for pair in encoded]
-        if all(entries):
-            stored = merge_rows(cast("list[Entry]", entries), device)
-        else:
-            rows = [
-                self.output_at(output, at)
-                if entry is None
-                else row_value(entry.layout, entry.payload, device)
-                for at, entry in enumerate(entries)
-            ]
-            stored = assemble(rows, output, columns=self.columns)
-        if self.whole is output:
-            self.whole = stored
-        return stored
-
-    def check(self, method: str, output: Any, places: Sequence[Place]) -> int:
-        """Return how many rows an output has.
-
-        Raises:
-            BatchSizeError, NotRowsError: If it has not a row for each item.
-        """
-        count = count_rows(output, columns=self.columns)
-        if count is None:
-            raise NotRowsError(output, places)
-        if count != len(places):
-            raise BatchSizeError(method, len(places), count)
-        return count
-
-    def output_at(self, output: Any, index: int) -> Any:
-        return row_at(output, index, columns=self.columns)
-
-    def merge(self, start: int, stop: int, device: Any) -> Any:
-        """Return some rows in the container that the method returns.
-
-        Raises:
-            ValueEncodingError: If they do not fit together.
-        """
-        entries = self.entries[start:stop]
-        if self.unstored is None or not any(isinstance(entry, _Row) for entry in entries):
-            return merge_rows(entries, device)
-        rows = [
-            entry.value
-            if isinstance(entry, _Row)
-            else row_value(entry.layout, entry.payload, device)
-            for entry in entries
-        ]
-        return assemble(rows, self.unstored, columns=self.columns)
-
-
-class Rows(RowCall):
-    """The rows of a container that LitServe's own `batch` makes.
-
-    Args:
-        container: What `predict` was called with.
-        items: Its rows.
-        contexts: A context for each of them, if the method takes one.
-    """
-
-    mode = "row"
-    columns = False
-    _before: Sequence[Context] = ()  # without misses nothing changes the contexts
-
-    def __init__(
-        self, container: Any, items: Sequence[object], contexts: Sequence[Context] | None = None
-    ) -> None:
-        super().__init__(items, contexts)
-        self.container = container
-
-    def begin(self) -> None:
-        super().begin()
-        self._before = [duplicate(context) for context in self.contexts or ()]
-
-    def put_back(self) -> None:
-        for context, before in zip(self.contexts or (), self._before, strict=False):
-            context.clear()
-            context.update(before)
-
-    def argument(self, request: int) -> Any:
-        self.restore()
-        # What is taken of an array or a tensor is a copy.
-        return self.items if type(self.container) is list else self.container
-
-    def parts(self, group: Sequence[Misses]) -> Iterator[Part]:
-        (misses,) = group
-        positions = misses.to_compute
-        places = [(misses, position) for position in positions]
-        if len(positions) == len(self.items):
-            yield Part(self.container, self.contexts, places)
-        else:
-            contexts = None
-            if self.contexts is not None:
-                contexts = [self.contexts[position] for position in positions]
-            yield Part(take(self.container, positions), contexts, places)
-
-    def result(self, device: Any) -> Any:
-        if self.whole is not None and not codec.differs_from_stored(self.whole):
-            return self.whole
-        return self.merge(0, len(self.items), device)

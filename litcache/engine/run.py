@@ -41,13 +41,15 @@ def computation(cache: Cache, group: Sequence[Misses]) -> Steps:
     for number, part in enumerate(group[0].call.parts(group)):
         if number:
             cache.hold(group)
-        cache.before_part(part)
+        if cache.reads_context:
+            contexts.note(part.places)
         try:
             output, seconds = yield Compute(part)
         except Exception as error:
             trials.refused(part.places, error, cache.device)
             raise
-        contexts.take_back(part)
+        if part.contexts is not None:
+            contexts.take_back(part)
         # Before the next part: a method may use its output buffer again.
         cache.keep(part.places, output, seconds)
     cache.publish(group)

@@ -76,13 +76,17 @@ class Keyer:
             >>> keyer.key({"a": 1, "b": 2}) == keyer.key({"b": 2, "a": 1})
             True
         """
-        if context is None:
-            return self.keys((item,), prefix)[0]
         state = self._start.copy()
-        state.update(canonical(item, self._digest))
-        state.update(canonical(dict(context), self._digest, "$context"))
-        key: bytes = state.digest()[:_SIZE]
-        return key
+        if prefix:
+            state.update(prefix)
+        try:
+            is_short = type(item) is str and len(item) <= LARGE
+            state.update(_pack(item) if is_short else canonical(item, self._digest))
+        except UnicodeEncodeError:  # as below
+            state.update(canonical(item, self._digest))
+        if context is not None:
+            state.update(canonical(dict(context), self._digest, "$context"))
+        return state.digest()[:_SIZE]  # type: ignore[no-any-return]
 
     def keys(
         self, items: Sequence[object], prefix: bytes = b"", forms: Sequence[bytes] = ()
@@ -115,21 +119,17 @@ class Keyer:
             made = self._of_short_texts(items, begun, forms)
             if made is not None:
                 return made
-        pack, start, large = _pack, begun.copy, LARGE
         keys: list[bytes] = []
-        append = keys.append
         for item, form in zip(items, forms or _NO_FORMS, strict=False):
-            state = start()
-            if type(item) is str and len(item) <= large:
-                try:
-                    state.update(pack(item))
-                except UnicodeEncodeError:
-                    state.update(canonical(item, self._digest))
-            else:
+            state = begun.copy()
+            try:
+                is_short = type(item) is str and len(item) <= LARGE
+                state.update(_pack(item) if is_short else canonical(item, self._digest))
+            except UnicodeEncodeError:  # a lone surrogate
                 state.update(canonical(item, self._digest))
             if form:
                 state.update(form)
-            append(state.digest())
+            keys.append(state.digest())
         return [key[:_SIZE] for key in keys] if self._digest == "sha256" else keys
 
     def _of_short_texts(

@@ -9,7 +9,8 @@ from litcache.engine import outcomes, run
 from litcache.engine.cache import Cache
 from litcache.engine.call import UNCACHEABLE, Misses, NotRowsError, Part
 from litcache.engine.lists import Lists, answered
-from litcache.engine.modes import Batch, One, Rows
+from litcache.engine.modes import Batch, One
+from litcache.engine.rows import Rows
 from litcache.errors import ValueEncodingError
 from litcache.keys.contexts import Context
 from litcache.litapi import arrivals, rehearsal
@@ -30,9 +31,13 @@ def compute_part(method: Method) -> Callable[[Part], Any]:
 
 def drive(cache: Cache, misses: Misses, compute: Callable[[Part], Any], seen: Any) -> Expected:
     """Give every item of a call an output; return the rehearsals of the requests that are tried."""
+    steps = run.settle(cache, misses, run.computation)
+    if misses.call.verdict is None:  # none of its hits is tried
+        run.drive(cache, steps, compute)
+        return {}
     rehearsals = rehearsal.begin(cache, misses, seen)
     with rehearsal.before(cache, [{} if misses.unclaimed else rehearsals]):
-        run.drive(cache, run.settle(cache, misses, run.computation), compute)
+        run.drive(cache, steps, compute)
     return rehearsals
 
 
@@ -101,6 +106,8 @@ def answer_tried(
     cache: Cache, method: Method, item: Any, context: Context | None, seen: Any
 ) -> Any:
     """Answer `decode_request` or a helper on trial: the item tells one request from another."""
+    if cache.verdict is None:
+        return answer_one(cache, method, item, context, seen)
     digest = arrivals.digest_of_item(cache, item)
     output = answer_one(cache, method, item, context, seen, digest)
     arrivals.note_decoded(cache, output, digest)
@@ -111,6 +118,8 @@ async def answer_tried_async(
     cache: Cache, method: Method, item: Any, context: Context | None, seen: Any
 ) -> Any:
     """Answer an async `decode_request` or helper on trial, as `answer_tried` does."""
+    if cache.verdict is None:
+        return await answer_one_async(cache, method, item, context, seen)
     digest = arrivals.digest_of_item(cache, item)
     output = await answer_one_async(cache, method, item, context, seen, digest)
     arrivals.note_decoded(cache, output, digest)
@@ -151,16 +160,18 @@ def answer_rows(
     """Answer the rows of a container; uncached if the method does not return rows."""
     misses = None
     rehearsals: Expected = {}
-    if cache.verdict is not None and isinstance(call, Lists):
+    is_list = type(call) is not Rows
+    if is_list and cache.verdict is not None:
         arrivals.enter(cache, call, (argument,))
     try:
         misses = cache.lookup(call)
         if misses is not None:
             cache.cutting.ask_for_whole(misses)
             rehearsals = drive(cache, misses, compute_part(method), seen)
-        result = call.result(cache.device)
-        cache.cutting.note_joined(misses)
-        rehearsal.expect(cache, (result,), rehearsals)
+        result = call.result(getattr(cache.api, "device", None))
+        if misses is not None:
+            cache.cutting.note_joined(misses)
+            rehearsal.expect(cache, (result,), rehearsals)
         return result
     except (NotRowsError, ValueEncodingError) as error:
         whole = _whole(cache, call, error)
@@ -170,7 +181,8 @@ def answer_rows(
         call.put_back()
         return method.compute(argument if misses is None else call.argument(0), contexts)
     finally:
-        count(cache, call, misses)
+        if is_list or cache.policy.outcome_in is not None:
+            count(cache, call, misses)
 
 
 async def answer_rows_async(
@@ -191,9 +203,10 @@ async def answer_rows_async(
         if misses is not None:
             cache.cutting.ask_for_whole(misses)
             rehearsals = await drive_async(cache, misses, compute_part(method), seen)
-        result = call.result(cache.device)
-        cache.cutting.note_joined(misses)
-        rehearsal.expect(cache, (result,), rehearsals)
+        result = call.result(getattr(cache.api, "device", None))
+        if misses is not None:
+            cache.cutting.note_joined(misses)
+            rehearsal.expect(cache, (result,), rehearsals)
         return result
     except (NotRowsError, ValueEncodingError) as error:
         whole = _whole(cache, call, error)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator
+from types import CodeType, FunctionType, MethodType
 from typing import Any
 
 import wrapt
 from litserve import LitAPI
 
 from litcache.functions import wants_context
+from litcache.litapi.proxies import Acting
 from litcache.policy import CachePolicy
 
 _Parameter = inspect.Parameter
@@ -109,10 +111,24 @@ def fault_of(name: str, function: Any) -> str | None:
 
 def takes_context(function: Any) -> bool:
     """Return whether a hook has a parameter `context`, so that LitServe passes it the context."""
+    if type(function) is Acting:
+        function = function.__wrapped__
+    is_bound = type(function) is MethodType
+    plain: Any = function.__func__ if is_bound else function
+    if type(plain) is FunctionType and not plain.__dict__:  # else it may have another signature
+        bound = is_bound and plain.__code__.co_argcount > 0  # not: def batch(*inputs)
+        return "context" in _names_of_parameters(plain.__code__)[bound:]
     try:
         return "context" in inspect.signature(function).parameters
     except (TypeError, ValueError):
         return False
+
+
+def _names_of_parameters(code: CodeType) -> tuple[str, ...]:
+    """Return what `inspect.signature` does of the parameters, which takes 20 times as long."""
+    count = code.co_argcount + code.co_kwonlyargcount
+    count += bool(code.co_flags & inspect.CO_VARARGS) + bool(code.co_flags & inspect.CO_VARKEYWORDS)
+    return code.co_varnames[:count]
 
 
 def context_takers(cls: type, name: str) -> set[str]:

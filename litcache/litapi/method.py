@@ -14,7 +14,7 @@ from litcache.engine.cache import Cache
 from litcache.engine.call import BYPASSED
 from litcache.engine.handle import CacheHandle
 from litcache.engine.inside import caches_computing
-from litcache.engine.modes import Rows
+from litcache.engine.rows import Rows
 from litcache.errors import UnsupportedMethodError
 from litcache.litapi.answers import (
     answer_batch,
@@ -128,8 +128,7 @@ class BoundCachedMethod(
             return self._answer_many(role, api, cache, item, context, seen)
         if type(seen) is list:  # the contexts of several items, by a call of the user's own
             return self._uncut(cache, item, seen)
-        answer = _answer_of(role, cache)
-        return answer(cache, self, item, context, None if seen is None else (seen,))
+        return role.answer(cache, self, item, context, None if seen is None else (seen,))
 
     if TYPE_CHECKING:
 
@@ -183,7 +182,8 @@ class BoundCachedMethod(
             if role.is_async:
                 return answer_rows_async(cache, self, lists, item, context, alone)
             return answer_rows(cache, self, lists, item, context, alone)
-        by_default = role.batches_by_default and not {"batch", "unbatch"} & api.__dict__.keys()
+        own = api.__dict__
+        by_default = role.batches_by_default and "batch" not in own and "unbatch" not in own
         items = split(item) if by_default else None
         if not items or (context is not None and len(context) != len(items)):
             return self._uncut(cache, item, context)
@@ -198,10 +198,12 @@ class BoundCachedMethod(
 
     def _note_call(self, items: int | None) -> None:
         """Count a call of the user's method, for the metrics and for the APIRunner."""
-        api = self._self_instance
-        name, state = self._self_parent.role_in(type(api)).name, state_of(api)
-        if name in state.caches and not is_disabled():
-            state.caches[name].counters.add_batch(1 if items is None else items)
+        api, method, cls = self._self_instance, self._self_parent, type(self._self_instance)
+        name = (method._self_roles.get(id(cls)) or method.role_in(cls)).name
+        state = state_of(api)
+        cache = state.caches.get(name)
+        if cache is not None and not is_disabled():
+            cache.counters.add_batch(1 if items is None else items)
         if state.on_model_call is not None and name == "predict":
             state.on_model_call(items)
 
@@ -238,11 +240,11 @@ class BoundCachedMethod(
         outcomes.tell_alike(self._self_parent.policy, requests, contexts, BYPASSED)
 
 
-def _answer_of(role: Role, cache: Cache) -> Callable[..., Any]:
+def _answer_of(role: Role) -> Callable[..., Any]:
     """Return what answers a method of one item."""
     if role.streams:
         return answer_stream_async if role.is_async else answer_stream
-    if role.name != "predict" and cache.verdict is not None:
+    if role.name != "predict":
         return answer_tried_async if role.is_async else answer_tried
     return answer_one_async if role.is_async else answer_one
 
@@ -301,6 +303,7 @@ class CachedMethod(wrapt.FunctionWrapper, Generic[_P, _R]):  # type: ignore[type
         role = self._self_roles.get(id(cls))
         if role is None:
             role = Role(self, self.policy, cls)
+            role.answer = _answer_of(role)
             take_over(cls)  # for a class that got the method after it was made
             roles, key = self._self_roles, id(cls)
             roles[key] = role

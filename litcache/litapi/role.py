@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from litserve import LitAPI
@@ -50,8 +50,11 @@ class Role:
         qualified: The method's name for messages.
         shown: A function that looks as if it took `context`, so that LitServe passes it; `None` if
             the method takes it itself, or nobody wants it.
+        answer: What answers a call with one item; `CachedMethod.role_in` sets it.
         reporter: Warns in the name of the method.
     """
+
+    answer: Callable[..., Any]
 
     def __init__(self, method: Any, policy: CachePolicy, cls: type) -> None:
         name = self.name = name_of(cls, method)

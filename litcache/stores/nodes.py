@@ -149,8 +149,9 @@ def nodes_of(entries: Mapping[bytes, Entry], layouts: Layouts) -> tuple[dict[byt
         if node.layout is not last:
             last = node.layout
             shared = layouts.shared(last)
+        if shared is not last:
+            node.layout = shared
         node.key = key
-        node.layout = shared
         node.uncounted = MOST_HITS
         node.worth = NEW
         size += len(shared) + len(node.payload)

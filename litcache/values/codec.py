@@ -18,7 +18,13 @@ from litcache.arrays import is_array, is_tensor, tensor_elements
 from litcache.errors import ValueEncodingError
 from litcache.stores.base import Entry
 from litcache.values.devices import to_cpu
-from litcache.values.elements import cut, encode_elements, encode_narrow, stored_fault
+from litcache.values.elements import (
+    cut,
+    encode_alike,
+    encode_elements,
+    encode_narrow,
+    stored_fault,
+)
 from litcache.values.layouts import Encoded, Payload, interned, parse, tensor_layout
 from litcache.values.narrow import FLOATS, narrow_bytes
 from litcache.values.order import order_of
@@ -71,6 +77,9 @@ def encode_many(
         >>> [decode(*encoded) for encoded in encode_many([1, "two"])]
         [1, 'two']
     """
+    alike = encode_alike(values) if store_as is None else None
+    if alike is not None:
+        return list(alike)
     together = _encode_like_tensors(values, store_as)
     if store_as is not None:
         together |= _encode_like_arrays(values, store_as)

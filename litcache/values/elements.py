@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from itertools import repeat
 from typing import Any
 
 from litcache.arrays import (
+    NUMERIC,
     array_buffer,
     array_bytes,
     has_gradient,
@@ -94,6 +96,30 @@ def encode_elements(value: Any, store_as: str | None = None) -> Encoded:
         raise ValueEncodingError(str(error), "$", type(value)) from error
 
 
+def encode_alike(values: Sequence[Any]) -> list[Encoded] | None:
+    """Make the layouts and payloads of arrays of numbers that differ in nothing but these.
+
+    Args:
+        values: Any values.
+
+    Returns:
+        What `encode_elements` makes of each; `None` if some are no arrays of numbers in C order, or
+        are of different dtypes or shapes.
+    """
+    kinds = set(map(type, values))
+    if len(kinds) != 1 or not is_array(values[0]):
+        return None
+    dtype, shape = values[0].dtype, values[0].shape
+    if dtype.char not in NUMERIC or dtype.metadata is not None:
+        return None
+    for value in values:
+        # One object stands for most dtypes; where it does not, the longer way is as right.
+        if value.dtype is not dtype or value.shape != shape or not value.flags.c_contiguous:
+            return None
+    layout = array_layout(b"a", dtype, shape)
+    return [(layout, value.tobytes()) for value in values]
+
+
 def encode_each(rows: Any) -> list[Encoded]:
     """Make the layout and the payload of each row of an array or tensor, in full.
 
@@ -108,7 +134,7 @@ def encode_each(rows: Any) -> list[Encoded]:
     """
     try:
         if is_array(rows):
-            order = _order_of_rows(rows)
+            order = _order_of_rows(rows) if rows.ndim > 2 else ()
             layout = array_layout(b"A", rows.dtype, rows.shape[1:], order=order)
             data = array_buffer(rows)
         else:

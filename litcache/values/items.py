@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from litcache import arrays
-from litcache.arrays import has_rows, is_array, is_number, is_tensor
+from litcache.arrays import has_rows, is_array, is_number
 
 _PLAIN_NUMBERS = frozenset({int, float})
 
@@ -73,11 +73,11 @@ def take(container: Any, indices: Sequence[int]) -> Any:
         >>> take(["a", "b", "c"], [2, 0])
         ['c', 'a']
     """
+    if type(container) is list:
+        return [container[index] for index in indices]
     if is_array(container):
         numpy = arrays.numpy()
         return container[numpy.array(indices, dtype=numpy.intp)]
-    if is_tensor(container):
-        torch = arrays.torch()
-        places = torch.tensor(indices, dtype=torch.int64, device=container.device)
-        return container[places]  # index_select lacks dtypes
-    return [container[index] for index in indices]
+    torch = arrays.torch()
+    places = torch.tensor(indices, dtype=torch.int64, device=container.device)
+    return container[places]  # index_select lacks dtypes

@@ -143,7 +143,7 @@ class ArrayLayout:
         """Return one writable array of shape `(len(payloads), *shape)`, made by one copy."""
         shape = (len(payloads), *self.shape)
         joined = self._array(shape, bytearray().join(payloads), len(payloads))
-        return in_order(joined, _of_rows(self.order))
+        return in_order(joined, _of_rows(self.order)) if self.order else joined
 
     def read(self, payloads: Sequence[Payload], device: object = None) -> list[object]:
         """Return one array for each payload, rows of one that is joined."""

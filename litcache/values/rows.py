@@ -48,6 +48,8 @@ def count_rows(output: Any, *, columns: bool) -> int | None:
         >>> count_rows(("a", "b", "c"), columns=False)
         3
     """
+    if is_array(output):
+        return len(output) if output.ndim else None
     if type(output) is list or (type(output) is tuple and not columns) or has_rows(output):
         return len(output)
     if not columns or type(output) not in (tuple, dict):
@@ -122,14 +124,15 @@ def encode_rows(
     if not count:
         return []
     try:
+        if store_as is not None and (is_array(output) or stored_fault(output) is None):
+            narrow = encode_narrow(output, store_as, rows=True)
+            if narrow is not None:
+                return list(narrow)
         if is_array(output) and output.dtype.char in "US" and _is_natural(output):
             # Alone, a row would have been as wide as its own texts, not as those of its batch.
             rows = [output[at : at + 1] for at in range(count)]
             return [encode_each(row.astype(_natural(row)))[0] for row in rows]
-        narrow = None
-        if store_as is not None and (is_array(output) or stored_fault(output) is None):
-            narrow = encode_narrow(output, store_as, rows=True)
-        return list(encode_each(output) if narrow is None else narrow)
+        return list(encode_each(output))
     except ValueEncodingError as error:
         return [error] * count
 
@@ -154,8 +157,7 @@ def merge_rows(entries: Sequence[Entry], device: object = None) -> Any:
         >>> merge_rows([NewEntry(*row) for row in encode_rows(("a", 1), columns=False)])
         ('a', 1)
     """
-    layouts = [entry.layout for entry in entries]
-    return _merge(layouts, [entry.payload for entry in entries], device)
+    return _merge([e.layout for e in entries], [e.payload for e in entries], device)
 
 
 def row_value(layout: bytes, payload: Payload, device: object = None) -> Any:

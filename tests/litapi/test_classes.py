@@ -1,7 +1,10 @@
 """Whatever is done to a class of API does what it does without litcache."""
 
 import dataclasses
+import functools
 import gc
+import inspect
+import itertools
 import weakref
 from unittest import mock
 
@@ -10,7 +13,60 @@ import pytest
 from support.batches import undecorated
 
 from litcache import UnsupportedMethodError, cached_predict
+from litcache.litapi.classes import takes_context
+from litcache.litapi.proxies import Acting
 from litcache.testing import APIRunner
+
+
+def of_all_kinds():
+    """Functions, methods and other callables, with and without a parameter `context`."""
+
+    def plain(x): ...
+    def last(x, context): ...
+    def keyword(x, *, context=None): ...
+    def local(x):
+        for context in x:
+            print(context)
+
+    def several(x, *context): ...
+    def named(x, **context): ...
+    def both(x, *rest, context=None, **others): ...
+    def positional(context, /, x): ...
+    @functools.wraps(last)
+    def wrapping(*args, **kwargs): ...
+    def signed(x): ...
+
+    signed.__signature__ = inspect.signature(last)
+
+    class Hooks:
+        def method(self, x, context): ...
+        def without(self, x): ...
+        def only(context): ...
+        def of_any(*context): ...
+
+        @staticmethod
+        def static(context): ...
+        @classmethod
+        def of_class(cls, context): ...
+        def __call__(self, x, context): ...
+
+    hooks = Hooks()
+    callables = [
+        plain, last, keyword, local, several, named, both, positional, wrapping, signed, hooks,
+        hooks.method, hooks.without, hooks.only, hooks.of_any, hooks.static, hooks.of_class,
+        functools.partial(last, 1), functools.partial(last, context=1), len, dict, 7,
+        cached_predict(last), mock.Mock(), mock.create_autospec(last),
+    ]  # fmt: skip
+    return [*callables, *map(Acting, callables, itertools.repeat(plain))]
+
+
+@pytest.mark.parametrize("function", of_all_kinds(), ids=repr)
+def test_a_hook_takes_the_context_if_its_signature_has_it(function):
+    try:
+        expected = "context" in inspect.signature(function).parameters
+    except (TypeError, ValueError):
+        expected = False
+    assert takes_context(function) is expected
 
 
 def slotted(decorate):

@@ -76,6 +76,48 @@ def test_a_batch_is_encoded_and_decoded_like_each_value_by_itself(values):
     assert list(map(facts, decoded)) == [facts(detached(value)) for value in values]
 
 
+def other_arrays():
+    """Arrays beside `np.zeros((2, 3))`, each of which differs from it in one thing."""
+    np = pytest.importorskip("numpy")
+    plain = np.zeros((2, 3))
+    return {
+        "alike": np.ones((2, 3)),
+        "a row of another": np.arange(12.0).reshape(2, 2, 3)[1],
+        "another shape": np.zeros((3, 2)),
+        "another number of axes": np.zeros(6),
+        "another dtype": np.zeros((2, 3), "f4"),
+        "another character of the dtype": np.zeros((2, 3), "g"),
+        "another byte order": np.zeros((2, 3), ">f8"),
+        "metadata": np.zeros((2, 3), np.dtype("f8", metadata={"unit": "m"})),
+        "another memory order": np.asfortranarray(plain + 1),
+        "every second column": np.arange(12.0).reshape(2, 6)[:, ::2],
+        "read-only": np.broadcast_to(np.float64(7), (2, 3)),
+        "a subclass": plain.view(np.recarray),
+        "no array": [[0.0] * 3] * 2,
+        "empty": np.zeros((0, 3)),
+        "objects": np.zeros((2, 3), object),
+        "texts": np.zeros((2, 3), "U2"),
+        "a scalar": np.float64(1),
+        "no axes": np.array(1.0),
+    }
+
+
+@pytest.mark.parametrize("places", ["first", "last", "all"])
+@pytest.mark.parametrize("name", other_arrays())
+def test_arrays_of_a_batch_are_encoded_like_each_by_itself(name, places):
+    plain, other = other_arrays()["alike"], other_arrays()[name]
+    values = {"first": [other, plain], "last": [plain, plain, other], "all": [other, other]}[places]
+
+    def alone(value):
+        try:
+            return codec.encode(value)
+        except ValueEncodingError as error:
+            return str(error)
+
+    encoded = codec.encode_many(values)
+    assert [each if type(each) is tuple else str(each) for each in encoded] == [*map(alone, values)]
+
+
 @pytest.mark.parametrize(
     "zone",
     [dt.timezone.utc, dt.timezone(dt.timedelta(hours=2)), dt.timezone(dt.timedelta(0), "GMT")],
