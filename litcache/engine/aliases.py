@@ -92,6 +92,8 @@ def fault_of_output(output: object, context: object) -> ValueEncodingError | Non
     """
     if type(output) in NATIVE or not isinstance(context, dict):
         return None
+    if is_array(output) and NATIVE.issuperset(map(type, context.values())):
+        return None  # an array holds no context
     return _fault("$", {(): output}, context, whole=context)
 
 
