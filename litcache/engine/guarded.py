@@ -11,7 +11,7 @@ from litcache.engine.writes import queue_of
 from litcache.errors import StoreError
 from litcache.observe.counters import Counters, Sample
 from litcache.observe.log import Reporter
-from litcache.stores.base import Entry, Lease, Scope, Store, StoreInfo
+from litcache.stores.base import UNKNOWN_EPOCH, Entry, Lease, Scope, Store, StoreInfo
 from litcache.switches import is_strict
 
 Asked = tuple[list[Entry | None] | None, Mapping[bytes, bytes]]
@@ -172,7 +172,7 @@ class GuardedStore:
         Args:
             writes: Scopes and their entries; nobody may change these any more.
             done: For one write into a store that may wait for I/O: what to tell whether the store
-                took the entries.
+                has the entries then.
 
         Returns:
             Whether the store took all of them, or its queue did.
@@ -187,7 +187,7 @@ class GuardedStore:
             for scope, entries in writes:
                 all_taken &= self.set_many(scope, entries)
             if done is not None:
-                done.set_result(all_taken)
+                done.set_result(all_taken and self.is_current(writes[0][0]))
             return all_taken
         taken = [self._queue.put(self, scope, entries, done) for scope, entries in writes]
         for (_, entries), was_taken in zip(writes, taken, strict=True):
@@ -195,6 +195,16 @@ class GuardedStore:
                 self._counters.add(overflowed=len(entries))
                 self._reporter.warn_once("full", _FULL)
         return all(taken)
+
+    def is_current(self, scope: Scope) -> bool:
+        """Return whether the epoch of a look-up is still that of the namespace.
+
+        Other processes clear, too. This asks only for the epoch: a question for an entry would
+        count as a hit, and `info` may take many round trips.
+        """
+        now = scope.renewed()
+        self.get_many(now, ())
+        return scope.epoch not in (None, UNKNOWN_EPOCH) and now.epoch == scope.epoch
 
     def clear(self, namespace: str) -> None:
         """Drop the entries of a namespace, if the store works."""

@@ -107,7 +107,7 @@ class Tier(ABC):
         Args:
             group: The misses of calls.
             done: For one call and a store that may wait for I/O: what to tell whether the store
-                took the entries, if they are written.
+                has the entries, once they are written.
 
         Returns:
             Whether there are entries, and the store took all of them, or its queue did.

@@ -39,6 +39,9 @@ class Owner(Protocol):
     def set_many(self, scope: Scope, entries: Mapping[bytes, Entry]) -> bool:
         """Store entries now; return whether the store took them, and never raise an error."""
 
+    def is_current(self, scope: Scope) -> bool:
+        """Return whether what was stored for a scope can be found; never raise an error."""
+
 
 class Write(NamedTuple):
     """Entries of one call.
@@ -49,7 +52,7 @@ class Write(NamedTuple):
         scope: Whose entries, with the epoch that the call's look-up saw.
         entries: The entries by key.
         size: The bytes of their payloads.
-        done: What is told whether the store took them, if somebody wants to know.
+        done: What is told whether the store has them now, if somebody wants to know.
     """
 
     number: int
@@ -117,7 +120,7 @@ class WriteQueue(Forkable):
             owner: Who writes them, and counts.
             scope: Whose entries, with the epoch that the call's look-up saw.
             entries: The entries by key; nobody may change the mapping any more.
-            done: What to tell whether the store took them.
+            done: What to tell whether the store has them, once they are written.
         """
         size = sum([len(entry.payload) for entry in entries.values()])
         with self._added:
@@ -274,9 +277,11 @@ class WriteQueue(Forkable):
                 if not spaces:
                     del self._queued[write.scope.tag]
             self._written.notify_all()
-        for write in taken:
-            if write.done is not None:
-                write.done.set_result(took)
+        asked = [write.done for write in taken if write.done is not None]
+        if asked:
+            took = took and taken[0].owner.is_current(taken[0].scope)
+        for done in asked:
+            done.set_result(took)
 
 
 def _alike(one: Write, other: Write) -> bool:

@@ -20,7 +20,7 @@ from litcache.http.responses import Stored, unpack
 from litcache.observe import pages
 from litcache.observe.counters import Labels, Sample
 from litcache.observe.log import show_log_lines
-from litcache.stores.base import UNKNOWN_EPOCH, Entry, NewEntry, Store
+from litcache.stores.base import Entry, NewEntry, Store
 from litcache.stores.base import Scope as StoreScope
 
 
@@ -204,9 +204,7 @@ class ResponseTier(Tier):
             return self.publish([misses]) and self._refusals() == before
         done: Future[bool] = Future()
         done.set_running_or_notify_cancel()  # a client that leaves cancels no write
-        if not self.publish([misses], done) or not await asyncio.wrap_future(done):
-            return False
-        return await threads.run(self._is_current, misses.call.scope)
+        return self.publish([misses], done) and await asyncio.wrap_future(done)
 
     def withhold(self, misses: Misses, *, failed: bool) -> None:
         """Let followers go on without an answer.
@@ -222,16 +220,6 @@ class ResponseTier(Tier):
     def _refusals(self) -> int:
         info = self.guarded.info()
         return info.rejected + info.dropped
-
-    def _is_current(self, scope: StoreScope) -> bool:
-        """Return whether the epoch of a look-up is still that of the namespace."""
-        if scope.epoch == UNKNOWN_EPOCH:
-            return False
-        # Other processes clear, too. This asks only for the epoch: a question for the entry would
-        # count as a hit, and `info` may take many round trips.
-        now = self.scope.renewed()
-        self.guarded.get_many(now, ())
-        return now.epoch == scope.epoch
 
     def started(self, trial: str) -> None:
         """Log what is cached, where, and how it proves itself."""

@@ -45,9 +45,13 @@ async def drive_async(
     cache: Cache, misses: Misses, compute: Callable[[Part], Awaitable[Any]], seen: Any
 ) -> Expected:
     """Give every item of a call of an async method an output, as `drive` does."""
+    steps = run.settle(cache, misses, run.computation)
+    if misses.call.verdict is None:  # as above
+        await run.drive_async(cache, steps, compute)
+        return {}
     rehearsals = await rehearsal.begin_async(cache, misses, seen)
     with rehearsal.before(cache, [{} if misses.unclaimed else rehearsals]):
-        await run.drive_async(cache, run.settle(cache, misses, run.computation), compute)
+        await run.drive_async(cache, steps, compute)
     return rehearsals
 
 
