@@ -20,7 +20,7 @@ PARTS = st.tuples(
 
 def key(namespace, version, path, query, kinds, varied, body):
     scope = {"method": "POST", "path": path, "query_string": query}
-    return RequestKeyer(namespace, version).key(scope, kinds, varied, body)
+    return RequestKeyer(namespace, version).key(scope, tuple(kinds), varied, body)
 
 
 @given(PARTS, PARTS)
