@@ -21,8 +21,6 @@ _PASSING = frozenset(
 _PASSING_FAMILIES = (
     b"x-forwarded-", b"x-b3-", b"x-datadog-", b"x-envoy-", b"x-ot-span-", b"uberctx-", b"if-",
 )  # fmt: skip
-MOST_NAMES = 1024
-"""How many names of headers are remembered, with what is known of them."""
 
 
 def tells(name: bytes) -> bool:

@@ -40,7 +40,7 @@ async def answer(
         receive: Gives the request's messages.
         send: Takes the response's messages.
     """
-    tier, check, trial = path
+    check, trial = path.check, path.trial
     if (
         check is None
         or check.in_route
@@ -54,7 +54,7 @@ async def answer(
         return
     first: Message | Exception | None = None
     found: Reply | Unanswered | None = None
-    if (read := tier.read(scope["headers"])) is not None:
+    if (read := path.tier.reader.read(scope["headers"])) is not None:
         try:
             first = await receive()
             body = whole(first)
@@ -171,7 +171,7 @@ class Exchange:
     async def _find(self, request: Request | None = None) -> Reply | None:
         """Read the request, and return its response; `None` if it must go on."""
         path, scope = self._path, self._scope
-        read = path.tier.read(scope["headers"])
+        read = path.tier.reader.read(scope["headers"])
         body = None if read is None else await self._body.read()
         if read is None or body is None:
             self._pass()

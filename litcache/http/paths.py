@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from starlette.types import Scope
@@ -30,7 +31,8 @@ class Unanswered(NamedTuple):
     tried: TriedHit | None
 
 
-class CachedPath(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class CachedPath:
     """What all requests on a cached path have in common.
 
     Attributes:
@@ -54,12 +56,12 @@ class CachedPath(NamedTuple):
         Returns:
             The response to give, if there is one, and LitServe need not answer, too.
         """
-        tier, trial = self.tier, self.trial
+        tier = self.tier
         kinds, varied, refresh, told = read
-        key = tier.key(scope, kinds, varied, body)
+        key = tier.keyer.key(scope, kinds, varied, body)
         tried = None
         if not refresh and (stored := tier.find_at_once(key)) is not None:
-            if trial is not None:
+            if (trial := self.trial) is not None:
                 tried = trial.take_up(stored, told)
             if tried is None:
                 return tier.hit(stored)

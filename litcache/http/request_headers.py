@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from operator import itemgetter
 
-from litcache.http.clients import MOST_NAMES, tells
+from litcache.http.clients import tells
 from litcache.http.responses import LARGEST_BODY, tokens
 
-Read = tuple[tuple[bytes, ...], list[tuple[bytes, bytes]], bool, list[bytes]]
+Read = tuple[tuple[bytes, ...], Sequence[tuple[bytes, bytes]], bool, list[bytes]]
 """What was read: the content types, the headers of `vary` sorted by name, whether the client asks
 for a new answer, and what tells the client, as `digest_of` takes it."""
 
-# What a header is read for.
-_NOTHING, _CLIENT, _KEY, _BOTH = range(4)
+# What a header is read for: nothing, the client alone, the type or the length of the body.
+_NOTHING, _CLIENT, _TYPE, _LENGTH = range(4)
+_MOST_NAMES = 1024
 _SMALL_DIGITS = len(str(LARGEST_BODY)) - 1
 """Lengths of so few digits are small enough, whatever they are."""
 
@@ -31,15 +32,13 @@ class HeaderReader:
         ((b'text/plain',), [(b'x-user', b'ann')], False, [...])
     """
 
-    __slots__ = ("_client_control", "_roles", "_vary")
+    __slots__ = ("_client_control", "_vary")
 
     def __init__(self, vary: frozenset[bytes], *, client_control: bool) -> None:
         self._vary = vary
         self._client_control = client_control
-        wishes = (b"cache-control",) if client_control else ()
-        self._roles = _Roles(vary.union((b"content-type", b"content-length"), wishes))
 
-    def read(self, headers: Iterable[tuple[bytes, bytes]]) -> Read | None:
+    def read(self, headers: Sequence[tuple[bytes, bytes]]) -> Read | None:
         """Read the headers of a request.
 
         Returns:
@@ -47,50 +46,43 @@ class HeaderReader:
             the client asks.
         """
         kinds: tuple[bytes, ...] = ()
-        varied: list[tuple[bytes, bytes]] = []
-        refresh = False
         told: list[bytes] = []
-        roles = self._roles
+        roles = _roles
         for header in headers:
             role = roles[header[0]]
             if role == _CLIENT:
                 told += header
-            elif role:
-                name, value = header
-                if role == _BOTH:
-                    told += header
-                if name == b"content-type":
-                    # Browsers make random boundaries, so equal forms have different bodies.
-                    if value != b"application/json" and _is_multipart(value):
-                        return None
-                    kinds += (value,)
-                elif name == b"content-length":
-                    if len(value) > _SMALL_DIGITS and _is_large(value):
-                        return None
-                elif name == b"cache-control" and self._client_control:  # else it is in `vary`
-                    wishes = tokens(value)
-                    if b"no-store" in wishes:
-                        return None
-                    refresh = refresh or b"no-cache" in wishes
-                if name in self._vary:
-                    varied.append((name, value))
-        if varied:
+            elif role == _TYPE:
+                value = header[1]
+                # Browsers make random boundaries, so equal forms have different bodies.
+                if value != b"application/json" and _is_multipart(value):
+                    return None
+                kinds += (value,)
+                told += header
+            elif role == _LENGTH and len(header[1]) > _SMALL_DIGITS and _is_large(header[1]):
+                return None
+        varied: Sequence[tuple[bytes, bytes]] = ()
+        if self._vary:
+            varied = [(name, value) for name, value in headers if name in self._vary]
             varied.sort(key=itemgetter(0))  # by name alone: the order of equal names counts
-        return kinds, varied, refresh, told
+        if not self._client_control:
+            return kinds, varied, False, told
+        wishes = [wish for n, value in headers if n == b"cache-control" for wish in tokens(value)]
+        return None if b"no-store" in wishes else (kinds, varied, b"no-cache" in wishes, told)
 
 
 class _Roles(dict[bytes, int]):
     """What headers of a name are read for, as far as such names were asked for lately."""
 
-    def __init__(self, in_key: frozenset[bytes]) -> None:
-        self._in_key = in_key
-
     def __missing__(self, name: bytes) -> int:
-        if len(self) >= MOST_NAMES:
+        if len(self) >= _MOST_NAMES:
             self.clear()
-        role = (_CLIENT if tells(name) else _NOTHING) + (_KEY if name in self._in_key else _NOTHING)
-        self[name] = role
+        known = {b"content-type": _TYPE, b"content-length": _LENGTH}
+        role = self[name] = known.get(name, _CLIENT if tells(name) else _NOTHING)
         return role
+
+
+_roles = _Roles()
 
 
 def _is_multipart(kind: bytes) -> bool:

@@ -12,7 +12,7 @@ from litcache.errors import ValueEncodingError
 from litcache.stores import base
 from litcache.stores.base import Entry, NewEntry
 
-__all__ = ["Reply", "Stored", "content_length", "hit_of", "lifetime", "pack", "unpack"]
+__all__ = ["Reply", "Stored", "content_length", "lifetime", "of_hit", "pack", "unpack"]
 
 Headers = Iterable[tuple[bytes, bytes]]
 
@@ -157,25 +157,18 @@ def unpack(entry: Entry) -> Stored:
     return entry, headers, body, seconds, expires
 
 
-def hit_of(stored: Stored, now: float) -> Reply:
-    """Return a response as a hit: how old it is (RFC 9111, 5.1), and how long it may be used.
+@lru_cache(maxsize=1024)
+def of_hit(age: float, left: float) -> tuple[tuple[bytes, bytes], tuple[bytes, bytes]]:
+    """Return the headers that a hit has beside those of the stored response.
 
     Args:
-        stored: The response.
-        now: The store's clock, in seconds.
+        age: How many whole seconds old it is (RFC 9111, 5.1).
+        left: For how many whole seconds it may still be used.
 
     Example:
-        >>> hit_of(unpack(pack([], b"ok", 60.0, 1000.0)), 1019.0)
-        ([(b'age', b'19'), (b'cache-status', b'litcache; hit; ttl=41')], b'ok')
+        >>> of_hit(19, 41)
+        ((b'age', b'19'), (b'cache-status', b'litcache; hit; ttl=41'))
     """
-    _, headers, body, seconds, expires = stored
-    left = expires - now
-    return [*headers, *_of_hits((seconds - left) // 1, left // 1)], body
-
-
-@lru_cache(maxsize=1024)
-def _of_hits(age: float, left: float) -> tuple[tuple[bytes, bytes], tuple[bytes, bytes]]:
-    """Return the headers that a hit has beside those of the stored response."""
     status = b"litcache; hit; ttl=%d" % max(0, left)
     return (b"age", b"%d" % max(0, age)), (CACHE_STATUS, status)
 

@@ -18,7 +18,7 @@ from litcache.errors import ValueEncodingError
 from litcache.http.front import with_front
 from litcache.http.request_headers import HeaderReader
 from litcache.http.request_key import RequestKeyer
-from litcache.http.responses import Reply, Stored, hit_of, unpack
+from litcache.http.responses import Reply, Stored, of_hit, unpack
 from litcache.observe import pages
 from litcache.observe.counters import Labels, Sample
 from litcache.observe.log import show_log_lines
@@ -76,8 +76,8 @@ class ResponseTier(Tier):
         given: The store that the user gave; `store` may have a front of it.
         seconds: The longest time that an answer stays valid.
         vary: The request headers that are part of the key, in lower case.
-        read: Reads the headers of a request.
-        key: Makes the key of a request.
+        reader: Reads the headers of requests.
+        keyer: Makes the keys of requests.
         clock: The wall clock by which entries expire, in seconds.
         blocking: Whether the store may wait for I/O.
     """
@@ -102,8 +102,8 @@ class ResponseTier(Tier):
         self.given = store
         self.seconds = seconds
         self.vary = vary
-        self.read = HeaderReader(vary, client_control=client_control).read
-        self.key = RequestKeyer(namespace, version).key
+        self.reader = HeaderReader(vary, client_control=client_control)
+        self.keyer = RequestKeyer(namespace, version)
         self.clock = store.clock
         self.blocking = store.blocking
         # In a store that never waits, nothing is queued, either.
@@ -137,7 +137,9 @@ class ResponseTier(Tier):
         if not 0 <= now - self._ticked < _TICK_SECONDS:  # or the clock was set
             self._ticked = now
             self.reporter.tick(self.info, hit=True)
-        return hit_of(stored, now)
+        _, headers, body, seconds, expires = stored
+        left = expires - now
+        return [*headers, *of_hit((seconds - left) // 1, left // 1)], body
 
     def look_up(self, lookup: Lookup) -> Steps | None:
         """Look up a request in this thread; a store may wait for I/O.
