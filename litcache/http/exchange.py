@@ -222,7 +222,7 @@ class Exchange:
         trial = self._path.trial
         if trial is None:
             return False
-        if trial.verdict.is_off:  # since this request waited for an equal one
+        if trial.verdict.is_off:  # since this request waited for its body or for an equal one
             self._pass(_OFF)
             return True
         tried = trial.take_up(stored, told)

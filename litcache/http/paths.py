@@ -56,13 +56,15 @@ class CachedPath:
         Returns:
             The response to give, if there is one, and LitServe need not answer, too.
         """
-        tier = self.tier
+        tier, trial = self.tier, self.trial
         kinds, varied, refresh, told = read
         key = tier.keyer.key(scope, kinds, varied, body)
         tried = None
         if not refresh and (stored := tier.find_at_once(key)) is not None:
-            if (trial := self.trial) is not None:
-                tried = trial.take_up(stored, told)
-            if tried is None:
+            if trial is None:
                 return tier.hit(stored)
+            if not trial.verdict.is_off:  # which it may be since the body was waited for
+                tried = trial.take_up(stored, told)
+                if tried is None:
+                    return tier.hit(stored)
         return Unanswered(key, refresh, told, tried)
