@@ -28,8 +28,8 @@ class HeaderReader:
 
     Example:
         >>> reader = HeaderReader(frozenset({b"x-user"}), client_control=False)
-        >>> reader.read([(b"content-type", b"text/plain"), (b"x-user", b"ann"), (b"date", b"now")])
-        ((b'text/plain',), [(b'x-user', b'ann')], False, [...])
+        >>> reader.read([(b"content-type", b"text/plain"), (b"x-user", b"ann")])[:3]
+        ((b'text/plain',), [(b'x-user', b'ann')], False)
     """
 
     __slots__ = ("_client_control", "_vary")
