@@ -21,39 +21,35 @@ _PASSING = frozenset(
 _PASSING_FAMILIES = (
     b"x-forwarded-", b"x-b3-", b"x-datadog-", b"x-envoy-", b"x-ot-span-", b"uberctx-", b"if-",
 )  # fmt: skip
-_MOST_NAMES = 1024
 
 
-def client_of(headers: Iterable[tuple[bytes, bytes]]) -> int:
-    """Return a digest of the headers that one client sends with each request.
+def tells(name: bytes) -> bool:
+    """Return whether a header tells one client from another.
 
-    Credentials, cookies, languages and unknown headers are in it. Left out is what differs from
-    request to request or is added on the way: dates, numbers of requests and traces, addresses.
+    Credentials, cookies, languages and unknown headers do. What differs from request to request or
+    is added on the way does not: dates, numbers of requests and traces, addresses.
 
     Args:
-        headers: The headers of a request, their names in lower case.
+        name: Its name in lower case.
+
+    Example:
+        >>> tells(b"cookie"), tells(b"x-request-id")
+        (True, False)
+    """
+    return name not in _PASSING and not name.startswith(_PASSING_FAMILIES)
+
+
+def digest_of(told: Iterable[bytes]) -> int:
+    """Return a digest of a client.
+
+    Args:
+        told: The names and values of the headers that tell it from others, in their order.
 
     Returns:
         8 bytes; never 0.
 
     Example:
-        >>> client_of([(b"cookie", b"user=a")]) == client_of([(b"cookie", b"user=b")])
+        >>> digest_of([b"cookie", b"user=a"]) == digest_of([b"cookie", b"user=b"])
         False
-        >>> client_of([(b"x-request-id", b"1")]) == client_of([(b"x-request-id", b"2")])
-        True
     """
-    parts = [part for header in headers if not _passing[header[0]] for part in header]
-    return xxh3_64_intdigest(b"\0".join(parts)) or 1
-
-
-class _Names(dict[bytes, bool]):
-    """Whether headers of a name are left out, as far as such names were asked for lately."""
-
-    def __missing__(self, name: bytes) -> bool:
-        if len(self) >= _MOST_NAMES:
-            self.clear()
-        passes = self[name] = name in _PASSING or name.startswith(_PASSING_FAMILIES)
-        return passes
-
-
-_passing = _Names()
+    return xxh3_64_intdigest(b"\0".join(told)) or 1

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from fastapi import Request, Response
 from starlette.types import Receive
 
-from litcache.http.responses import Stored
+from litcache.http.responses import Reply
 
 ASKED = "litcache.asked"
 """Where the scope of a request holds what the endpoint asks for a stored response."""
@@ -29,16 +29,10 @@ _UNPARSED = frozenset(
 
 
 class Asked(Protocol):
-    """A request that waits behind LitServe's check.
+    """A request that waits behind LitServe's check."""
 
-    Attributes:
-        headers: The headers to give a stored response with, in a list of its own.
-    """
-
-    headers: list[tuple[bytes, bytes]]
-
-    async def find(self, request: Request) -> Stored | None:
-        """Return the response to give; `None` if the endpoint is to answer."""
+    async def find(self, request: Request) -> Reply | None:
+        """Return the response to give, without a Cache-Status; `None`: the endpoint answers."""
 
 
 def ask_behind_check(dependant: Any) -> None:
@@ -60,10 +54,11 @@ def ask_behind_check(dependant: Any) -> None:
     async def ask_first(**values: Any) -> Any:
         request: Request = values[own] if own else values.pop(PARAMETER)
         asked: Asked | None = request.scope.get(ASKED)
-        if asked is None or (stored := await asked.find(request)) is None:
+        if asked is None or (reply := await asked.find(request)) is None:
             return await endpoint(**values)
-        response = Response(stored.body)
-        response.raw_headers = asked.headers
+        headers, body = reply
+        response = Response(body)
+        response.raw_headers = headers
         return response
 
     ask_first.asks_litcache = True  # type: ignore[attr-defined]

@@ -9,7 +9,8 @@ from typing import Any
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from litcache.checks import HEADER_NAME, check_flag, check_store, is_utf8, told
-from litcache.http.exchange import CachedPath, Exchange
+from litcache.http.exchange import answer
+from litcache.http.paths import CachedPath
 from litcache.http.route_check import UncheckableError, find
 from litcache.http.tier import ResponseTier
 from litcache.http.trials import PathTrial, Standings
@@ -130,9 +131,11 @@ class CacheMiddleware:
         """Answer one connection; the cache may answer a POST to a cached path."""
         if scope["type"] == "http" and scope["method"] == "POST" and not is_disabled():
             path = _path_in_app(scope) if scope.get("root_path") else scope["path"]
-            if path in self._paths:
-                found = self._found.get(path) or self._find(scope, path)
-                return Exchange(found, self._app, scope, receive, send).run()
+            found = self._found.get(path)
+            if found is None and path in self._paths:
+                found = self._find(scope, path)
+            if found is not None:
+                return answer(found, self._app, scope, receive, send)
         elif scope["type"] == "lifespan":
             self._start(scope)
         return self._app(scope, receive, send)

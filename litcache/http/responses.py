@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from functools import lru_cache
-from typing import NamedTuple
 
 import msgpack
 
@@ -13,9 +12,14 @@ from litcache.errors import ValueEncodingError
 from litcache.stores import base
 from litcache.stores.base import Entry, NewEntry
 
-__all__ = ["Stored", "age", "content_length", "lifetime", "pack", "unpack"]
+__all__ = ["Reply", "Stored", "content_length", "lifetime", "of_hit", "pack", "unpack"]
 
 Headers = Iterable[tuple[bytes, bytes]]
+
+Reply = tuple[list[tuple[bytes, bytes]], bytes]
+"""A response to give: its headers, of which the last is its Cache-Status, and its body.
+
+The list of headers is new each time, because outer middlewares change messages in place."""
 
 CACHE_STATUS = b"cache-status"
 
@@ -118,29 +122,18 @@ def pack(headers: Headers, body: bytes, seconds: float, now: float, client: int 
 
     Example:
         >>> entry = pack([(b"content-length", b"2")], b"ok", 60.0, 1000.0)
-        >>> entry.expires, unpack(entry).headers
+        >>> entry.expires, unpack(entry)[1]
         (1060.0, ((b'content-length', b'2'),))
     """
     shape = [[n, None if n.lower() == b"content-length" else v] for n, v in headers]
     return NewEntry(msgpack.packb([base.FORMAT, seconds, shape]), body, now + seconds, client)
 
 
-class Stored(NamedTuple):
-    """A response out of a store.
+Stored = tuple[Entry, tuple[tuple[bytes, bytes], ...], bytes, float, float]
+"""A response out of a store: what the store has of it, its headers, its body, how many seconds it
+may be used from when it was stored, and when these seconds are over (wall clock, seconds).
 
-    Attributes:
-        entry: What the store has of it.
-        headers: Its headers.
-        body: Its body.
-        lifetime: How many seconds it may be used, from when it was stored.
-        expires: When these seconds are over (wall clock, seconds).
-    """
-
-    entry: Entry
-    headers: tuple[tuple[bytes, bytes], ...]
-    body: bytes
-    lifetime: float
-    expires: float
+A plain tuple, because each hit makes one."""
 
 
 def unpack(entry: Entry) -> Stored:
@@ -155,27 +148,29 @@ def unpack(entry: Entry) -> Stored:
     Raises:
         ValueEncodingError: If the entry does not hold a response.
     """
-    if entry.expires is None:
+    layout, body, expires = entry.layout, entry.payload, entry.expires
+    if expires is None:
         raise ValueEncodingError("a response without an expiry")
-    layout, body = entry.layout, entry.payload
     if type(body) is not bytes:
         body = bytes(body)
     seconds, headers = _filled(layout if type(layout) is bytes else bytes(layout), len(body))
-    return _new(Stored, (entry, headers, body, seconds, entry.expires))
+    return entry, headers, body, seconds, expires
 
 
 @lru_cache(maxsize=1024)
-def age(seconds: int) -> tuple[bytes, bytes]:
-    """Return the header that says how old a response is (RFC 9111, 5.1).
+def of_hit(age: float, left: float) -> tuple[tuple[bytes, bytes], tuple[bytes, bytes]]:
+    """Return the headers that a hit has beside those of the stored response.
+
+    Args:
+        age: How many whole seconds old it is (RFC 9111, 5.1).
+        left: For how many whole seconds it may still be used.
 
     Example:
-        >>> age(7)
-        (b'age', b'7')
+        >>> of_hit(19, 41)
+        ((b'age', b'19'), (b'cache-status', b'litcache; hit; ttl=41'))
     """
-    return b"age", b"%d" % max(0, seconds)
-
-
-_new = tuple.__new__  # that of a named tuple is a Python function
+    status = b"litcache; hit; ttl=%d" % max(0, left)
+    return (b"age", b"%d" % max(0, age)), (CACHE_STATUS, status)
 
 
 @lru_cache(maxsize=1024)

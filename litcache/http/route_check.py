@@ -47,7 +47,7 @@ class RouteCheck:
         seconds: The `timeout` of the server.
 
     Attributes:
-        child: What the router adds to the scope of its requests, without path parameters.
+        route, endpoint: What the router adds to the scope of its requests.
         path_params: The path parameters that this route adds.
         seconds: How long a request may wait for the answer to an equal one.
         provider: Has `dependency_overrides`, which FastAPI runs instead of what the check has read.
@@ -63,7 +63,7 @@ class RouteCheck:
     def __init__(self, route: Any, child: Scope, seconds: float = _SECONDS) -> None:
         _refuse_personal(route)
         self.path_params = child["path_params"]
-        self.child = {"endpoint": child["endpoint"], "route": route}
+        self.route, self.endpoint = route, child["endpoint"]
         self.remade = _REMADE.get(getattr(route.endpoint, "__module__", ""), ())
         self.seconds = seconds
         dependencies = [depends.dependency for depends in route.dependencies]

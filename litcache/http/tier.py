@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future
@@ -15,13 +16,17 @@ from litcache.engine.steps import Compute, Steps, Wait
 from litcache.engine.tier import Tier
 from litcache.errors import ValueEncodingError
 from litcache.http.front import with_front
+from litcache.http.request_headers import HeaderReader
 from litcache.http.request_key import RequestKeyer
-from litcache.http.responses import Stored, unpack
+from litcache.http.responses import Reply, Stored, of_hit, unpack
 from litcache.observe import pages
 from litcache.observe.counters import Labels, Sample
 from litcache.observe.log import show_log_lines
 from litcache.stores.base import Entry, NewEntry, Store
 from litcache.stores.base import Scope as StoreScope
+
+_TICK_SECONDS = 1.0
+"""How often hits look whether a line of counters is due."""
 
 
 class Lookup(Call):
@@ -71,9 +76,8 @@ class ResponseTier(Tier):
         given: The store that the user gave; `store` may have a front of it.
         seconds: The longest time that an answer stays valid.
         vary: The request headers that are part of the key, in lower case.
-        client_control: Whether requests may ask for a new answer.
-        read: The request headers that are read; others are skipped at once.
-        key: Makes the key of a request.
+        reader: Reads the headers of requests.
+        keyer: Makes the keys of requests.
         clock: The wall clock by which entries expire, in seconds.
         blocking: Whether the store may wait for I/O.
     """
@@ -98,12 +102,13 @@ class ResponseTier(Tier):
         self.given = store
         self.seconds = seconds
         self.vary = vary
-        self.client_control = client_control
-        wishes = (b"cache-control",) if client_control else ()
-        self.read = vary.union((b"content-type", b"content-length"), wishes)
-        self.key = RequestKeyer(namespace, version).key
+        self.reader = HeaderReader(vary, client_control=client_control)
+        self.keyer = RequestKeyer(namespace, version)
         self.clock = store.clock
         self.blocking = store.blocking
+        # In a store that never waits, nothing is queued, either.
+        self._ask = self.guarded.get_at_once if store.blocking else near.get_many
+        self._ticked = -math.inf
         self._refreshes = 0
         # What is found without waiting stores nothing: nobody reads the epoch that it notes here.
         self._glance = self.scope.renewed()
@@ -114,16 +119,27 @@ class ResponseTier(Tier):
     def find_at_once(self, key: bytes) -> Stored | None:
         """Return the response that is found without waiting for I/O; else `look_up` is asked."""
         started = time.perf_counter() if self.counters.timed else 0.0
-        entries = self.guarded.get_at_once(self._glance, (key,))
-        if not entries or (entry := entries[0]) is None:
-            return None
         try:
+            entries = self._ask(self._glance, (key,))
+            if not entries or (entry := entries[0]) is None:
+                return None
             stored = unpack(entry)
-        except ValueEncodingError:
-            return None  # `look_up` meets it, too, and warns
+        except Exception:  # `look_up` meets it, too, and counts it or warns
+            return None
         if started:
             self.counters.add_lookup(time.perf_counter() - started)
         return stored
+
+    def hit(self, stored: Stored) -> Reply:
+        """Return a stored response as a hit, and count it."""
+        now = self.clock()
+        self.counters.add_hit()
+        if not 0 <= now - self._ticked < _TICK_SECONDS:  # or the clock was set
+            self._ticked = now
+            self.reporter.tick(self.info, hit=True)
+        _, headers, body, seconds, expires = stored
+        left = expires - now
+        return [*headers, *of_hit((seconds - left) // 1, left // 1)], body
 
     def look_up(self, lookup: Lookup) -> Steps | None:
         """Look up a request in this thread; a store may wait for I/O.

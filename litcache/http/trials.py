@@ -8,10 +8,10 @@ import threading
 from collections.abc import Sequence
 from typing import Any
 
-from starlette.types import Message, Scope
+from starlette.types import Message
 
 from litcache.engine import threads
-from litcache.http.clients import client_of
+from litcache.http.clients import digest_of
 from litcache.http.responses import LARGEST_BODY, Headers, Stored, content_length
 from litcache.http.tier import ResponseTier
 from litcache.observe.counters import Counters
@@ -113,16 +113,22 @@ class PathTrial:
             stop=tier.forget, causes=lambda: self._hint, has_fields=False,
         )  # fmt: skip
 
-    def take_up(self, stored: Stored, scope: Scope) -> TriedHit | None:
-        """Return a hit that LitServe is to answer, too; `None` if the stored response is given."""
-        verdict, entry = self.verdict, stored.entry
-        made_by = getattr(entry, "request", 0)
+    def take_up(self, stored: Stored, told: Sequence[bytes]) -> TriedHit | None:
+        """Return a hit that LitServe is to answer, too; `None` if the stored response is given.
+
+        Args:
+            stored: The stored response.
+            told: What tells the client that asks from others.
+        """
+        verdict, entry = self.verdict, stored[0]
+        try:
+            made_by = entry.request  # type: ignore[attr-defined]
+        except AttributeError:  # an entry of a store that keeps no digests
+            made_by = 0
         # Where the entry does not say whose it is, no client is known to be another one.
-        is_other = made_by and verdict.wants_large and client_of(scope["headers"]) != made_by
+        is_other = made_by and verdict.wants_large and digest_of(told) != made_by
         unlike = _OTHER_CLIENT if is_other else 0
-        if not verdict.chooses(unlike):
-            return None
-        return TriedHit(self, stored, Tried(entry, unlike=unlike))
+        return TriedHit(self, stored, unlike) if verdict.chooses(unlike) else None
 
     async def compare(self, hit: TriedHit) -> None:
         """Compare the two answers of a hit, and draw the conclusion.
@@ -130,7 +136,7 @@ class PathTrial:
         Raises:
             DisagreementError: In strict mode, if they differ.
         """
-        if self._tier.blocking or len(hit.stored.body) > _SMALL or hit.size > _SMALL:
+        if self._tier.blocking or len(hit.stored) > _SMALL or hit.size > _SMALL:
             await threads.run(self._compare, hit)
         else:
             self._compare(hit)
@@ -143,7 +149,7 @@ class PathTrial:
             self.verdict.agreed(hit.tried)
 
     def _differences(self, hit: TriedHit) -> Sequence[Difference]:
-        stored, kind = hit.stored.body, _content_type(hit.stored.headers)
+        stored, kind = hit.stored, hit.stored_kind
         if hit.status != 200:
             return [Difference("status", "200", str(hit.status))]
         if hit.kind != kind:
@@ -163,10 +169,11 @@ class TriedHit:
     Args:
         trial: The trial of its path.
         stored: The response that was found.
-        tried: Its place in the trial.
+        unlike: Whether its client is another one; 0 if it is not, or not known.
 
     Attributes:
-        stored: The response that was found.
+        stored: The body of the response that was found.
+        stored_kind: Its content type.
         tried: Its place in the trial.
         status: The status of LitServe's answer.
         kind: Its content type.
@@ -174,9 +181,10 @@ class TriedHit:
         is_compared: Whether the answers were compared.
     """
 
-    def __init__(self, trial: PathTrial, stored: Stored, tried: Tried) -> None:
-        self.stored = stored
-        self.tried = tried
+    def __init__(self, trial: PathTrial, stored: Stored, unlike: int) -> None:
+        entry, headers, self.stored, _, _ = stored
+        self.stored_kind = _content_type(headers)
+        self.tried = Tried(entry, unlike=unlike)
         self.status = self.size = 0
         self.kind = b""
         self.is_compared = False

@@ -197,6 +197,10 @@ class Counters:
         with self._lock:
             self._numbers[HITS] += count
 
+    def add_hit(self) -> None:
+        """Count a hit where one thread alone counts hits, as that of an event loop: no lock."""
+        self._numbers[HITS] += 1
+
     def add(self, **counts: Unpack[Counts]) -> None:
         """Add to the counts, all at once."""
         with self._lock:

@@ -4,7 +4,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from litcache.http.clients import client_of
+from litcache.http.clients import digest_of
+from litcache.http.request_headers import HeaderReader
+
+READER = HeaderReader(frozenset(), client_control=False)
+
+
+def client_of(headers):
+    """The digest of the client that sends these headers."""
+    return digest_of(READER.read(headers)[-1])
+
 
 ONE = [(b"host", b"service"), (b"authorization", b"Bearer a"), (b"accept", b"*/*")]
 

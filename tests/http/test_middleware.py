@@ -1,6 +1,7 @@
 """What CacheMiddleware answers, stores and leaves alone, message by message."""
 
 import asyncio
+import logging
 import os
 import threading
 import tracemalloc
@@ -137,6 +138,38 @@ def test_an_answer_lives_as_long_as_ttl_and_max_age_allow():
         assert not (await service.ask()).is_hit
 
     run(main)
+
+
+def test_age_and_ttl_are_the_whole_seconds_that_are_over_and_left():
+    async def main():
+        clock = FakeClock()
+        service = Service(store=MemoryStore(clock=clock), ttl=60)
+        await service.ask()
+        clock.advance(18.5)
+        hit = await service.ask()
+        assert (hit.header("age"), hit.cache_status) == (["18"], "litcache; hit; ttl=41")
+        clock.advance(-20)  # the clock was set
+        hit = await service.ask()
+        assert (hit.header("age"), hit.cache_status) == (["0"], "litcache; hit; ttl=61")
+
+    run(main)
+
+
+def test_hits_look_once_a_second_whether_a_line_of_counters_is_due(caplog, monkeypatch):
+    monkeypatch.setenv("LITCACHE_LOG_SECONDS", "0.000001")
+
+    async def main():
+        clock = FakeClock()
+        service = Service(store=MemoryStore(clock=clock))
+        await service.ask()
+        for seconds in (0, 0.4, 0.4, 0.4, 0.4, -7, 0.4):
+            clock.advance(seconds)
+            assert (await service.ask()).is_hit
+
+    with caplog.at_level(logging.INFO, "litcache"):
+        run(main)
+    lines = [line for line in caplog.messages if " hits," in line]
+    assert [line.split(" hits,")[0][-1] for line in lines] == ["1", "4", "6"]
 
 
 @pytest.mark.parametrize("wish", [b"", b"no-cache"])

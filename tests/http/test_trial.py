@@ -315,6 +315,27 @@ def test_a_disagreement_names_the_place_to_leave_out_first(said):
     assert "ignore=('$.at',)" in usual
 
 
+@pytest.mark.parametrize("parts", [1, 2])
+def test_a_path_that_goes_off_while_a_body_arrives_gives_no_stored_answer(parts):
+    async def main():
+        service = constant(trial=Trial(hits=0, verify=0))
+        await service.ask()
+        assert (await service.ask()).is_hit
+        messages = [
+            {"type": "http.request", "body": part, "more_body": number < parts}
+            for number, part in enumerate((b'{"x": 1}', b"")[:parts], start=1)
+        ]
+
+        async def receive():
+            service.cache._trials["/predict"].verdict.is_off = True
+            return messages.pop(0)
+
+        assert (await service.ask(receive=receive)).cache_status == OFF
+        assert service.calls == 2
+
+    asyncio.run(main())
+
+
 def test_other_paths_are_cached_on():
     async def main():
         service = Service(trial=1)  # each answer has the number of the call

@@ -3,7 +3,7 @@
 import pytest
 
 from litcache import CacheInfo
-from litcache.observe.counters import NUMBERS, STATE, STATES, Counters
+from litcache.observe.counters import HITS, NUMBERS, STATE, STATES, Counters
 from litcache.stores.base import StoreInfo
 
 
@@ -79,3 +79,12 @@ def test_beginning_at_0_keeps_the_state():
     numbers = shared()
     counters.share(numbers)
     assert STATES[int(numbers[STATE])] == "off"
+
+
+def test_hits_that_one_thread_counts_are_in_what_is_shared():
+    counters = Counters()
+    counters.add_hit()
+    numbers = shared()
+    counters.share(numbers)
+    counters.add_hit()
+    assert (numbers[HITS], info(counters).hits) == (2, 2)
