@@ -7,16 +7,15 @@ from collections.abc import Sequence
 
 from litcache.stores.base import Scope
 from litcache.stores.frame import EPOCH_BYTES, new_epoch
-from litcache.stores.shared.index import Index, tokens_in
+from litcache.stores.shared.finding import find, tokens_in
+from litcache.stores.shared.index import Index
 
 _REMEMBERED = 500
 
 
-def renew_deletes(
-    index: Index, db: sqlite3.Connection, scope: Scope, keys: Sequence[bytes]
-) -> None:
+def renew_deletes(db: sqlite3.Connection, scope: Scope, keys: Sequence[bytes]) -> None:
     """Give a namespace a new token of deletes, in a transaction, and remember the deleted keys."""
-    tokens = tokens_in(index.find(db, scope.tag, ()))
+    tokens = tokens_in(find(db, scope.tag, ()))
     if tokens is None:
         return
     epoch, token = tokens[:EPOCH_BYTES], tokens[EPOCH_BYTES:]
@@ -33,7 +32,7 @@ def deleted_since(index: Index, tag: bytes, tokens: bytes) -> list[bytes] | None
     since = "SELECT number FROM deleted WHERE tag = ? AND token = ?"
     later = f"SELECT key FROM deleted WHERE tag = ? AND number >= ({since})"
     with index.reading:
-        now = tokens_in(index.find(index.reader, tag, ()))
+        now = tokens_in(find(index.reader, tag, ()))
         if now is None or now[:EPOCH_BYTES] != tokens[:EPOCH_BYTES]:
             return None
         rows = index.reader.execute(later, (tag, tag, tokens[EPOCH_BYTES:])).fetchall()

@@ -10,8 +10,6 @@ import stat
 import time
 from collections.abc import Sequence
 
-from xxhash import xxh3_64_intdigest
-
 from litcache.stores.base import Scope
 from litcache.stores.frame import EPOCH_BYTES
 from litcache.stores.namespaces import Told
@@ -19,8 +17,9 @@ from litcache.stores.shared import leases
 from litcache.stores.shared.database import PAGE_BYTES, DamageError, NoRoomError
 from litcache.stores.shared.deletes import renew_deletes
 from litcache.stores.shared.eviction import evict
+from litcache.stores.shared.finding import find, hashed, tokens_in
 from litcache.stores.shared.frames import KEY_BYTES, Found, Frames
-from litcache.stores.shared.index import Index, tokens_in
+from litcache.stores.shared.index import Index
 from litcache.stores.shared.places import LAP, fit, room
 from litcache.stores.shared.sizes import Sizes
 from litcache.stores.shared.touched import Touched
@@ -47,11 +46,6 @@ class ClearedError(Exception):
 
 class ReplacedError(Exception):
     """Another process replaced the files while this one opened them."""
-
-
-def hashed(key: bytes) -> int:
-    """Return the number that stands for a key in the index: 63 bits of its XXH3-64."""
-    return xxh3_64_intdigest(key) >> 1
 
 
 class Ring:
@@ -148,7 +142,7 @@ class Ring:
     def _read(
         self, db: sqlite3.Connection, tag: bytes, hashes: Sequence[int]
     ) -> tuple[bytes | None, list[Found | None]]:
-        rows = self.index.find(db, tag, hashes)
+        rows = find(db, tag, hashes)
         if rows.keys() <= {None}:  # all miss
             return tokens_in(rows), [None] * len(hashes)
         return tokens_in(rows), self.frames.read_all(map(rows.get, hashes))
@@ -297,7 +291,7 @@ class Ring:
             tokens, found = self._read(db, scope.tag, hashes)
             db.executemany("DELETE FROM entries WHERE hash = ?", [(hash,) for hash in hashes])
             leases.end(db, hashes)
-            renew_deletes(self.index, db, scope, keys)
+            renew_deletes(db, scope, keys)
         return tokens, found
 
     def forget(self, hashes: Sequence[int], patience: float) -> None:

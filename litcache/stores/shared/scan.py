@@ -9,7 +9,8 @@ from typing import Any
 from litcache.errors import ValueEncodingError
 from litcache.stores.frame import epoch_of, unframe
 from litcache.stores.namespaces import NamespaceInfo
-from litcache.stores.shared.ring import Ring, hashed
+from litcache.stores.shared.finding import hashed
+from litcache.stores.shared.ring import Ring
 from litcache.stores.survey import PAGE_BYTES, Cursor, Page
 
 # A statement reads only this number of rows: a longer one would keep the WAL from being copied.

@@ -18,13 +18,13 @@ from litcache.stores.namespaces import NamespaceInfo
 from litcache.stores.queued import write_queued
 from litcache.stores.shared.database import BusyError, NoRoomError, StalledError
 from litcache.stores.shared.deletes import deleted_since
+from litcache.stores.shared.finding import TOKENS_BYTES, hashed
 from litcache.stores.shared.folder import Folder
 from litcache.stores.shared.generations import folder_path
-from litcache.stores.shared.index import TOKENS_BYTES
 from litcache.stores.shared.leasing import Leasing
 from litcache.stores.shared.places import LAP
 from litcache.stores.shared.reading import look_up
-from litcache.stores.shared.ring import ClearedError, Ring, hashed
+from litcache.stores.shared.ring import ClearedError, Ring
 from litcache.stores.shared.scan import RingSurvey, namespaces, verify
 from litcache.stores.shared.sizes import LEAST_BYTES
 

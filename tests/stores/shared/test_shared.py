@@ -20,7 +20,7 @@ from support.interrupts import interrupted
 from litcache.errors import StoreError
 from litcache.stores.base import FORMAT, NewEntry, Scope
 from litcache.stores.shared.database import DamageError
-from litcache.stores.shared.index import Index
+from litcache.stores.shared.finding import find
 from litcache.stores.shared.sizes import Sizes
 from litcache.stores.shared.store import SharedStore
 from litcache.testing.contract import StoreContract
@@ -1036,7 +1036,7 @@ def test_an_error_of_the_surroundings_leaves_the_files(
         raise error
 
     with monkeypatch.context() as patch:
-        place = "database.insist" if when == "opened" else "ring.Index.find"
+        place = "database.insist" if when == "opened" else "ring.find"
         patch.setattr(f"litcache.stores.shared.{place}", fail)
         with pytest.raises(StoreError):
             got(store, 1)
@@ -1087,15 +1087,15 @@ def test_what_says_that_files_are_not_what_was_written_begins_anew(
 ):
     store = open_store()
     put(store, 1)
-    find, failed = Index.find, []
+    failed = []
 
-    def fail_once(self, *args):
+    def fail_once(*args):
         if not failed:
             failed.append(error)
             raise error
-        return find(self, *args)
+        return find(*args)
 
-    monkeypatch.setattr(Index, "find", fail_once)
+    monkeypatch.setattr("litcache.stores.shared.ring.find", fail_once)
     assert got(store, 1) == []
     assert len(warned()) == 1
     put(store, 1)
