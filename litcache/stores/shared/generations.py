@@ -87,9 +87,10 @@ class Files:
             except Exception as error:  # noqa: PERF203 - each attempt is a new one
                 if isinstance(error, ReplacedError):
                     continue
-                if not self._are_lost(error):
+                if self._are_lost(error):
+                    self.repair(error)
+                elif not isinstance(error, FileNotFoundError):  # else others made them meanwhile
                     raise
-                self.repair(error)
         raise OSError(errno.EAGAIN, "its files are replaced again and again", self._path)
 
     def _check_folder(self) -> None:

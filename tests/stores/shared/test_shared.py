@@ -21,6 +21,7 @@ from litcache.errors import StoreError
 from litcache.stores.base import FORMAT, NewEntry, Scope
 from litcache.stores.shared.database import DamageError
 from litcache.stores.shared.finding import find
+from litcache.stores.shared.ring import Ring
 from litcache.stores.shared.sizes import Sizes
 from litcache.stores.shared.store import SharedStore
 from litcache.testing.contract import StoreContract
@@ -751,6 +752,21 @@ def test_a_folder_removed_in_use_is_made_again(open_store):
     assert got(store, 1) == []
     put(store, 1)
     assert got(store, 1) == [1]
+
+
+def test_files_that_another_makes_while_this_one_misses_them_are_used(open_store, monkeypatch):
+    put(open_store(), 1)
+    store, tries = open_store(), []
+
+    def missed_once(*args):
+        tries.append(args)
+        if len(tries) == 1:
+            raise FileNotFoundError("no index")
+        return Ring(*args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("litcache.stores.shared.generations.Ring", missed_once)
+        assert got(store, 1) == [1]
 
 
 def test_a_store_of_another_format_is_left_alone_with_one_warning(open_store, warned):
