@@ -13,18 +13,26 @@ from litcache.stores.shared.index import Index
 _REMEMBERED = 500
 
 
-def renew_deletes(db: sqlite3.Connection, scope: Scope, keys: Sequence[bytes]) -> None:
-    """Give a namespace a new token of deletes, in a transaction, and remember the deleted keys."""
+def renew_deletes(
+    db: sqlite3.Connection, scope: Scope, keys: Sequence[bytes]
+) -> list[tuple[object, object]]:
+    """Give a namespace a new token of deletes, in a transaction, and remember the deleted keys.
+
+    Returns:
+        Its tag and its tokens, unless it has none.
+    """
     tokens = tokens_in(find(db, scope.tag, ()))
     if tokens is None:
-        return
+        return []
     epoch, token = tokens[:EPOCH_BYTES], tokens[EPOCH_BYTES:]
-    db.execute("UPDATE spaces SET tokens = ? WHERE tag = ?", (epoch + new_epoch(), scope.tag))
+    tokens = epoch + new_epoch()
+    db.execute("UPDATE spaces SET tokens = ? WHERE tag = ?", (tokens, scope.tag))
     # The token is noted with the first key: if that is forgotten, some of the others may be, too.
     rows = [(scope.tag, None if number else token, key) for number, key in enumerate(keys)]
     db.executemany("INSERT INTO deleted(tag, token, key) VALUES (?, ?, ?)", rows)
     oldest = "(SELECT max(number) FROM deleted) - ?"
     db.execute(f"DELETE FROM deleted WHERE number <= {oldest}", (_REMEMBERED,))
+    return [(scope.tag, tokens)]
 
 
 def deleted_since(index: Index, tag: bytes, tokens: bytes) -> list[bytes] | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from xxhash import xxh3_64_intdigest
 
@@ -30,6 +30,11 @@ Rows = dict[int | None, tuple[int, int, int]]
 def hashed(key: bytes) -> int:
     """Return the number that stands for a key in the index: 63 bits of its XXH3-64."""
     return xxh3_64_intdigest(key) >> 1
+
+
+def hashes_of(keys: Iterable[bytes]) -> list[int]:
+    """Return the number of each key."""
+    return [xxh3_64_intdigest(key) >> 1 for key in keys]  # without a call for each
 
 
 def find(db: sqlite3.Connection, tag: bytes, hashes: Sequence[int]) -> Rows:

@@ -150,13 +150,14 @@ class Index:
         db.execute("REPLACE INTO spaces VALUES (?, ?, ?)", (scope.tag, name, tokens))
         return tokens
 
-    def renew(self, db: sqlite3.Connection, scope: Scope | None) -> None:
-        """Give a new epoch to a namespace, or to all, if they have one."""
+    def renew(self, db: sqlite3.Connection, scope: Scope | None) -> list[tuple[object, object]]:
+        """Give a new epoch to a namespace, or to all, if they have one; return tags and tokens."""
         where, which = ("", ()) if scope is None else (" WHERE tag = ?", (scope.tag,))
         db.execute(f"UPDATE spaces SET tokens = randomblob({TOKENS_BYTES}){where}", which)
         for table in ("versions", "deleted"):
             db.execute(f"DELETE FROM {table}{where}", which)
         leases.end_all(db, *which)
+        return db.execute(f"SELECT tag, tokens FROM spaces{where}", which).fetchall()
 
     def note_version(self, db: sqlite3.Connection, tag: bytes, version: str) -> None:
         """Note that a version wrote to a namespace."""

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from litcache.stores.base import Lease, Scope
 from litcache.stores.shared import leases
 from litcache.stores.shared.database import BusyError, NoRoomError
-from litcache.stores.shared.finding import find, hashed, tokens_in
+from litcache.stores.shared.finding import find, hashed, hashes_of, tokens_in
 from litcache.stores.shared.folder import Folder
 from litcache.stores.shared.ring import Ring
 
@@ -114,7 +114,7 @@ class Leasing:
         Raises:
             StoreError: If the folder cannot be used.
         """
-        hashes = [hashed(key) for key in keys]
+        hashes = hashes_of(keys)
 
         def end(ring: Ring) -> None:
             patience = ring.index.patience(self._timeout)

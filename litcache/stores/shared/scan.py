@@ -59,7 +59,7 @@ class RingSurvey:
         return spaces
 
     def identity(self) -> bytes:
-        """Return the identity of its pair of files: a new pair begins at other places."""
+        """Return the identity of its files: new ones begin at other places."""
         identity: bytes = self._run(lambda ring: ring.index.identity)
         return identity
 

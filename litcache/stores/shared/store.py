@@ -38,11 +38,12 @@ T = TypeVar("T")
 class SharedStore(Store):
     """Entries on the disk of one host, shared by its processes and kept over restarts.
 
-    `path` is a folder, on a local disk or tmpfs. It holds two files: a ring of framed entries, in
-    the order of writing, and an SQLite index with their places. The oldest entry is evicted first,
-    unless it was hit since it was written; then it is written again (FIFO-reinsertion). The files,
-    SQLite's WAL included, take at most 1.1 of the budget. An entry that is larger than a twentieth
-    of the budget is rejected, and an older entry under its key is removed.
+    `path` is a folder, on a local disk or tmpfs. It holds a ring of framed entries, in the order of
+    writing, an SQLite index with their places, and a sketch of the index, which tells what is
+    surely not in it. The oldest entry is evicted first, unless it was hit since it was written;
+    then it is written again (FIFO-reinsertion). The files, SQLite's WAL included, take at most 1.1
+    of the budget. An entry that is larger than a twentieth of the budget is rejected, and an older
+    entry under its key is removed.
 
     Every read verifies the entry. A damaged entry is a miss, and is deleted and counted. `clear`
     renews the epoch of a namespace in constant time; entries of older epochs are never served, and

@@ -673,7 +673,7 @@ def test_a_damaged_index_costs_one_warning_and_a_fresh_start(open_store, warned,
     put(store, *range(2000))
     store.close()
     Path(foreign).write_text("not ours")
-    damage(file(store, f"v{FORMAT}.db"))
+    damage(file(store, f"v{FORMAT}-2.db"))
     for number in range(2000):
         got(store, number)
         put(store, number)
@@ -682,7 +682,7 @@ def test_a_damaged_index_costs_one_warning_and_a_fresh_start(open_store, warned,
     assert len(warned()) == 1
     assert Path(foreign).read_text() == "not ours"
     assert {n.partition(".")[0] for n in os.listdir(store.path)} == {
-        f"litcache-v{FORMAT}",
+        f"litcache-v{FORMAT}-2",
         "litcache-notes",
     }
 
@@ -1154,7 +1154,7 @@ def test_an_index_that_is_removed_alone_takes_its_ring_with_it(open_store):
     for start in range(10_000, 16_000, 500):
         put(store, *range(start, start + 500))
         assert size_of(store) <= 1.1 * store.max_bytes
-    assert len(os.listdir(store.path)) == 4
+    assert len(os.listdir(store.path)) == 5
     assert got(store, *range(15_500, 16_000)) == [*range(15_500, 16_000)]
 
 
