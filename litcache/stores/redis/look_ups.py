@@ -92,6 +92,8 @@ class LookUps:
     ) -> list[Entry | None]:
         """Return the entries in the answers to a look-up, and note the epoch."""
         scope.epoch = epoch = self._epochs.noted(answer) or self._epochs.made(scope, answer)
+        if values.count(None) == len(values):  # all miss
+            return values
         entries: list[Entry | None] = []
         spoiled, expired, current = [], 0, epoch[:EPOCH_BYTES]
         for index, (key, name) in enumerate(zip(keys, names, strict=True)):

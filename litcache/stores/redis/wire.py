@@ -5,6 +5,7 @@ from __future__ import annotations
 import select
 import time
 from collections.abc import Iterable, Sequence
+from itertools import groupby
 from ssl import SSLWantReadError
 from typing import Any
 
@@ -17,6 +18,7 @@ BYTES_PER_SECOND = 8 << 20
 # Redis takes strings of up to 512 MiB, and nests answers three deep.
 _LONGEST = 512 << 20
 _DEEPEST = 8
+_NULL = b"$-1\r\n"
 _CHUNK_BYTES = 1 << 16
 _MOST_BYTES = 1 << 20
 
@@ -75,9 +77,10 @@ def packed(commands: Iterable[Command]) -> bytes:
     parts: list[bytes] = []
     for command in commands:
         parts.append(b"*%d\r\n" % len(command))
-        for argument in command:
-            data = argument if type(argument) is bytes else str(argument).encode()
-            parts += (b"$%d\r\n" % len(data), data, b"\r\n")
+        data = [part if type(part) is bytes else str(part).encode() for part in command]
+        for length, some in groupby(data, len):  # most are names, of one length
+            head = b"\r\n$%d\r\n" % length
+            parts += (head[2:], head.join(some), b"\r\n")
     return b"".join(parts)
 
 
@@ -91,7 +94,7 @@ class Wire:
     def __init__(self, connection: Any) -> None:
         self._connection = connection
         self._socket = connection._sock
-        self._data = bytearray()
+        self._data = b""
         self._at = 0
 
     def send(self, data: bytes, deadline: Deadline) -> None:
@@ -140,12 +143,15 @@ class Wire:
                 value = self._string(int(rest), deadline)
             elif kind == b"*":
                 length = int(rest)
-                if length > 0:
+                if length > 0 and self._skips_nulls(length):
+                    value = [None] * length
+                elif length > 0:
                     if len(open_lists) == _DEEPEST:
                         raise ValueError("answers are nested too deeply")
                     open_lists.append(([], length))
                     continue
-                value = [] if length == 0 else None
+                else:
+                    value = [] if length == 0 else None
             elif kind == b":":
                 value = int(rest)
             elif kind == b"+":
@@ -163,12 +169,20 @@ class Wire:
             if not open_lists:
                 return value
 
+    def _skips_nulls(self, number: int) -> bool:
+        """Return whether so many nulls, and nothing else, came at once; then they are behind us."""
+        end = self._at + number * len(_NULL)
+        if end > len(self._data) or not self._data.startswith(_NULL * number, self._at):
+            return False
+        self._at = end
+        return True
+
     def _line(self, deadline: Deadline) -> bytes:
         start = self._at
         while True:
             end = self._data.find(b"\r\n", start)
             if end >= 0:
-                line = bytes(self._data[self._at : end])
+                line = self._data[self._at : end]
                 self._at = end + 2
                 return line
             if len(self._data) - self._at > _CHUNK_BYTES:
@@ -183,25 +197,25 @@ class Wire:
             raise ValueError("no answer of Redis")
         end = self._at + length
         if len(self._data) >= end + 2:
-            value = bytes(self._data[self._at : end])
+            value = self._data[self._at : end]
             self._at = end + 2
             return value
-        parts = [bytes(self._data[self._at :])]
+        parts = [self._data[self._at :]]
         missing = length + 2 - len(parts[0])
-        self._data, self._at = bytearray(), 0
+        self._data, self._at = b"", 0
         while missing > 0:
             parts.append(self._read(max(_CHUNK_BYTES, min(missing, _MOST_BYTES)), deadline))
             missing -= len(parts[-1])
         if missing < 0:
-            self._data += parts[-1][missing:]
+            self._data = parts[-1][missing:]
             parts[-1] = parts[-1][:missing]
         return b"".join(parts)[:length]
 
     def _receive(self, deadline: Deadline) -> int:
         """Receive bytes; return by how many bytes the earlier ones moved to the front."""
+        data = self._read(_CHUNK_BYTES, deadline)
         gone, self._at = self._at, 0
-        del self._data[:gone]
-        self._data += self._read(_CHUNK_BYTES, deadline)
+        self._data = self._data[gone:] + data
         return gone
 
     def _read(self, most: int, deadline: Deadline) -> bytes:

@@ -7,6 +7,7 @@ import sqlite3
 from litcache.stores.shared.frames import KEY_BYTES, Frames
 from litcache.stores.shared.places import LAP, advanced, fit
 from litcache.stores.shared.sizes import Sizes
+from litcache.stores.shared.sketch import Sketch
 
 # The largest share of the checked entries that moves, however many of them were hit.
 _MOVES = 0.8
@@ -15,6 +16,7 @@ _MOVES = 0.8
 def evict(
     db: sqlite3.Connection,
     frames: Frames,
+    sketch: Sketch,
     sizes: Sizes,
     *,
     head: int,
@@ -27,6 +29,7 @@ def evict(
     Args:
         db: The index, in a transaction.
         frames: The file of the frames.
+        sketch: The sketch of the index.
         sizes: The sizes of the ring.
         head: The place of the next frame.
         end: The first place that may not be overwritten yet.
@@ -63,6 +66,7 @@ def evict(
                 length += slot
     if moved:
         frames.write(start, b"".join(parts))
+        sketch.add([hash for _, hash in moved], start)
         db.executemany("UPDATE entries SET place = ? WHERE hash = ?", moved)
     db.execute("DELETE FROM touched WHERE place <= ?", (last,))
     return db.execute("DELETE FROM entries WHERE place <= ?", (last,)).rowcount

@@ -15,12 +15,12 @@ Found = tuple[int, int, bytes]
 _MAGIC = b"litcache"
 _HEAD_BYTES = len(_MAGIC) + IDENTITY_BYTES
 # Without this, a link that somebody put there would make us overwrite another file.
-_FLAGS = os.O_RDWR | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0)
+FLAGS = os.O_RDWR | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0)
 
 
 def make(path: str, identity: bytes) -> None:
     """Make the file, which must not exist; it is on the disk when this returns."""
-    fd = os.open(path, _FLAGS | os.O_CREAT | os.O_EXCL, 0o600)
+    fd = os.open(path, FLAGS | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         os.write(fd, _MAGIC + identity)
         os.fsync(fd)
@@ -46,7 +46,7 @@ class Frames:
     def __init__(self, path: str, identity: bytes) -> None:
         self.longest = 0
         self._fd = -1
-        self._fd = os.open(path, _FLAGS)
+        self._fd = os.open(path, FLAGS)
         if os.pread(self._fd, _HEAD_BYTES, 0) != _MAGIC + identity:
             self.close()
             raise DamageError("its ring and its index were not made together")

@@ -1,4 +1,4 @@
-"""The pair of files that a shared store uses; a lock on the folder guards making new ones."""
+"""The set of files that a shared store uses; a lock on the folder guards making new ones."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from litcache.checks import told
 from litcache.errors import StoreError
 from litcache.sizes import format_bytes
 from litcache.stores import base
-from litcache.stores.shared import database, frames
+from litcache.stores.shared import database, frames, sketch
 from litcache.stores.shared.database import BusyError
 from litcache.stores.shared.ring import ReplacedError, Ring
 from litcache.stores.shared.sizes import LEAST_BYTES, Sizes
@@ -29,14 +29,16 @@ except ImportError:  # on Windows, where SharedStore does not work
 
 logger = logging.getLogger("litcache")
 
-_LONGEST_NAME = "/litcache-v000.new-journal"
+_LONGEST_NAME = "/litcache-v000-00.new-journal"
+# The layout of the files, beside the format of entries: raise it with any change.
+_LAYOUT = 2
 # SQLite opens no file of a longer path.
 _LONGEST_PATH = 511
 _FOLDER = "the path of a folder"
 _INDEX_NAME = re.compile(r"litcache-v\d+(-\d+)?\.db")
-# The index goes first: while it exists, the other file exists, too.
-_SUFFIXES = (".db", ".db-wal", ".db-shm", ".db-journal", ".ring", ".new", ".new-wal", ".new-shm",
-             ".new-journal")  # fmt: skip
+# The index goes first: while it exists, the other files exist, too.
+_SUFFIXES = (".db", ".db-wal", ".db-shm", ".db-journal", ".ring", ".sketch", ".new", ".new-wal",
+             ".new-shm", ".new-journal")  # fmt: skip
 # The shortest time between two replacements of damaged files.
 _REPLACE_SECONDS = 5.0
 # How long to wait for the folder's lock, which other processes hold while they make files.
@@ -46,7 +48,7 @@ _ATTEMPTS = 5
 
 
 class Files:
-    """The pair of files in a folder; a new pair is made if there is no sound one.
+    """The set of files in a folder; a new set is made if there is no sound one.
 
     A process that still uses replaced files notices that they are gone. Other files in the folder
     stay as they are.
@@ -67,8 +69,8 @@ class Files:
                 "SharedStore",
             )
         self._path = path
-        # The names hold the format: files of another format are neither read nor removed.
-        self._name = f"litcache-v{base.FORMAT}"
+        # The names hold format and layout: other files are neither read nor removed.
+        self._name = f"litcache-v{base.FORMAT}-{_LAYOUT}"
         self._base = os.path.join(path, self._name)
         self._max_bytes = max_bytes
         self._monotonic = monotonic
@@ -87,9 +89,10 @@ class Files:
             except Exception as error:  # noqa: PERF203 - each attempt is a new one
                 if isinstance(error, ReplacedError):
                     continue
-                if not self._are_lost(error):
+                if self._are_lost(error):
+                    self.repair(error)
+                elif not isinstance(error, FileNotFoundError):  # else others made them meanwhile
                     raise
-                self.repair(error)
         raise OSError(errno.EAGAIN, "its files are replaced again and again", self._path)
 
     def _check_folder(self) -> None:
@@ -107,7 +110,7 @@ class Files:
             )
 
     def repair(self, damage: Exception, ring: Ring | None = None) -> None:
-        """Make an empty pair of files, unless another process has just done so.
+        """Make an empty set of files, unless another process has just done so.
 
         Args:
             damage: What is wrong with the existing files, if there are any.
@@ -135,7 +138,7 @@ class Files:
             self._make(self._max_bytes)
 
     def renew(self, max_bytes: int) -> None:
-        """Make an empty pair of files, even if there is a sound one.
+        """Make an empty set of files, even if there is a sound one.
 
         Raises:
             OSError, sqlite3.Error, BusyError: If they cannot be made.
@@ -157,20 +160,23 @@ class Files:
         return database.is_damage(error) or not os.path.exists(f"{self._base}.db")
 
     def _make(self, max_bytes: int) -> None:
-        """Replace any existing files by an empty pair."""
+        """Replace any existing files by an empty set."""
         room = min(max_bytes, self.room())
         if room < LEAST_BYTES:
             raise OSError(errno.ENOSPC, f"it has room for {format_bytes(room)}", self._path)
         if room < max_bytes:
-            sizes = format_bytes(room), format_bytes(max_bytes)
-            logger.warning("SharedStore: %s has room for %s of %s: using these", self._path, *sizes)
+            shares = format_bytes(room), format_bytes(max_bytes)
+            text = "SharedStore: %s has room for %s of %s: using these"
+            logger.warning(text, self._path, *shares)
         self._warn_of_others()
         for suffix in _SUFFIXES:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(self._base + suffix)
         identity = os.urandom(database.IDENTITY_BYTES)
         frames.make(f"{self._base}.ring", identity)
-        database.make(f"{self._base}.new", identity, max_bytes, Sizes.of_budget(room).capacity)
+        sizes = Sizes.of_budget(room)
+        sketch.make(f"{self._base}.sketch", identity, sizes.sketch_bytes)
+        database.make(f"{self._base}.new", identity, max_bytes, sizes.capacity)
         os.rename(f"{self._base}.new", f"{self._base}.db")
         with self._opened() as folder:
             # A power failure must not bring back the old files: they may have been cleared.

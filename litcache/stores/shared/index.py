@@ -7,7 +7,7 @@ import math
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 from litcache.stores.base import Scope
@@ -30,10 +30,9 @@ from litcache.stores.shared.database import (
     unless_locked,
     wal_bytes,
 )
+from litcache.stores.shared.finding import TOKENS_BYTES, find, tokens_in
 
 T = TypeVar("T")
-
-TOKENS_BYTES = 2 * EPOCH_BYTES
 
 # After this number of writes in a row that did not get the lock, no write waits for it.
 _REFUSALS = 3
@@ -47,18 +46,6 @@ _SYNCHRONIZE_SECONDS = 0.1
 _WAL_BYTES = 4 << 20
 # The share of the file that entries may use; the rest must have room for one write.
 _FULL = 0.94
-
-# The tokens are in the same statement, so that it sees one state of them and of the entries.
-_MOST = 64
-_FIND = {  # values take less than `IN`, which makes a table of its own; NULL finds nothing
-    width: "SELECT NULL, tokens, NULL FROM spaces WHERE tag = ? UNION ALL SELECT hash, place, size "
-    f"FROM (VALUES {', '.join(['(?)'] * width)}) CROSS JOIN entries ON hash = column1"
-    for width in (1, 8, _MOST)
-}
-_NO_HASHES = (None,) * _MOST
-
-# By hash: the hash, the place and the size of a frame. By None: a namespace's tokens in the middle.
-Rows = dict[int | None, tuple[int, int, int]]
 
 
 class Index:
@@ -135,18 +122,6 @@ class Index:
         with self.reading:
             return query(self.reader)
 
-    def find(self, db: sqlite3.Connection, tag: bytes, hashes: Sequence[int]) -> Rows:
-        """Return the rows of the hashes that the index has, and the tokens of the namespace."""
-        found: Rows = {}
-        for start in range(0, len(hashes) or 1, _MOST):
-            part = hashes[start : start + _MOST]
-            few = len(part)
-            width = 1 if few < 2 else 8 if few < 9 else _MOST
-            rows = db.execute(_FIND[width], (tag, *part, *_NO_HASHES[few:width])).fetchall()
-            # The tokens that were seen first: entries from after a clear are not of an older epoch.
-            found = {row[0]: row for row in rows} | found
-        return found
-
     def pages(self, db: sqlite3.Connection) -> int:
         """Return how many pages of the file are in use."""
         ((pages,),) = db.execute("PRAGMA page_count").fetchall()
@@ -167,7 +142,7 @@ class Index:
 
     def tokens(self, db: sqlite3.Connection, scope: Scope) -> bytes:
         """Return the tokens of a namespace; this transaction makes them if there are none."""
-        known = tokens_in(self.find(db, scope.tag, ()))
+        known = tokens_in(find(db, scope.tag, ()))
         if known is not None:
             return known
         tokens = new_epoch() + new_epoch()
@@ -175,13 +150,14 @@ class Index:
         db.execute("REPLACE INTO spaces VALUES (?, ?, ?)", (scope.tag, name, tokens))
         return tokens
 
-    def renew(self, db: sqlite3.Connection, scope: Scope | None) -> None:
-        """Give a new epoch to a namespace, or to all, if they have one."""
+    def renew(self, db: sqlite3.Connection, scope: Scope | None) -> list[tuple[object, object]]:
+        """Give a new epoch to a namespace, or to all, if they have one; return tags and tokens."""
         where, which = ("", ()) if scope is None else (" WHERE tag = ?", (scope.tag,))
         db.execute(f"UPDATE spaces SET tokens = randomblob({TOKENS_BYTES}){where}", which)
         for table in ("versions", "deleted"):
             db.execute(f"DELETE FROM {table}{where}", which)
         leases.end_all(db, *which)
+        return db.execute(f"SELECT tag, tokens FROM spaces{where}", which).fetchall()
 
     def note_version(self, db: sqlite3.Connection, tag: bytes, version: str) -> None:
         """Note that a version wrote to a namespace."""
@@ -322,9 +298,3 @@ class Index:
         turn = self._waiting.admit()
         if turn is not None:
             self._waiting.failed(turn)
-
-
-def tokens_in(rows: Rows) -> bytes | None:
-    """Return the tokens among the rows found, if there are any."""
-    tokens: object = rows.get(None, (None, None))[1]
-    return tokens if isinstance(tokens, bytes) and len(tokens) == TOKENS_BYTES else None

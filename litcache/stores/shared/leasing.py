@@ -10,9 +10,9 @@ from typing import NamedTuple
 from litcache.stores.base import Lease, Scope
 from litcache.stores.shared import leases
 from litcache.stores.shared.database import BusyError, NoRoomError
+from litcache.stores.shared.finding import find, hashed, hashes_of, tokens_in
 from litcache.stores.shared.folder import Folder
-from litcache.stores.shared.index import tokens_in
-from litcache.stores.shared.ring import Ring, hashed
+from litcache.stores.shared.ring import Ring
 
 # How often a process removes the leases that are over.
 _SWEEP_SECONDS = 1.0
@@ -95,7 +95,7 @@ class Leasing:
         """Lease hashes unless another process was faster: with an entry, or with a lease."""
         index = ring.index
         with index.transaction(index.patience(self._timeout)) as db:
-            rows = index.find(db, scope.tag, free)
+            rows = find(db, scope.tag, free)
             if tokens_in(rows) != scope.epoch:  # cleared meanwhile: what is computed is not stored
                 return [], {}
             written = [hash for hash in free if hash in rows and rows[hash][1] != places[hash]]
@@ -114,7 +114,7 @@ class Leasing:
         Raises:
             StoreError: If the folder cannot be used.
         """
-        hashes = [hashed(key) for key in keys]
+        hashes = hashes_of(keys)
 
         def end(ring: Ring) -> None:
             patience = ring.index.patience(self._timeout)

@@ -9,9 +9,10 @@ from litcache.errors import StoreError, ValueEncodingError
 from litcache.stores.base import UNKNOWN_EPOCH, Entry, Scope
 from litcache.stores.frame import EPOCH_BYTES, unframe
 from litcache.stores.shared.database import BusyError, NoRoomError
+from litcache.stores.shared.finding import hashes_of
 from litcache.stores.shared.folder import Folder
 from litcache.stores.shared.frames import Found
-from litcache.stores.shared.ring import Ring, hashed
+from litcache.stores.shared.ring import Ring
 
 
 def look_up(
@@ -33,7 +34,7 @@ def look_up(
         StoreError: If the folder cannot be used.
     """
     scope.epoch = UNKNOWN_EPOCH
-    hashes = [hashed(key) for key in keys]
+    hashes = hashes_of(keys)
     try:
         ring, tokens, found = folder.run(lambda ring: (ring, *ring.read(scope.tag, hashes)))
         if tokens is None:

@@ -10,8 +10,6 @@ import stat
 import time
 from collections.abc import Sequence
 
-from xxhash import xxh3_64_intdigest
-
 from litcache.stores.base import Scope
 from litcache.stores.frame import EPOCH_BYTES
 from litcache.stores.namespaces import Told
@@ -19,10 +17,12 @@ from litcache.stores.shared import leases
 from litcache.stores.shared.database import PAGE_BYTES, DamageError, NoRoomError
 from litcache.stores.shared.deletes import renew_deletes
 from litcache.stores.shared.eviction import evict
+from litcache.stores.shared.finding import find, hashed, hashes_of, tokens_in
 from litcache.stores.shared.frames import KEY_BYTES, Found, Frames
-from litcache.stores.shared.index import Index, tokens_in
+from litcache.stores.shared.index import Index
 from litcache.stores.shared.places import LAP, fit, room
 from litcache.stores.shared.sizes import Sizes
+from litcache.stores.shared.sketch import Sketch
 from litcache.stores.shared.touched import Touched
 
 # The largest number of transactions in which a write makes room.
@@ -49,15 +49,10 @@ class ReplacedError(Exception):
     """Another process replaced the files while this one opened them."""
 
 
-def hashed(key: bytes) -> int:
-    """Return the number that stands for a key in the index: 63 bits of its XXH3-64."""
-    return xxh3_64_intdigest(key) >> 1
-
-
 class Ring:
-    """A pair of files: the frames of entries, and an index with their places.
+    """Three files: the frames of entries, an index with their places, and a sketch of the index.
 
-    Both files hold the same identity, so files that were not made together are not used together. A
+    All hold the same identity, so files that were not made together are not used together. A
     place is a lap and an offset; a frame is there, and behind it its key.
 
     A write appends frames, and evicts the oldest ones ahead of the next write. A transaction does
@@ -75,6 +70,7 @@ class Ring:
     Attributes:
         index: The file with the places of the frames.
         frames: The file with the frames.
+        sketch: What is surely not in the index.
         touched: The hits of this process.
         told: The versions that this process has noted in the index.
         sizes: The length of the ring, and the sizes that follow from it.
@@ -97,6 +93,8 @@ class Ring:
             try:
                 frames = Frames(f"{base}.ring", self.index.identity)
                 self.frames = undo.enter_context(contextlib.closing(frames))
+                sketch = Sketch(f"{base}.sketch", self.index.identity)
+                self.sketch = undo.enter_context(contextlib.closing(sketch))
                 damage = None
             except (FileNotFoundError, DamageError) as error:
                 damage = error
@@ -105,7 +103,7 @@ class Ring:
             if (found.st_dev, found.st_ino) not in self._identity:
                 raise ReplacedError
             if damage is not None:
-                raise DamageError("its frames are gone, or of another index") from damage
+                raise DamageError("other files are gone, or of another index") from damage
             self.touched, self.told = Touched(), Told()
             self.measure(self.capacity())
             undo.pop_all()
@@ -122,6 +120,7 @@ class Ring:
         """Close the files as soon as no thread uses them; any later use of the ring raises."""
         self.index.close()
         self.frames.close()
+        self.sketch.close()
 
     def __del__(self) -> None:
         if "told" in self.__dict__:
@@ -143,12 +142,16 @@ class Ring:
 
     def read(self, tag: bytes, hashes: Sequence[int]) -> tuple[bytes | None, list[Found | None]]:
         """Return the tokens of a namespace, and the frame of each hash that has one."""
+        if self.sketch.lacks(hashes):
+            tokens = self.sketch.tokens(tag)
+            if tokens is not None:
+                return tokens, [None] * len(hashes)
         return self.index.read(lambda db: self._read(db, tag, hashes))
 
     def _read(
         self, db: sqlite3.Connection, tag: bytes, hashes: Sequence[int]
     ) -> tuple[bytes | None, list[Found | None]]:
-        rows = self.index.find(db, tag, hashes)
+        rows = find(db, tag, hashes)
         if rows.keys() <= {None}:  # all miss
             return tokens_in(rows), [None] * len(hashes)
         return tokens_in(rows), self.frames.read_all(map(rows.get, hashes))
@@ -217,6 +220,7 @@ class Ring:
                 need = sizes.reserve
                 if fits:
                     self.frames.write(start, data)
+                    self.sketch.add([hash for hash, _, _ in rows], start)
                     added = [(hash, start + offset, size) for hash, offset, size in rows]
                     db.executemany("REPLACE INTO entries VALUES (?, ?, ?)", added)
                     if scope.lease is not None:
@@ -227,8 +231,9 @@ class Ring:
                     need += room(head, start, length) + len(data)
                 # Many at a time: then neighbours in the index are often on one page.
                 if crowded or room(head, end, length) < need - sizes.reserve // 4:
+                    files = self.frames, self.sketch
                     evicted += evict(
-                        db, self.frames, sizes, head=head, end=end, need=need, crowded=crowded
+                        db, *files, sizes, head=head, end=end, need=need, crowded=crowded
                     )
             if fits:
                 self.told.add(tokens[:EPOCH_BYTES], scope.version)
@@ -245,6 +250,7 @@ class Ring:
         """
         ((known, oldest, newest, size, capacity),) = db.execute(_ENDS, (tag,)).fetchall()
         if tokens is not None and known != tokens:
+            self.sketch.note([(tag, known)])
             raise ClearedError
         if oldest is None:
             oldest, newest, size = 0, 0, -KEY_BYTES
@@ -277,27 +283,29 @@ class Ring:
     def tokens(self, scope: Scope, patience: float) -> bytes:
         """Return the tokens of a namespace; make them if it has none."""
         with self.index.transaction(self.index.patience(patience), urgent=True) as db:
-            return self.index.tokens(db, scope)
+            tokens = self.index.tokens(db, scope)
+            self.sketch.note([(scope.tag, tokens)])
+        return tokens
 
     def clear(self, scope: Scope | None, patience: float) -> None:
         """Renew the epoch of a namespace, or of all; it is on the disk when this returns."""
         with self.index.transaction(
             patience, urgent=True, durable=True, stalled=STALLED_SECONDS
         ) as db:
-            self.index.renew(db, scope)
+            self.sketch.note(self.index.renew(db, scope))
 
     def delete(
         self, scope: Scope, keys: Sequence[bytes], patience: float
     ) -> tuple[bytes | None, list[Found | None]]:
         """Delete entries; return the tokens that their namespace had, and the entries."""
-        hashes = [hashed(key) for key in keys]
+        hashes = hashes_of(keys)
         with self.index.transaction(
             patience, urgent=True, durable=True, stalled=STALLED_SECONDS
         ) as db:
             tokens, found = self._read(db, scope.tag, hashes)
             db.executemany("DELETE FROM entries WHERE hash = ?", [(hash,) for hash in hashes])
             leases.end(db, hashes)
-            renew_deletes(self.index, db, scope, keys)
+            self.sketch.note(renew_deletes(db, scope, keys))
         return tokens, found
 
     def forget(self, hashes: Sequence[int], patience: float) -> None:

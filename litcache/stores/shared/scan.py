@@ -9,7 +9,8 @@ from typing import Any
 from litcache.errors import ValueEncodingError
 from litcache.stores.frame import epoch_of, unframe
 from litcache.stores.namespaces import NamespaceInfo
-from litcache.stores.shared.ring import Ring, hashed
+from litcache.stores.shared.finding import hashed
+from litcache.stores.shared.ring import Ring
 from litcache.stores.survey import PAGE_BYTES, Cursor, Page
 
 # A statement reads only this number of rows: a longer one would keep the WAL from being copied.
@@ -58,7 +59,7 @@ class RingSurvey:
         return spaces
 
     def identity(self) -> bytes:
-        """Return the identity of its pair of files: a new pair begins at other places."""
+        """Return the identity of its files: new ones begin at other places."""
         identity: bytes = self._run(lambda ring: ring.index.identity)
         return identity
 

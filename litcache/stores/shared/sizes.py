@@ -47,6 +47,14 @@ class Sizes:
         return int(self.max_bytes * _WAL_SHARE)
 
     @cached_property
+    def sketch_bytes(self) -> int:
+        """The length of a new sketch: about 16 bytes for each 2 KB of the budget.
+
+        It stays what it was made with: of a ring that becomes longer, more look-ups ask the index.
+        """
+        return 1 << min(26, (self.max_bytes // 96).bit_length() - 1)
+
+    @cached_property
     def most_entries(self) -> int:
         """A number of entries that the index cannot exceed."""
         return self.index_bytes // _ROW_BYTES

@@ -18,13 +18,13 @@ from litcache.stores.namespaces import NamespaceInfo
 from litcache.stores.queued import write_queued
 from litcache.stores.shared.database import BusyError, NoRoomError, StalledError
 from litcache.stores.shared.deletes import deleted_since
+from litcache.stores.shared.finding import TOKENS_BYTES, hashed
 from litcache.stores.shared.folder import Folder
 from litcache.stores.shared.generations import folder_path
-from litcache.stores.shared.index import TOKENS_BYTES
 from litcache.stores.shared.leasing import Leasing
 from litcache.stores.shared.places import LAP
 from litcache.stores.shared.reading import look_up
-from litcache.stores.shared.ring import ClearedError, Ring, hashed
+from litcache.stores.shared.ring import ClearedError, Ring
 from litcache.stores.shared.scan import RingSurvey, namespaces, verify
 from litcache.stores.shared.sizes import LEAST_BYTES
 
@@ -38,11 +38,12 @@ T = TypeVar("T")
 class SharedStore(Store):
     """Entries on the disk of one host, shared by its processes and kept over restarts.
 
-    `path` is a folder, on a local disk or tmpfs. It holds two files: a ring of framed entries, in
-    the order of writing, and an SQLite index with their places. The oldest entry is evicted first,
-    unless it was hit since it was written; then it is written again (FIFO-reinsertion). The files,
-    SQLite's WAL included, take at most 1.1 of the budget. An entry that is larger than a twentieth
-    of the budget is rejected, and an older entry under its key is removed.
+    `path` is a folder, on a local disk or tmpfs. It holds a ring of framed entries, in the order of
+    writing, an SQLite index with their places, and a sketch of the index, which tells what is
+    surely not in it. The oldest entry is evicted first, unless it was hit since it was written;
+    then it is written again (FIFO-reinsertion). The files, SQLite's WAL included, take at most 1.1
+    of the budget. An entry that is larger than a twentieth of the budget is rejected, and an older
+    entry under its key is removed.
 
     Every read verifies the entry. A damaged entry is a miss, and is deleted and counted. `clear`
     renews the epoch of a namespace in constant time; entries of older epochs are never served, and

@@ -528,6 +528,56 @@ def test_an_answer_that_is_there_is_taken_however_long_the_client_was_paused(ser
     assert not store.breaker_open
 
 
+def nulls(number):
+    return b"*%d\r\n" % number + b"$-1\r\n" * number
+
+
+READINGS = (
+    (nulls(3), [None] * 3),
+    (b"*2\r\n" + nulls(2) + nulls(1), [[None] * 2, [None]]),
+    (b"*3\r\n$-1\r\n$-1\r\n$1\r\na\r\n", [None, None, b"a"]),
+    (b"*2\r\n$-1\r\n*-1\r\n", [None, None]),
+    (b"*0\r\n", []),
+    (b"$4\r\n$-1\n\r\n", b"$-1\n"),
+    (b":3\r\n", 3),
+)
+
+
+@pytest.mark.parametrize("piece", [1, 2, 7, 1 << 20])
+def test_answers_are_read_in_whatever_pieces_they_come(piece):
+    class Pieces:
+        left = b"".join(sent for sent, _ in READINGS)
+
+        def settimeout(self, seconds):
+            pass
+
+        def recv(self, most):
+            now, self.left = self.left[:piece], self.left[piece:]
+            return now
+
+    wire = Wire(Connection(Pieces()))
+    assert wire.answers(len(READINGS), Deadline(10)) == [meant for _, meant in READINGS]
+
+
+def test_a_list_of_more_nulls_than_came_takes_no_memory_before_they_come():
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        theirs.sendall(b"*99999999999\r\n$-1\r\n")
+        with pytest.raises(TimeoutError):
+            Wire(Connection(ours)).answers(1, passed())
+
+
+def test_commands_are_sent_part_by_part_whatever_their_lengths():
+    commands = [("GET", b"name"), ("MGET", b"ab", b"cd", b"e", b"fg", b""), ("WAIT", 1, 20), ("é",)]
+    parts = [
+        [part if isinstance(part, bytes) else str(part).encode() for part in c] for c in commands
+    ]
+    assert packed(commands) == b"".join(
+        b"*%d\r\n" % len(some) + b"".join(b"$%d\r\n%b\r\n" % (len(p), p) for p in some)
+        for some in parts
+    )
+
+
 @pytest.mark.parametrize("sent", [b"", b"$7\r\nhal"])
 def test_an_answer_that_is_not_there_when_the_time_is_up_is_given_up(sent):
     ours, theirs = socket.socketpair()

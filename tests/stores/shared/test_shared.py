@@ -20,7 +20,8 @@ from support.interrupts import interrupted
 from litcache.errors import StoreError
 from litcache.stores.base import FORMAT, NewEntry, Scope
 from litcache.stores.shared.database import DamageError
-from litcache.stores.shared.index import Index
+from litcache.stores.shared.finding import find
+from litcache.stores.shared.ring import Ring
 from litcache.stores.shared.sizes import Sizes
 from litcache.stores.shared.store import SharedStore
 from litcache.testing.contract import StoreContract
@@ -672,7 +673,7 @@ def test_a_damaged_index_costs_one_warning_and_a_fresh_start(open_store, warned,
     put(store, *range(2000))
     store.close()
     Path(foreign).write_text("not ours")
-    damage(file(store, f"v{FORMAT}.db"))
+    damage(file(store, f"v{FORMAT}-2.db"))
     for number in range(2000):
         got(store, number)
         put(store, number)
@@ -681,7 +682,7 @@ def test_a_damaged_index_costs_one_warning_and_a_fresh_start(open_store, warned,
     assert len(warned()) == 1
     assert Path(foreign).read_text() == "not ours"
     assert {n.partition(".")[0] for n in os.listdir(store.path)} == {
-        f"litcache-v{FORMAT}",
+        f"litcache-v{FORMAT}-2",
         "litcache-notes",
     }
 
@@ -751,6 +752,21 @@ def test_a_folder_removed_in_use_is_made_again(open_store):
     assert got(store, 1) == []
     put(store, 1)
     assert got(store, 1) == [1]
+
+
+def test_files_that_another_makes_while_this_one_misses_them_are_used(open_store, monkeypatch):
+    put(open_store(), 1)
+    store, tries = open_store(), []
+
+    def missed_once(*args):
+        tries.append(args)
+        if len(tries) == 1:
+            raise FileNotFoundError("no index")
+        return Ring(*args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("litcache.stores.shared.generations.Ring", missed_once)
+        assert got(store, 1) == [1]
 
 
 def test_a_store_of_another_format_is_left_alone_with_one_warning(open_store, warned):
@@ -1036,7 +1052,7 @@ def test_an_error_of_the_surroundings_leaves_the_files(
         raise error
 
     with monkeypatch.context() as patch:
-        place = "database.insist" if when == "opened" else "ring.Index.find"
+        place = "database.insist" if when == "opened" else "ring.find"
         patch.setattr(f"litcache.stores.shared.{place}", fail)
         with pytest.raises(StoreError):
             got(store, 1)
@@ -1087,15 +1103,15 @@ def test_what_says_that_files_are_not_what_was_written_begins_anew(
 ):
     store = open_store()
     put(store, 1)
-    find, failed = Index.find, []
+    failed = []
 
-    def fail_once(self, *args):
+    def fail_once(*args):
         if not failed:
             failed.append(error)
             raise error
-        return find(self, *args)
+        return find(*args)
 
-    monkeypatch.setattr(Index, "find", fail_once)
+    monkeypatch.setattr("litcache.stores.shared.ring.find", fail_once)
     assert got(store, 1) == []
     assert len(warned()) == 1
     put(store, 1)
@@ -1138,7 +1154,7 @@ def test_an_index_that_is_removed_alone_takes_its_ring_with_it(open_store):
     for start in range(10_000, 16_000, 500):
         put(store, *range(start, start + 500))
         assert size_of(store) <= 1.1 * store.max_bytes
-    assert len(os.listdir(store.path)) == 4
+    assert len(os.listdir(store.path)) == 5
     assert got(store, *range(15_500, 16_000)) == [*range(15_500, 16_000)]
 
 

@@ -174,7 +174,7 @@ def test_writers_killed_in_mid_write_harm_nobody(path, start, times):
     assert corrupt == 0
     store.set_many(Scope("shop"), {bytes(16): NewEntry(b"", b"payload")})
     assert store.get_many(Scope("shop"), [bytes(16)])[0].payload == b"payload"
-    assert os.listdir(path).count(f"litcache-v{FORMAT}.ring") == 1
+    assert os.listdir(path).count(f"litcache-v{FORMAT}-2.ring") == 1
     store.close()
 
 
@@ -288,7 +288,7 @@ def test_processes_that_create_a_store_at_once_share_it(tmp_path, start, times):
         asked = [number.to_bytes(16, "big") for number in range(3)]
         found = store.get_many(Scope("shop"), asked)
         assert [entry.payload for entry in found] == [payload(key) for key in asked]
-        assert {name.split(".")[0] for name in os.listdir(path)} == {f"litcache-v{FORMAT}"}
+        assert {name.split(".")[0] for name in os.listdir(path)} == {f"litcache-v{FORMAT}-2"}
         store.close()
 
 

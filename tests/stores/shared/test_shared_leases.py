@@ -35,7 +35,7 @@ def open_store(tmp_path, monotonic):
 @pytest.fixture
 def index(tmp_path, open_store):
     open_store().info()  # makes the files
-    path = tmp_path / "store" / f"litcache-v{FORMAT}.db"
+    path = tmp_path / "store" / f"litcache-v{FORMAT}-2.db"
     with contextlib.closing(sqlite3.connect(path, isolation_level=None, timeout=30)) as db:
         yield db
 
