@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from fastapi import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from litcache.engine import threads
 from litcache.engine.call import Misses
 from litcache.engine.steps import Steps
 from litcache.http.body import Body, whole
@@ -204,10 +203,7 @@ class Exchange:
         path, tier = self._path, self._path.tier
         seconds = 0.0 if path.check is None else path.check.seconds
         lookup = Lookup(found.key, seconds, refresh=found.refresh)
-        if tier.blocking:
-            self._steps = await threads.run(tier.look_up, lookup)
-        else:
-            self._steps = tier.look_up(lookup)
+        self._steps = await tier.look_up(lookup)
         if self._steps is not None:
             self.misses = await tier.advance(self._steps)
         if self.misses is not None:

@@ -141,19 +141,19 @@ class ResponseTier(Tier):
         left = expires - now
         return [*headers, *of_hit((seconds - left) // 1, left // 1)], body
 
-    def look_up(self, lookup: Lookup) -> Steps | None:
-        """Look up a request in this thread; a store may wait for I/O.
+    async def look_up(self, lookup: Lookup) -> Steps | None:
+        """Look up a request; a thread waits for a store that cannot answer at once.
 
         Returns:
             The remaining steps; `None` if it has its response.
         """
-        started = time.perf_counter() if self.counters.timed else 0.0
         lookup.scope, lookup.released = self.scope.renewed(), self.flight.released
         self._refreshes += bool(lookup.refreshed)
         lookup.refreshes = self._refreshes
-        entries = self.guarded.find(lookup, self.lease)
-        if started:
-            self.counters.add_lookup(time.perf_counter() - started)
+        if not self.blocking:
+            entries = self._find(lookup)
+        elif self.leases is not None or (entries := self._near(lookup)) is None:
+            entries = await threads.run(self._find, lookup)
         entry = entries[0] if entries else None
         lookup.stored = None if entry is None else self._read(entry)
         if lookup.stored is not None:
@@ -161,6 +161,21 @@ class ResponseTier(Tier):
         misses = Misses(lookup, store_works=entries is not None)
         misses.unclaimed = [0]
         return settle(self, misses, _sent_on)
+
+    def _find(self, lookup: Lookup) -> list[Entry | None] | None:
+        started = time.perf_counter() if self.counters.timed else 0.0
+        entries = self.guarded.find(lookup, self.lease)
+        if started:
+            self.counters.add_lookup(time.perf_counter() - started)
+        return entries
+
+    def _near(self, lookup: Lookup) -> list[Entry | None] | None:
+        """Return what is found without waiting for I/O; `None` if `_find` has to be asked."""
+        started = time.perf_counter() if self.counters.timed else 0.0
+        entries = self.guarded.find_at_once(lookup)
+        if started and entries is not None:
+            self.counters.add_lookup(time.perf_counter() - started)
+        return entries
 
     async def advance(self, steps: Steps) -> Misses | None:
         """Take steps until the request must go on to LitServe.

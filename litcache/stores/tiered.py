@@ -182,15 +182,22 @@ class TieredStore(Store, Forkable):
         ]
 
     def get_at_once(self, scope: Scope, keys: Sequence[bytes]) -> list[Entry | None] | None:
-        """Look up entries in the front alone; `None` if the back has to be asked."""
+        """Look up entries in the front, and in the back what it can answer at once, too."""
+        near, now = scope.renewed(), self._monotonic()
         # Before the front is asked, as in `get_many`.
         asked, epoch = self._seen.get(scope.tag, _NEVER)
-        if not keys or self._monotonic() - asked >= CHECK_SECONDS:
+        found = self.front.get_at_once(near, keys) if keys else None
+        if found is None:
             return None
-        found = self.front.get_at_once(scope, keys)
-        if found is None or None in found:
-            return None
-        scope.epoch = _both(scope, epoch)
+        missing = [key for key, entry in zip(keys, found, strict=True) if entry is None]
+        if missing or now - asked >= CHECK_SECONDS:
+            far = scope.renewed()
+            entries = self.back.get_at_once(far, missing)
+            # Entries of the back go to the front, and so does a new epoch: all that takes longer.
+            if entries is None or any(entries) or far.epoch != epoch:
+                return None
+            self._note_asked(scope, now)
+        scope.epoch = _both(near, epoch)
         return found
 
     def set_many(self, scope: Scope, entries: Mapping[bytes, Entry]) -> None:

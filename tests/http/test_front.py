@@ -11,6 +11,7 @@ from support.forks import in_a_fork
 from support.stores import FullStore, HeldStore, entered
 
 from litcache import MemoryStore, SharedStore, TieredStore
+from litcache.engine.guarded import GuardedStore
 from litcache.http.front import FRONT_BYTES, with_front
 from litcache.stores.base import Scope
 from litcache.testing import FailingStore, FakeClock
@@ -53,6 +54,28 @@ def test_a_hit_of_the_front_asks_no_store_in_a_thread():
         assert len(store.asked_in) == asked
         assert threading.get_ident() not in store.asked_in
         assert (service.calls, service.cache.info().hits) == (1, 5)
+
+    run(main)
+
+
+def test_a_miss_that_the_store_knows_at_once_is_looked_up_in_no_thread(tmp_path, monkeypatch):
+    async def main():
+        store = SharedStore(tmp_path, monotonic=FakeClock())  # which looks at its files once
+        service = Service(store=store, **OPTIONS)
+        await service.ask(b'{"x": 1}')
+        looked_in = []
+        find = GuardedStore.find
+
+        def noted(*args):
+            looked_in.append(threading.get_ident())
+            return find(*args)
+
+        monkeypatch.setattr(GuardedStore, "find", noted)
+        for body in (b'{"x": 2}', b'{"x": 3}'):
+            assert not (await service.ask(body)).is_hit
+            assert (await service.ask(body)).is_hit
+        assert looked_in == []
+        assert service.calls == 3
 
     run(main)
 

@@ -204,6 +204,30 @@ def test_the_front_answers_at_once_what_it_holds_and_nothing_else(clock):
     assert store.get_many(Scope("shop"), KEYS[2:3])[0].payload == b"2"
 
 
+def test_what_both_lack_is_answered_at_once_and_keeps_hits_of_the_front_going(clock, tmp_path):
+    back = SharedStore(tmp_path, monotonic=FakeClock())  # which looks at its files once
+    store = TieredStore(MemoryStore(), back, monotonic=clock)
+    fill(store)
+    held, lacking = KEYS[:1], [b"?" * 16]
+    assert payloads(store, held) == [b"payload"]
+    clock.advance(0.6)
+    # The back says at once that it lacks a key, and that nothing was cleared or deleted.
+    scope = Scope("shop")
+    assert store.get_at_once(scope, [*lacking, *held])[0] is None
+    assert [entry.payload for entry in store.get_at_once(Scope("shop"), held)] == [b"payload"]
+    store.set_many(scope, {lacking[0]: NewEntry(b"", b"new")})
+    assert payloads(store, lacking) == [b"new"]
+    back.set_many(Scope("shop"), {b"!" * 16: NewEntry(b"", b"of another process")})
+    assert store.get_at_once(Scope("shop"), [b"!" * 16]) is None
+    SharedStore(tmp_path).delete_many(Scope("shop"), held)
+    # What was deleted is still in the front, which takes longer to end.
+    assert store.get_at_once(Scope("shop"), [b"0" * 16]) is None
+    clock.advance(0.6)
+    assert store.get_at_once(Scope("shop"), held) is None
+    assert payloads(store, held) == [None]
+    assert store.get_at_once(Scope("shop"), held) == [None]
+
+
 STORE, KEY = st.integers(0, 1), st.integers(0, 1)
 OPERATIONS = st.one_of(
     st.tuples(st.just("set"), STORE, KEY),

@@ -133,6 +133,13 @@ class Folder:
             return result
         raise StoreError(f"{self._path} is replaced again and again", "SharedStore")
 
+    def ring_at_hand(self) -> Ring | None:
+        """Return the ring if it is open, and was looked at lately; else `run` has to be asked."""
+        ring = self._ring
+        if ring is None or self._breaker.is_open or self._monotonic() >= self._check_at:
+            return None
+        return ring
+
     def purge(self, reason: str) -> None:
         """Begin with empty files, even if others use the old ones; all entries are lost.
 

@@ -51,6 +51,30 @@ def look_up(
     return entries, found
 
 
+def look_up_at_once(
+    folder: Folder, scope: Scope, keys: Sequence[bytes]
+) -> list[Entry | None] | None:
+    """Look up keys that surely have no entries, without any I/O.
+
+    Args:
+        folder: The folder.
+        scope: Whose entries; its `epoch` is set.
+        keys: The keys.
+
+    Returns:
+        `None` for each key; `None` for all of them if `look_up` has to be asked.
+    """
+    ring = folder.ring_at_hand()
+    try:
+        tokens = None if ring is None else ring.absent(scope.tag, hashes_of(keys))
+    except OSError:  # another thread has closed it
+        return None
+    if tokens is None:
+        return None
+    scope.epoch = tokens
+    return [None] * len(keys)
+
+
 def _verified(
     folder: Folder,
     ring: Ring,

@@ -140,12 +140,15 @@ class Ring:
 
     # Reading
 
+    def absent(self, tag: bytes, hashes: Sequence[int]) -> bytes | None:
+        """Return the tokens of a namespace if surely none of the hashes has a frame."""
+        return self.sketch.tokens(tag) if self.sketch.lacks(hashes) else None
+
     def read(self, tag: bytes, hashes: Sequence[int]) -> tuple[bytes | None, list[Found | None]]:
         """Return the tokens of a namespace, and the frame of each hash that has one."""
-        if self.sketch.lacks(hashes):
-            tokens = self.sketch.tokens(tag)
-            if tokens is not None:
-                return tokens, [None] * len(hashes)
+        tokens = self.absent(tag, hashes)
+        if tokens is not None:
+            return tokens, [None] * len(hashes)
         return self.index.read(lambda db: self._read(db, tag, hashes))
 
     def _read(

@@ -23,7 +23,7 @@ from litcache.stores.shared.folder import Folder
 from litcache.stores.shared.generations import folder_path
 from litcache.stores.shared.leasing import Leasing
 from litcache.stores.shared.places import LAP
-from litcache.stores.shared.reading import look_up
+from litcache.stores.shared.reading import look_up, look_up_at_once
 from litcache.stores.shared.ring import ClearedError, Ring
 from litcache.stores.shared.scan import RingSurvey, namespaces, verify
 from litcache.stores.shared.sizes import LEAST_BYTES
@@ -177,6 +177,10 @@ class SharedStore(Store):
         """Look up entries, and verify each of them."""
         return look_up(self._folder, scope, keys, self._now(), self.timeout)[0]
 
+    def get_at_once(self, scope: Scope, keys: Sequence[bytes]) -> list[Entry | None] | None:
+        """Answer for keys that surely have no entries; `None` if the files have to be read."""
+        return look_up_at_once(self._folder, scope, keys)
+
     def get_or_lease_many(
         self, scope: Scope, keys: Sequence[bytes], lease: Lease
     ) -> tuple[list[Entry | None], Mapping[bytes, bytes]]:
@@ -312,9 +316,7 @@ class SharedStore(Store):
     def _now(self) -> float:
         now = self.clock()
         if not isinstance(now, int | float):
-            raise StoreError(
-                f"clock() returned {now!r}, which is no number of seconds", "SharedStore"
-            )
+            raise StoreError(f"clock() returned {now!r}, no number of seconds", "SharedStore")
         return now
 
     def _run(

@@ -15,6 +15,7 @@ from litcache.stores.shared.finding import find
 from litcache.stores.shared.places import LAP
 from litcache.stores.shared.sketch import Sketch
 from litcache.stores.shared.store import SharedStore
+from litcache.testing import FakeClock
 
 IDENTITY = b"i" * IDENTITY_BYTES
 
@@ -147,6 +148,30 @@ def test_the_sketch_knows_the_tokens_of_a_clear_and_of_a_delete(open_store, name
     assert before.epoch[:8] == after.epoch[:8]
     assert before.epoch != after.epoch
     check(store)
+
+
+def test_misses_are_answered_at_once_while_the_files_are_known(open_store, tmp_path):
+    clock = FakeClock()
+    store, other = open_store(monotonic=clock), open_store()
+    assert store.get_at_once(Scope("shop"), [key(1)]) is None  # the files are not open
+    put(store, 1)
+    scope, known = Scope("shop"), Scope("shop")
+    assert store.get_at_once(scope, [key(8), key(9)]) == [None, None]
+    store.get_many(known, [key(8)])
+    assert scope.epoch == known.epoch
+    assert store.get_at_once(Scope("shop"), [key(8), key(1)]) is None  # one of them may be there
+    assert store.get_at_once(Scope("blog"), [key(8)]) is None  # it has no tokens yet
+    other.delete_many(Scope("shop"), [key(1)])
+    assert store.get_at_once(scope, [key(8)]) == [None]
+    assert scope.epoch != known.epoch
+    put(store, 8, scope=scope)
+    assert got(other, 8) == [8]
+    clock.advance(1)  # others may have replaced the files meanwhile
+    assert store.get_at_once(Scope("shop"), [key(9)]) is None
+    assert got(store, 9) == []
+    assert store.get_at_once(Scope("shop"), [key(9)]) == [None]
+    store.close()
+    assert store.get_at_once(Scope("shop"), [key(9)]) is None
 
 
 @pytest.mark.parametrize("tokens", [b"other tokens: 16", None])
