@@ -24,7 +24,7 @@ from litcache.stores.tiered import TieredStore
 from litcache.switches import disabled
 from litcache.trial_policy import Trial
 
-__version__ = "0.7.0"
+__version__ = "0.8.0"
 
 __all__ = [
     "BatchSizeError",
