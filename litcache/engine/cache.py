@@ -189,8 +189,10 @@ class Cache(Tier):
 
     def _is_silent(self, call: Call, entries: Sequence[Entry | None]) -> bool:
         """Return whether the hits of a call leave its contexts as they are."""
+        if self.policy.outcome_in is not None:
+            return False
         layouts = {entry.layout for entry in entries if entry is not None}
-        return self.policy.outcome_in is None and not any(map(codec.has_context, layouts))
+        return not any(map(codec.has_context, layouts))
 
     def _accept(self, misses: Misses, entries: list[Entry | None], tried: Collection[int]) -> bool:
         """Take the hits of a call together; return false if each must be looked at by itself."""
