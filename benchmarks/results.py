@@ -69,9 +69,9 @@ _HEAD = """# Results
 
 Written by `python -m benchmarks` (or `python -m benchmarks.results` from results that are there).
 Compare ratios within one table, not microseconds between machines; how to read each is said in
-[the README](README.md). The tables of hits, partial_hits, misses, keys, shared_store, redis_store,
-loop, http_hits and middleware are of 0.8.0, on a machine that takes half as long again as that of
-the others, which are of 0.7.0. Those of memory, growth, workers, end_to_end and scale come of a
+[the README](README.md). The tables of partial_hits, keys, redis_store, loop, http_hits and
+middleware are of 0.8.0, on a machine that takes half as long again as that of the others, and more
+at times. The others are of 0.7.0; those of memory, growth, workers, end_to_end and scale come of a
 third machine.
 """
 
