@@ -75,7 +75,7 @@ class RowCall(Call):
         self, places: Sequence[Place], entries: Sequence[Entry], output: Any, device: Any
     ) -> None:
         if len(entries) == len(self.items):  # then they are in order
-            self.entries = [*entries]
+            self.entries = list(entries)
             return
         for (_, position), entry in zip(places, entries, strict=True):
             self.entries[position] = entry

@@ -278,10 +278,13 @@ class WriteQueue(Forkable):
                     del self._queued[write.scope.tag]
             self._written.notify_all()
         asked = [write.done for write in taken if write.done is not None]
-        if asked:
-            took = took and taken[0].owner.is_current(taken[0].scope)
-        for done in asked:
-            done.set_result(took)
+        is_there = False
+        try:
+            if asked and took:
+                is_there = taken[0].owner.is_current(taken[0].scope)
+        finally:  # a store may exit; requests wait for the answer
+            for done in asked:
+                done.set_result(is_there)
 
 
 def _alike(one: Write, other: Write) -> bool:

@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import signal
 import threading
+from concurrent.futures import Future
 
 import litserve as ls
 import numpy as np
@@ -321,6 +322,28 @@ def test_a_store_that_exits_in_a_write_loses_that_write_alone(monkeypatch):
     asked.set_each([(scope, {KEYS[1]: entry("kept")})])
     assert asked.flush(SECONDS)
     assert found(asked, KEYS[:2]) == [None, "kept"]
+
+
+def test_who_waits_for_a_write_is_told_though_the_store_exits_when_it_is_asked(monkeypatch):
+    monkeypatch.setattr(threading, "excepthook", lambda _: None)
+
+    class Exiting(GatedStore):
+        exits = False
+
+        def get_many(self, scope, keys):
+            if self.exits:
+                raise SystemExit
+            return super().get_many(scope, keys)
+
+    store, done = Exiting(), Future()
+    asked = guarded(store)
+    scope = looked_up(asked)
+    assert asked.set_each([(scope, {KEYS[0]: entry("a")})], done)
+    store.exits = True
+    store.permits.release()
+    assert done.result(SECONDS) is False
+    store.exits = False
+    assert found(asked, KEYS[:1]) == ["a"]
 
 
 def test_in_strict_mode_a_write_that_fails_raises_where_it_is_made():
